@@ -1,0 +1,103 @@
+"""The contract between the suite and a framework: what an adapter declares, and what its programs answer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure
+from .layout import IN_OUT, WeightLayout
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a framework answered for one batch, as NumPy arrays in the structure's dtype.
+
+    With B rows, depth n and widths n_0..n_n: `outputs` x_n (B, n_n); `error` E, a scalar array; `weight_gradients` in
+    the adapter's own weight layout; `bias_gradients` (n_i,), empty when there are no biases. Where the framework can
+    show them: `z` (z_1..z_n), `x` (x_1..x_n) and `k` (k_1..k_n), each (B, n_i).
+    """
+
+    outputs: Array
+    error: Array
+    weight_gradients: tuple[Array, ...]
+    bias_gradients: tuple[Array, ...] = ()
+    z: tuple[Array, ...] | None = None
+    x: tuple[Array, ...] | None = None
+    k: tuple[Array, ...] | None = None
+
+
+Program = Callable[[Parameters, Array, Array], Observation]
+
+
+class Adapter(ABC):
+    """Wraps one framework. A subclass declares what the framework offers and writes `build`.
+
+    `activations` maps each canonical name to the framework's own function of (z, **parameters): the parameters, such as
+    `slope`, are passed by keyword from the table in `kterm.reference`, never left to the framework's default.
+    """
+
+    name: ClassVar[str]
+    weight_layout: WeightLayout = IN_OUT
+    dtypes: tuple[str, ...] = ("f64", "f32")
+    activations: Mapping[str, Callable[..., Any]]
+    biases: tuple[Bias, ...] = BIASES
+    max_structures: int | None = None
+    """The most structures a profile plans for this adapter: a small sample where each is dear. None is no limit."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Choose where programs run. Raises ValueError, naming what there is, for a device not in `devices()`."""
+        if device not in self.devices():
+            raise ValueError(f"device: {self.name} has no {device!r} here; it has {', '.join(self.devices())}")
+        self.device = device
+
+    def devices(self) -> tuple[str, ...]:
+        """The devices that this machine has and the framework can use, each by every name that `__init__` takes."""
+        return ("cpu",)
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """The framework's version, as it prints it."""
+
+    @abstractmethod
+    def build(self, structure: Structure) -> Program:
+        """Prepare, and compile if need be, one structure.
+
+        The program is called as `program(parameters, x, y)`, as often as there are draws. It gets NumPy arrays in the
+        structure's dtype, with weights in the adapter's `weight_layout`; it must not change them; and it gives an
+        `Observation` with weight gradients in that same layout. Raise NotImplementedError for what is not supported.
+        """
+
+    def program(self, structure: Structure) -> Program:
+        """`build`, with weights and weight gradients in the canonical (in, out) layout on both sides."""
+        self.require(structure)
+        native, layout = self.build(structure), self.weight_layout
+
+        def canonical(parameters: Parameters, x: Array, y: Array) -> Observation:
+            weights = tuple(layout.to_native(weight) for weight in parameters.weights)
+            observed = native(replace(parameters, weights=weights), x, y)
+            return replace(
+                observed, weight_gradients=tuple(layout.from_native(gradient) for gradient in observed.weight_gradients)
+            )
+
+        return canonical
+
+    def functions(self, structure: Structure) -> tuple[Callable[[Any], Any], ...]:
+        """The framework's activation of each layer, its parameters bound, as a function of z alone.
+
+        Raises NotImplementedError, as `require` does, for a structure that is not declared.
+        """
+        self.require(structure)
+        return tuple(
+            partial(self.activations[name], **ACTIVATIONS[name].parameters) for name in structure.network.activations
+        )
+
+    def require(self, structure: Structure) -> None:
+        """Raise NotImplementedError, naming what is missing, for a structure outside what the adapter declares."""
+        asked = ({structure.dtype}, set(structure.network.activations), {structure.network.bias})
+        offered = (set(self.dtypes), set(self.activations), set(self.biases))
+        for kind, wanted, there in zip(("dtype", "activation", "bias placement"), asked, offered, strict=True):
+            if wanted - there:
+                raise NotImplementedError(f"{self.name} has no {kind} {', '.join(sorted(wanted - there))}")

@@ -1,0 +1,48 @@
+"""The reference itself in the guise of a framework: it needs nothing but the core, and must conform."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..reference import ACTIVATIONS, Activation, Array, Parameters, Structure, backpropagate
+from .base import Adapter, Observation, Program
+
+
+def _function(row: Activation) -> Callable[..., Array]:
+    # A row has its parameters bound already.
+    return lambda z, **_: row.f(z)
+
+
+def _own(array: Array) -> Array:
+    # A copy also for the bits: NumPy multiplies strided arrays in another order than contiguous ones.
+    return np.array(array, order="C")
+
+
+class Numpy(Adapter):
+    """`kterm.reference.backpropagate`, computed in the structure's dtype."""
+
+    name = "numpy"
+    activations = {name: _function(row) for name, row in ACTIVATIONS.items()}  # noqa: RUF012  (declared by the base)
+
+    @property
+    def version(self) -> str:
+        return np.__version__
+
+    def build(self, structure: Structure) -> Program:
+        self.require(structure)
+
+        def program(parameters: Parameters, x: Array, y: Array) -> Observation:
+            own = Parameters(tuple(map(_own, parameters.weights)), tuple(map(_own, parameters.biases)))
+            with np.errstate(all="ignore"):  # as frameworks do: what overflows is judged by its value
+                answer = backpropagate(structure.network, own, _own(x), _own(y))
+            return Observation(
+                outputs=answer.outputs,
+                error=np.asarray(answer.error),
+                weight_gradients=answer.weight_gradients,
+                bias_gradients=answer.bias_gradients,
+                z=answer.z,
+                x=answer.x[1:],
+                k=answer.k,
+            )
+
+        return program

@@ -1,0 +1,183 @@
+"""Adapters by name: a registered one, a class in an importable module, or a class in a file.
+
+Importing this module imports no framework. An adapter's module is imported when it is asked for.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from hashlib import sha256
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from .base import Adapter
+
+GROUP = "kterm.adapters"
+
+
+class AdapterError(Exception):
+    """An adapter that cannot be had. The message is one line that says what would mend it."""
+
+
+def registered() -> dict[str, EntryPoint]:
+    """The registered adapters by name, sorted. Where packages dispute a name, kterm's own entry keeps it."""
+    entries = sorted(entry_points(group=GROUP), key=lambda e: (e.name, not e.value.startswith("kterm."), e.value))
+    # The first of a name stands: later keys of a dict overwrite, hence the reversal, twice.
+    return dict(sorted({entry.name: entry for entry in reversed(entries)}.items()))
+
+
+def is_installed(name: str) -> bool:
+    """Whether everything a registered adapter's module imports can be found.
+
+    Neither that module nor a framework is imported, only the package around the module. Raises AdapterError for a
+    name that is not registered.
+    """
+    try:
+        spec = find_spec(_entry(name).module)
+    except ModuleNotFoundError:
+        return False
+    if spec is None or spec.origin is None:
+        return False
+    return all(map(_findable, _imports(Path(spec.origin).read_bytes())))
+
+
+def load(spec: str, device: str | None = None) -> Adapter:
+    """The adapter that `spec` names, on `device` where one is given.
+
+    `spec` is a registered name, `package.module:Class` (found as Python would from the current directory), or
+    `path/to/file.py:Class`. Raises AdapterError whatever goes wrong on the way.
+    """
+    kind = _class(spec)
+    try:
+        return kind() if device is None else kind(device=device)
+    except (Exception, SystemExit) as error:
+        raise AdapterError(f"{spec}: constructing {kind.__name__} raised {_line(error)}") from error
+
+
+def _class(spec: str) -> type[Adapter]:
+    where, colon, name = spec.rpartition(":")
+    if spec.endswith(".py"):
+        raise AdapterError(f"{spec}: name the class too, as in {spec}:Class; {_offer(_from_file(spec, spec))}")
+    if not colon:
+        entry = _entry(spec)
+        return _member(spec, _imported(spec, entry.module, entry), entry.attr)
+    if where.endswith(".py"):
+        return _member(spec, _from_file(spec, where), name)
+    if not re.fullmatch(r"\w+(\.\w+)*", where):
+        raise AdapterError(f"{spec}: give a registered name, package.module:Class or path/to/file.py:Class")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    return _member(spec, _imported(spec, where, None), name)
+
+
+def _entry(name: str) -> EntryPoint:
+    entries = registered()
+    if name in entries:
+        return entries[name]
+    close = get_close_matches(name, entries, 1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise AdapterError(
+        f"{name}: no such adapter; {hint}registered are {', '.join(entries) or 'none'}, "
+        "and a class of your own is named package.module:Class or path/to/file.py:Class"
+    )
+
+
+def _imported(spec: str, module: str, entry: EntryPoint | None) -> ModuleType:
+    return _run(spec, lambda: import_module(module), entry, module)
+
+
+def _from_file(spec: str, where: str) -> ModuleType:
+    path = Path(where).expanduser().resolve()
+    try:
+        path.read_bytes()
+    except FileNotFoundError:
+        raise AdapterError(f"{spec}: there is no file {path}") from None
+    except OSError as error:
+        raise AdapterError(f"{spec}: {path} cannot be read ({error.strerror})") from None
+    # Unique, so that two files of one name, or a file named as a framework is, do not meet in sys.modules.
+    name = f"_kterm_file_{re.sub(r'[^a-zA-Z0-9]', '_', path.stem)}_{sha256(str(path).encode()).hexdigest()[:12]}"
+    found = spec_from_file_location(name, path)
+    assert found is not None
+    assert found.loader is not None
+    module, execute = module_from_spec(found), found.loader.exec_module
+
+    def executed() -> ModuleType:
+        sys.modules[name] = module  # dataclasses and pickle look a class's module up there
+        try:
+            execute(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+    return _run(spec, executed)
+
+
+def _run(
+    spec: str, importing: Callable[[], ModuleType], entry: EntryPoint | None = None, asked: str = ""
+) -> ModuleType:
+    try:
+        return importing()
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{asked}.".startswith(f"{missing}."):
+            message = f"there is no module {missing} to import from {Path.cwd()} or from what is installed"
+        elif missing and not _findable(missing.split(".")[0]):
+            message = f"{missing} is not installed; {_install(missing.split('.')[0], entry)}"
+        else:
+            message = f"importing it raised {_line(error)}"
+        raise AdapterError(f"{spec}: {message}") from error
+
+
+def _install(module: str, entry: EntryPoint | None) -> str:
+    """The command that installs a module: by the extra of the adapter's own distribution, where one brings it."""
+    distribution = entry.dist if entry else None
+    for requirement in distribution.requires or () if distribution else ():
+        match = re.match(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]", requirement)
+        if distribution and match and match[1].replace("-", "_").lower() == module.lower():
+            return f"pip install '{distribution.name}[{match[2]}]'"
+    return f"pip install {module}, if its package is called as the module is"
+
+
+def _member(spec: str, module: ModuleType, name: str) -> type[Adapter]:
+    kind = getattr(module, name, None)
+    if isinstance(kind, type) and issubclass(kind, Adapter):
+        return kind
+    if kind is None:
+        raise AdapterError(f"{spec}: there is no class {name!r}; {_offer(module)}")
+    raise AdapterError(f"{spec}: {name} is not a subclass of kterm.adapters.Adapter; {_offer(module)}")
+
+
+def _offer(module: ModuleType) -> str:
+    names = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Adapter) and value.__module__ == module.__name__
+    ]
+    return f"its adapters are {', '.join(names)}" if names else "it defines no subclass of kterm.adapters.Adapter"
+
+
+def _imports(source: bytes) -> Iterable[str]:
+    """The top-level packages that a module's own statements import, in the order in which they stand."""
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+            yield statement.module.split(".")[0]
+
+
+def _findable(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ValueError, ImportError):  # a module that someone put into sys.modules by hand
+        return package in sys.modules
+
+
+def _line(error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__

@@ -1,0 +1,1 @@
+"""Measurements, run by hand from the root of a checkout: `python -m benchmarks.reference_speed`."""

@@ -1,0 +1,201 @@
+"""The reference against torch autograd, jitted jax.grad, and the bare matrix products that it contains; one thread each.
+
+    python -m benchmarks.reference_speed [--write]
+
+All four get the same numbers, and their gradients are compared before anything is timed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from benchmarks._common import (
+    circumstances,
+    interleaved,
+    one_thread,
+    parser,
+    publish,
+    quartiles,
+    ratio_text,
+    ratios,
+    seconds_text,
+    table,
+)
+from kterm.reference import ACTIVATIONS, DTYPES, Array, Bias, Network, Parameters, backpropagate
+
+DEPTH = 3
+WIDTHS = (4, 16, 64, 256, 1024)
+BATCH = 32
+TORCH: dict[str, Callable[..., Any]] = {"tanh": torch.tanh, "relu": torch.relu}
+JAX: dict[str, Callable[..., Any]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One network with its numbers."""
+
+    network: Network
+    parameters: Parameters
+    x: Array
+    y: Array
+
+
+def problem(width: int, batch: int, dtype: str, activation: str, bias: Bias) -> Problem:
+    """A network of equal widths, scaled so that neither activations nor gradients saturate."""
+    rng = np.random.default_rng(width + batch)
+
+    def normal(*shape: int) -> Array:
+        return rng.normal(size=shape).astype(DTYPES[dtype].numpy)
+
+    network = Network((width,) * (DEPTH + 1), (activation,) * DEPTH, bias)
+    scale = DTYPES[dtype].numpy.type(width**-0.5)
+    weights = tuple(normal(width, width) * scale for _ in range(DEPTH))
+    biases = () if bias == "none" else tuple(normal(width) for _ in range(DEPTH))
+    return Problem(network, Parameters(weights, biases), normal(batch, width), normal(batch, width))
+
+
+def with_torch(given: Problem) -> Callable[[], tuple[torch.Tensor, ...]]:
+    """Dense layers as nn.Linear computes them, half the summed squared error, and autograd with respect to the parameters."""
+    activation = TORCH[given.network.activations[0]]
+    weights = [torch.tensor(np.ascontiguousarray(w.T), requires_grad=True) for w in given.parameters.weights]
+    biases = [torch.tensor(b, requires_grad=True) for b in given.parameters.biases] or [None] * DEPTH
+    leaves = [*weights, *(b for b in biases if b is not None)]
+    x, y = torch.tensor(given.x), torch.tensor(given.y)
+
+    def gradients() -> tuple[torch.Tensor, ...]:
+        out = x
+        for w, b in zip(weights, biases, strict=True):
+            out = activation(torch.nn.functional.linear(out, w, b))
+        return torch.autograd.grad(torch.nn.functional.mse_loss(out, y, reduction="sum") / 2, leaves)
+
+    return gradients
+
+
+def with_jax(given: Problem) -> Callable[[], Any]:
+    """The same as a pure function, differentiated and compiled."""
+    activation = JAX[given.network.activations[0]]
+    weights = [jnp.asarray(w) for w in given.parameters.weights]
+    biases = [jnp.asarray(b) for b in given.parameters.biases]
+    x, y = jnp.asarray(given.x), jnp.asarray(given.y)
+
+    def error(weights: list[jax.Array], biases: list[jax.Array], x: jax.Array, y: jax.Array) -> jax.Array:
+        out = x
+        for i, w in enumerate(weights):
+            z = out @ w
+            out = activation(z + biases[i] if biases else z)
+        return jnp.square(out - y).sum() / 2
+
+    compiled = jax.jit(jax.grad(error, argnums=(0, 1)))
+    return lambda: jax.block_until_ready(compiled(weights, biases, x, y))
+
+
+def bare_products(given: Problem) -> Callable[[], None]:
+    """The rule's matrix products alone: the same arrays, the same transposes, nothing between them."""
+    weights = given.parameters.weights
+    done = backpropagate(given.network, given.parameters, given.x, given.y)
+    xs, ks = done.x, done.k
+
+    def products() -> None:
+        for i in range(DEPTH):
+            xs[i] @ weights[i]
+        for i in reversed(range(1, DEPTH)):
+            ks[i] @ weights[i].mT
+        for i in range(DEPTH):
+            xs[i].mT @ ks[i]
+
+    return products
+
+
+def agree(given: Problem, torch_gradients: tuple[torch.Tensor, ...], jax_gradients: Any) -> None:
+    """Make sure that all three compute the same thing."""
+    done = backpropagate(given.network, given.parameters, given.x, given.y)
+    due = (*done.weight_gradients, *done.bias_gradients)
+    tolerance = 1e-3 if given.x.dtype == np.float32 else 1e-9
+    for i, (a, b, c) in enumerate(zip(due, torch_gradients, (*jax_gradients[0], *jax_gradients[1]), strict=True)):
+        other = b.numpy().T if i < DEPTH else b.numpy()
+        scale = np.abs(a).max()
+        assert max(np.abs(a - other).max(), np.abs(a - np.asarray(c)).max()) <= tolerance * scale
+
+
+def measured(given: Problem, rounds: int) -> dict[str, list[float]]:
+    """Seconds a call for each of the four."""
+    torch_gradients, jax_gradients = with_torch(given), with_jax(given)
+    agree(given, torch_gradients(), jax_gradients())
+    return interleaved(
+        {
+            "reference": lambda: backpropagate(given.network, given.parameters, given.x, given.y),
+            "torch": torch_gradients,
+            "jax": jax_gradients,
+            "products": bare_products(given),
+        },
+        rounds,
+    )
+
+
+def main() -> None:
+    """Measure, print, and write when asked to."""
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=31, help="turns of each function; a third of it at width 1024")
+    options.add_argument("--bias", choices=("none", "pre", "post"), default="none")
+    options.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
+    chosen = options.parse_args()
+    one_thread()
+    torch.set_num_threads(1)
+    jax.config.update("jax_enable_x64", True)
+
+    rows = []
+    for width in chosen.widths:
+        for batch in sorted({BATCH, width}):
+            for dtype in ("f32", "f64"):
+                for activation in TORCH:
+                    assert activation in ACTIVATIONS
+                    rounds = chosen.rounds if width < 1024 else max(5, chosen.rounds // 3)
+                    times = measured(problem(width, batch, dtype, activation, chosen.bias), rounds)
+                    rows.append(
+                        (
+                            f"{width}",
+                            f"{batch}",
+                            dtype,
+                            activation,
+                            seconds_text(quartiles(times["reference"])[1]),
+                            ratio_text(ratios(times, "torch", "reference")),
+                            ratio_text(ratios(times, "jax", "reference")),
+                            ratio_text(ratios(times, "reference", "products")),
+                        )
+                    )
+    shape = f"Depth {DEPTH}, bias placement `{chosen.bias}`, one thread"
+    body = f"""{shape}; medians of {
+        chosen.rounds
+    } interleaved rounds (fewer at width 1024), and in brackets the quartiles
+of the ratios. `torch ÷ reference` above 1 means that the reference is the faster one; `reference ÷ products` is what it
+costs over the bare matrix products that it contains. PyTorch computes dense layer, loss and `torch.autograd.grad`; JAX a
+jitted `jax.grad`; the reference besides them all that a record shows: z, x, k and E.
+
+{
+        table(
+            (
+                "width",
+                "batch",
+                "dtype",
+                "activation",
+                "reference",
+                "torch ÷ reference",
+                "jax ÷ reference",
+                "reference ÷ products",
+            ),
+            rows,
+        )
+    }
+
+{circumstances("numpy", "scipy", "torch", "jax")}
+"""
+    publish("reference-speed", "Speed of the reference", body, chosen.write)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The `kterm` command. Heavy imports wait until a command needs them, so that --help is quick and imports no framework.
+
+Exit codes: 0 conforms, 1 does not, 2 usage or configuration error, 3 an adapter could not be loaded.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="kterm",
+    help="Check a framework's backward pass against the k-term rule, with derived tolerances.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+CONFORMS, DOES_NOT, USAGE, NOT_LOADED = 0, 1, 2, 3
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn the suite's own errors into one line on standard error and the exit code that is due."""
+    from ..adapters.registry import AdapterError
+    from .case import CaseError
+    from .expectations import ExpectationError
+    from .observe import NoAnswer
+    from .plan import ChoiceError
+    from .record import RecordError
+
+    try:
+        yield
+    except AdapterError as error:
+        _stop(str(error), NOT_LOADED)
+    except (CaseError, ChoiceError, ExpectationError, RecordError) as error:
+        _stop(str(error), USAGE)
+    except NoAnswer as no:
+        _stop(f"the adapter {no.kind}: {no.message}", DOES_NOT)
+
+
+def _stop(message: str, code: int) -> None:
+    print(f"kterm: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+@app.command()
+def check(
+    adapters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="quick, standard or thorough.")] = "standard",
+    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
+    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
+    activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the record here, as JSON Lines.")] = None,
+    expectations: Annotated[Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
+) -> None:
+    """Check adapters: by default torch and jax, those of them that are installed."""
+    with _one_line_errors():
+        if workers != "auto" and not workers.isdigit():
+            _stop(f"-n {workers}: give a number of workers, or auto", USAGE)
+        from .check import run_check
+
+        code = run_check(
+            adapters or [], profile, seed, workers, dtype or [], activation or [], report, expectations, device, timeout
+        )
+        raise typer.Exit(code)
+
+
+@app.command()
+def replay(
+    case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
+    adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
+    device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+) -> None:
+    """Print one case's whole pass beside the rule's, in units of tolerance, and the first step that departs."""
+    with _one_line_errors():
+        from .replay import run_replay
+
+        raise typer.Exit(run_replay(case, adapter, device))
+
+
+@app.command()
+def adapters() -> None:
+    """List the registered adapters, whether their frameworks are installed, and how to name one of your own."""
+    from ..adapters.registry import is_installed, registered
+
+    names = registered()
+    wide = max(map(len, names), default=0)
+    for name, entry in names.items():
+        print(f"{name:{wide}}  {'installed' if is_installed(name) else 'not installed'}  {entry.value}")
+    print("\nAlso package.module:Class and path/to/file.py:Class; see docs/adapters.md.")
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="kterm")

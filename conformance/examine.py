@@ -1,0 +1,339 @@
+"""Examining a group: every check of every case, in dependency order, from draws to verdicts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..adapters import Observation
+from ..reference import Array, backpropagate
+from ..reference.rounding import deviation, propagate
+from .case import Case, Group
+from .draw import Draw, draw
+from .judge import CONCLUSIVE_POWER, Comparison, compare, descended
+from .observe import Answer, NoAnswer, Runs, arrays, same_bits
+from .verdict import CHECKS, Check, Grade, Verdict
+
+DEATHS = 3
+"""A structure in which the adapter died or hung this often is given up."""
+
+_DESCENT_STEPS = 3
+
+Excuse = Callable[[Verdict], str | None]
+
+
+def examine(group: Group, runs: Runs, excuse: Excuse = lambda _: None) -> list[list[Verdict]]:
+    """The verdicts of each case of a group, a list a case.
+
+    `excuse` gives the reason why a failing verdict is expected, or None. An expected failure blocks nothing: what follows is
+    judged from the framework's own values. Nothing an adapter does raises here.
+    """
+    cases, stack = group.cases, draw(group.cases)
+    answers = _answers(group, stack, runs)
+    good = [i for i, answer in enumerate(answers) if isinstance(answer, Answer) and answer.observation is not None]
+    first = good[0] if good else None
+    extras = None if first is None else _extras(group, stack[first], _observation(answers[first]), runs)
+    verdicts: list[list[Verdict]] = [_contract(case, answer) for case, answer in zip(cases, answers, strict=True)]
+    if first is not None and extras is not None:
+        verdicts[first] += extras.contract(cases[first])
+    sound = [i for i in good if not any(verdict.is_finding for verdict in verdicts[i])]
+    alike = _alike(group, stack, [(i, _observation(answers[i])) for i in sound])
+    for i, verdict in alike.unsound:
+        verdicts[i].append(verdict)
+    for chosen in alike.stacks:
+        observed = [_observation(answers[i]) for i in chosen]
+        compared = list(compare(group.structure, _pick(stack, chosen), observed))
+        for position, i in enumerate(chosen):
+            dead = bool(stack.dead[i])
+            verdicts[i] += _judged(group, cases[i].id, compared, position, dead, excuse)
+    if first is not None and extras is not None:
+        verdicts[first] += extras.verdicts(group, cases[first], verdicts[first], excuse)
+    return [_with_passed_contract(case, some) for case, some in zip(cases, verdicts, strict=True)]
+
+
+def _with_passed_contract(case: Case, verdicts: list[Verdict]) -> list[Verdict]:
+    if any(verdict.check == "contract" for verdict in verdicts):
+        return verdicts
+    return [Verdict(case.id, "contract", "observation", "pass"), *verdicts]
+
+
+def _observation(answer: Answer | NoAnswer) -> Observation:
+    assert isinstance(answer, Answer)
+    assert answer.observation is not None
+    return answer.observation
+
+
+def _pick(stack: Draw, chosen: Sequence[int]) -> Draw:
+    index = np.array(chosen)
+    return stack[index]  # pyright: ignore[reportArgumentType]  (an index array picks a sub-stack)
+
+
+def _answers(group: Group, stack: Draw, runs: Runs) -> list[Answer | NoAnswer]:
+    answers: list[Answer | NoAnswer] = []
+    deaths, built = 0, False
+    for i in range(len(group.draws)):
+        if deaths >= DEATHS:
+            answers.append(NoAnswer("died", f"not tried: the adapter died or hung {deaths} times in this structure"))
+            continue
+        try:
+            if not built:
+                runs.build(group.structure)
+                built = True
+            one = stack[i]
+            answers.append(runs.call(group.regime, one.parameters, one.x, one.y))
+        except NoAnswer as no:
+            if not built and no.kind in ("raised", "unsupported"):
+                return [no] * len(group.draws)
+            answers.append(no)
+            if no.kind in ("died", "hung"):
+                deaths, built = deaths + 1, False
+    return answers
+
+
+def _contract(case: Case, answer: Answer | NoAnswer) -> list[Verdict]:
+    if isinstance(answer, NoAnswer):
+        grade: Grade = "unsupported" if answer.kind == "unsupported" else "errored"
+        what = answer.message if answer.kind in ("raised", "unsupported") else f"{answer.kind}: {answer.message}"
+        return [Verdict(case.id, "contract", "program", grade, message=what)]
+    found = [Verdict(case.id, "contract", "observation", "wrong", message=problem) for problem in answer.problems]
+    return found + _blocked(case.id, "contract") if found else []
+
+
+def _blocked(case: str, behind: Check) -> list[Verdict]:
+    after = CHECKS[CHECKS.index(behind) + 1 :]
+    return [
+        Verdict(case, check, "all", "blocked", message=f"behind {behind}")
+        for check in after
+        if check not in ("layout", "descent", "batch")
+    ]
+
+
+class _Alike:
+    """Observations sorted into stacks that show the same quantities, and the ones that are not finite where they should be."""
+
+    def __init__(self) -> None:
+        self.stacks: list[list[int]] = []
+        self.unsound: list[tuple[int, Verdict]] = []
+
+
+def _alike(group: Group, stack: Draw, observed: Sequence[tuple[int, Observation]]) -> _Alike:
+    sorted_out, by_shown = _Alike(), {}
+    for i, observation in observed:
+        strays = [name for name, array in arrays(observation).items() if not np.isfinite(array.astype(float)).all()]
+        if strays and (finite := _finite_where_not(group, stack[i], observation, strays)):
+            case = group.cases[i].id
+            message = f"{', '.join(finite)} not finite where the rule gives a finite number"
+            sorted_out.unsound.append((i, Verdict(case, "contract", finite[0], "wrong", message=message)))
+            sorted_out.unsound += [(i, verdict) for verdict in _blocked(case, "contract")]
+            continue
+        by_shown.setdefault(tuple(arrays(observation)), []).append(i)
+    sorted_out.stacks = list(by_shown.values())
+    return sorted_out
+
+
+def _finite_where_not(group: Group, one: Draw, observation: Observation, names: Sequence[str]) -> list[str]:
+    wide = one.astype(np.dtype(np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):
+        rule = backpropagate(group.structure.network, wide.parameters, wide.x, wide.y)
+    values = {"outputs": rule.outputs, "E": rule.error}
+    for symbol, some in (("z", rule.z), ("x", rule.x[1:]), ("k", rule.k)):
+        values |= {f"{symbol}_{i}": value for i, value in enumerate(some, 1)}
+    values |= {f"dE/dW_{i}": value for i, value in enumerate(rule.weight_gradients, 1)}
+    values |= {f"dE/db_{i}": value for i, value in enumerate(rule.bias_gradients, 1)}
+    shown, most = arrays(observation), group.structure.format.max
+    # A value within a factor 2 of the largest number may overflow by rounding alone.
+    return [
+        name
+        for name in names
+        if (~np.isfinite(shown[name].astype(float)) & (np.abs(values[name]) < most / 2)).any()
+    ]
+
+
+def _judged(
+    group: Group, case: str, compared: Sequence[Comparison], i: int, dead: bool, excuse: Excuse
+) -> list[Verdict]:
+    verdicts: list[Verdict] = []
+    failed: Check | None = None
+    for one in compared:
+        if failed is not None and one.check != failed:
+            break
+        verdict = _verdict(group, case, one, i, dead)
+        if verdict.is_finding:
+            verdict = replace(verdict, expectation=excuse(verdict))
+            failed = failed if verdict.expectation is not None else one.check
+        verdicts.append(verdict)
+    return verdicts + (_blocked(case, failed) if failed else [])
+
+
+def _verdict(group: Group, case: str, one: Comparison, i: int, dead: bool, check: Check | None = None) -> Verdict:
+    grade = one.grade(i)
+    if dead and grade == "pass":
+        grade = "inconclusive"
+    at = tuple(int(j) for j in np.unravel_index(int(one.at[i]), one.shape)) if one.shape and 0 not in one.shape else ()
+    layer = one.layer or group.structure.network.depth
+    passed = grade in ("pass", "inconclusive")
+    return Verdict(
+        case,
+        check or one.check,
+        one.quantity,
+        grade,
+        worst=float(one.worst[i]),
+        at=at,
+        power=float(one.power[i]),
+        observed=None if passed else float(one.observed[i]),
+        expected=None if passed else float(one.expected[i]),
+        tolerance=None if passed else float(one.tolerance[i]),
+        activation=group.structure.network.activations[layer - 1],
+    )
+
+
+class _Extras:
+    """What is asked once a structure: the first case again, a short descent, and the batch in two parts."""
+
+    def __init__(self) -> None:
+        self.again: str | None = None
+        self.overwritten = False
+        self.trouble: tuple[Check, str] | None = None
+        self.descent: tuple[Draw, list[Observation]] | None = None
+        self.halves: tuple[Draw, list[Observation]] | None = None
+
+    def contract(self, case: Case) -> list[Verdict]:
+        """Whether the program gave the same bits twice and left its earlier answer alone."""
+        found = []
+        if self.again is not None:
+            found.append(Verdict(case.id, "contract", "same call twice", "wrong", message=self.again))
+        if self.overwritten:
+            message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
+            found.append(Verdict(case.id, "contract", "earlier observation", "wrong", message=message))
+        if self.trouble is not None and self.trouble[0] == "contract":
+            found.append(Verdict(case.id, "contract", "same call twice", "errored", message=self.trouble[1]))
+        return found + _blocked(case.id, "contract") if found else []
+
+    def verdicts(self, group: Group, case: Case, before: Sequence[Verdict], excuse: Excuse) -> list[Verdict]:
+        """The descent and batch checks, blocked where anything before them failed."""
+        if any(v.grade in ("blocked", "errored") or (v.is_finding and v.expectation is None) for v in before):
+            return [Verdict(case.id, check, "all", "blocked", message="behind an earlier check") for check in CHECKS[-2:]]
+        found: list[Verdict] = []
+        if self.trouble is not None:
+            found.append(Verdict(case.id, self.trouble[0], "program", "errored", message=self.trouble[1]))
+        if self.descent is not None:
+            found += _descent_verdicts(group, case, *self.descent, excuse)
+        if self.halves is not None:
+            found.append(_batch_verdict(group, case, *self.halves))
+        return found
+
+
+def _extras(group: Group, one: Draw, first: Observation, runs: Runs) -> _Extras | None:
+    extras = _Extras()
+    asked: Check = "contract"
+    try:
+        answer = runs.call(group.regime, one.parameters, one.x, one.y)
+        extras.overwritten = runs.changed_since()
+        if answer.observation is None or not same_bits(answer.observation, first):
+            extras.again = _difference(first, answer)
+            return extras
+        if not all(np.isfinite(array.astype(float)).all() for array in arrays(first).values()) or one.dead:
+            return extras
+        asked = "descent"
+        extras.descent = _descent(group, one, first, runs)
+        asked = "batch"
+        if group.structure.batch > 1:
+            extras.halves = _halves(group, one, first, runs)
+    except NoAnswer as no:
+        if no.kind in ("died", "hung"):
+            # The call was answered before; the process that held the program is gone.
+            runs.build(group.structure)
+        extras.trouble = (asked, no.message)
+    return extras
+
+
+def _difference(first: Observation, answer: Answer) -> str:
+    if answer.observation is None:
+        return "the same call, made again, gave " + "; ".join(answer.problems)
+    before, after = arrays(first), arrays(answer.observation)
+    changed = [name for name, array in before.items() if name not in after or array.tobytes() != after[name].tobytes()]
+    return f"the same call, made again after others, gave other bits in {', '.join(changed) or 'what it shows'}"
+
+
+def _asked(group: Group, one: Draw, runs: Runs) -> Observation:
+    answer = runs.call(group.regime, one.parameters, one.x, one.y)
+    if answer.observation is None:
+        raise NoAnswer("raised", "; ".join(answer.problems))
+    return answer.observation
+
+
+def _descent(group: Group, one: Draw, first: Observation, runs: Runs) -> tuple[Draw, list[Observation]] | None:
+    slope = max(float(np.abs(g.astype(float)).max()) for g in first.weight_gradients)
+    size = max(float(np.abs(w.astype(float)).max()) for w in one.parameters.weights)
+    if not slope or not size:
+        return None
+    # A power of two near 1/64 of the weights a step: large enough to matter, small enough to stay alive.
+    rate = 2.0 ** (np.floor(np.log2(size / slope)) - 6)
+    draws, observed, current = [], [], first
+    for _ in range(_DESCENT_STEPS):
+        one = replace(one, parameters=descended(one.parameters, current, rate))
+        current = _asked(group, one, runs)
+        draws.append(one)
+        observed.append(current)
+    return _stacked(draws), observed
+
+
+def _halves(group: Group, one: Draw, first: Observation, runs: Runs) -> tuple[Draw, list[Observation]]:
+    """The whole batch, then with the residual of its even rows made zero, then of its odd rows."""
+    even = np.arange(group.structure.batch)[:, None] % 2 == 0
+    parts = [replace(one, y=np.where(rows, first.outputs, one.y)) for rows in (even, ~even)]
+    return _stacked([one, *parts]), [first, *(_asked(group, part, runs) for part in parts)]
+
+
+def _stacked(draws: Sequence[Draw]) -> Draw:
+    def stack(pick: Callable[[Draw], Array]) -> Array:
+        return np.stack([pick(d) for d in draws])
+
+    parameters = draws[0].parameters
+    weights = tuple(stack(lambda d, i=i: d.parameters.weights[i]) for i in range(len(parameters.weights)))
+    biases = tuple(stack(lambda d, i=i: d.parameters.biases[i]) for i in range(len(parameters.biases)))
+    return Draw(
+        replace(parameters, weights=weights, biases=biases),
+        stack(lambda d: d.x),
+        stack(lambda d: d.y),
+        np.array([bool(d.dead) for d in draws]),
+    )
+
+
+def _descent_verdicts(
+    group: Group, case: Case, stack: Draw, observed: list[Observation], excuse: Excuse
+) -> list[Verdict]:
+    """One verdict a step, for the quantity that is furthest out, judged from the step's own weights."""
+    compared = list(compare(group.structure, stack, observed))
+    found = []
+    for step in range(len(observed)):
+        verdicts = [_verdict(group, case.id, one, step, False, "descent") for one in compared]
+        verdicts = [replace(v, expectation=excuse(v)) if v.is_finding else v for v in verdicts]
+        worst = max(verdicts, key=lambda v: (v.is_finding and v.expectation is None, v.worst))
+        found.append(replace(worst, quantity=f"step {step + 1}: {worst.quantity}"))
+    return found
+
+
+def _batch_verdict(group: Group, case: Case, stack: Draw, observed: list[Observation]) -> Verdict:
+    """Whether the gradients of the two parts of the batch add up to that of the whole."""
+    wide, reading = stack.astype(np.dtype(np.float64)), deviation(group.structure.format)
+    shown = [arrays(o) for o in observed]
+    worst = Verdict(case.id, "batch", "all", "pass", power=np.inf)
+    for step in propagate(group.structure.network, wide.parameters, wide.x, wide.y, reading):
+        if step.symbol not in "Wb":
+            continue
+        whole, *parts = (each[step.name].astype(np.float64) for each in shown)
+        tolerance = step.estimate.tolerance(reading).sum(0)
+        error = np.abs(whole - sum(parts))
+        ratio = np.where(error == 0, 0.0, error / np.where(tolerance == 0, np.finfo(float).tiny, tolerance))
+        at = np.unravel_index(int(ratio.argmax()), ratio.shape)
+        power = float(np.linalg.norm(whole) / max(float(np.linalg.norm(tolerance)), np.finfo(float).tiny))
+        low = power < CONCLUSIVE_POWER
+        grade: Grade = "wrong" if ratio[at] > 1 else "inconclusive" if low else "pass"
+        verdict = Verdict(
+            case.id, "batch", step.name, grade, float(ratio[at]), tuple(int(j) for j in at), power,
+            float(whole[at]), float(sum(parts)[at]), float(tolerance[at]),
+        )  # fmt: skip
+        if verdict.worst >= worst.worst:
+            worst = verdict
+    return worst

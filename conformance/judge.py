@@ -1,0 +1,161 @@
+"""Judging: what was observed against what the rule gives, entry by entry, in units of the derived tolerance."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..adapters import Observation
+from ..reference import Array, Parameters, Structure
+from ..reference.rounding import Quantity, Reading, Shown, bound, deviation, propagate
+from .draw import Draw
+from .verdict import Check, Grade
+
+_CHECK_OF: dict[str, Check] = {
+    "z": "forward",
+    "x": "forward",
+    "E": "error",
+    "k": "k_terms",
+    "W": "weight_gradients",
+    "b": "bias_gradients",
+}
+CONCLUSIVE_POWER = 10.0
+"""Below this power a tolerance is above a tenth of the tensor: the case could not have shown a mistake."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One quantity of a stack of D observations, judged: arrays of shape (D,), `at` a flat index into one tensor.
+
+    `worst` is the largest error in units of its tolerance; `within_bound` says whether every error lies within the worst-case
+    bound; `sigmas` is the largest error in standard deviations.
+    """
+
+    check: Check
+    quantity: str
+    symbol: str
+    layer: int
+    shape: tuple[int, ...]
+    worst: Array
+    at: Array
+    power: Array
+    observed: Array
+    expected: Array
+    tolerance: Array
+    within_bound: Array
+    sigmas: Array
+
+    def grade(self, i: int) -> Grade:
+        """The grade of the i-th observation."""
+        if self.worst[i] > 1:
+            return "inaccurate" if self.within_bound[i] else "wrong"
+        return "pass" if self.power[i] >= CONCLUSIVE_POWER else "inconclusive"
+
+
+def compare(structure: Structure, stack: Draw, observed: Sequence[Observation]) -> Iterator[Comparison]:
+    """Every quantity that the observations hold, against the rule, in the order of the computation.
+
+    Where z, x and k are shown, each step is judged from the framework's own previous value. The stack and the observations have
+    one entry a case; all observations show the same quantities.
+    """
+    wide = stack.astype(np.dtype(np.float64))
+    views = _views(observed)
+    reading = deviation(structure.format)
+    steps = _steps(structure, wide, views, reading)
+    bounds: list[Quantity] | None = None
+    for number, step in enumerate(steps):
+        values = views.get(step.name)
+        targets = [] if values is None else [(step.name, values)]
+        if step.symbol == "x" and step.layer == structure.network.depth:
+            # The outputs are the last x, shown or not, and both must be right.
+            targets.append(("outputs", views["outputs"]))
+        for name, value in targets:
+            compared = _compared(structure, step, name, value.astype(np.float64), reading)
+            if (compared.worst > 1).any():
+                # The second reading costs as much again, and only a departure needs it.
+                bounds = bounds or list(_steps(structure, wide, views, bound(structure.format)))
+                limit = _compared(structure, bounds[number], name, value.astype(np.float64), bound(structure.format))
+                compared = Comparison(**{**vars(compared), "within_bound": limit.worst <= 1})
+            yield compared
+
+
+def _steps(structure: Structure, wide: Draw, views: dict[str, Array], reading: Reading) -> Iterator[Quantity]:
+    depth = structure.network.depth
+
+    def shown(symbol: str) -> tuple[Array | None, ...] | None:
+        return tuple(views.get(f"{symbol}_{i}") for i in range(1, depth + 1))
+
+    # The outputs are always shown, and are the last x: the residual starts from them.
+    xs = shown("x") or ()
+    given = Shown(z=shown("z"), x=(*xs[:-1], views["outputs"]), k=shown("k"))
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A framework may show infinities; they are judged as such.
+        yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given)
+
+
+def _views(observed: Sequence[Observation]) -> dict[str, Array]:
+    """Stacks of every array the observations hold, by name, each (D, ...)."""
+
+    def stacked(values: Sequence[Any]) -> Array:
+        return np.stack(list(values))
+
+    first = observed[0]
+    views = {"outputs": stacked([o.outputs for o in observed]), "E": stacked([o.error for o in observed])}
+    for symbol, field in (("z", "z"), ("x", "x"), ("k", "k"), ("dE/dW", "weight_gradients"), ("dE/db", "bias_gradients")):
+        for i in range(len(getattr(first, field) or ())):
+            views[f"{symbol}_{i + 1}"] = stacked([getattr(o, field)[i] for o in observed])
+    return views
+
+
+def _compared(structure: Structure, step: Quantity, name: str, observed: Array, reading: Reading) -> Comparison:
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        value, tolerance = step.estimate.value, step.estimate.tolerance(reading)
+        error = np.abs(observed - value)
+        ratio = np.where(error <= 0, 0.0, error / tolerance)
+        # Where the value itself leaves the format, an infinity of its sign is right.
+        most = structure.format.max
+        overflow = (np.abs(value) + tolerance >= most) & np.isinf(observed) & (np.sign(observed) == np.sign(value))
+        ratio = np.where(overflow | ~np.isfinite(value), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+    cases = ratio.shape[0]
+    flat, shape = ratio.reshape(cases, -1), observed.shape[1:]
+    if flat.shape[1] == 0:
+        zeros = np.zeros(cases)
+        some = (zeros, zeros.astype(int), np.full(cases, np.inf), zeros, zeros, zeros)
+    else:
+        at, rows = flat.argmax(1), np.arange(cases)
+        pick = [array.reshape(cases, -1)[rows, at] for array in (observed, value, tolerance)]
+        some = (flat[rows, at], at, _power(value, tolerance, step.estimate.jump), *pick)
+    worst = some[0]
+    return Comparison(
+        _CHECK_OF[step.symbol], name, step.symbol, step.layer, shape, *some, worst <= 1, worst * reading.kappa
+    )
+
+
+def _power(value: Array, tolerance: Array, jump: Array | None) -> Array:
+    """The norm of each tensor over the norm of its tolerance; infinite where the tolerance is zero.
+
+    Entries at a kink, where more than one answer is right, are left out where there are others.
+    """
+    v, t = (np.where(np.isfinite(a), np.abs(a), 0.0).reshape(a.shape[0], -1) for a in (value, tolerance))
+    if jump is not None:
+        free = jump.reshape(v.shape) > 0
+        free &= ~free.all(1, keepdims=True)
+        v, t = np.where(free, 0.0, v), np.where(free, 0.0, t)
+    scale_v, scale_t = (np.maximum(a.max(1), np.finfo(np.float64).tiny) for a in (v, t))
+    norm_v, norm_t = (np.sqrt(np.square(a / s[:, None]).sum(1)) for a, s in ((v, scale_v), (t, scale_t)))
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        power = norm_v / norm_t * (scale_v / scale_t)
+    return np.where(norm_t == 0, np.inf, power)
+
+
+def descended(parameters: Parameters, observed: Observation, rate: float) -> Parameters:
+    """One descent step from an observation's own gradients, in the parameters' dtype."""
+
+    def step(a: Array, g: Array) -> Array:
+        return (a.astype(np.float64) - rate * g.astype(np.float64)).astype(a.dtype)
+
+    return Parameters(
+        tuple(map(step, parameters.weights, observed.weight_gradients)),
+        tuple(map(step, parameters.biases, observed.bias_gradients)),
+    )

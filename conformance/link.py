@@ -1,0 +1,122 @@
+"""The other end of an adapter host: starts it, talks to it, and survives it."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from typing import Any
+
+from ..adapters.registry import AdapterError
+from ..reference import Array, Parameters, Structure
+from .host import receive, send
+from .observe import Answer, NoAnswer
+from .plan import Description
+from .threads import pin
+
+TIMEOUT = 120.0
+"""Seconds after which a request counts as hung, loading included. Not a deadline on anything that works."""
+
+
+class Link:
+    """Runs an adapter in a host process, like `Runner` in this one. A host that dies or hangs is NoAnswer, and the next build
+    starts another. Raises AdapterError, in one line, when the adapter does not load."""
+
+    def __init__(self, spec: str, device: str | None = None, timeout: float = TIMEOUT) -> None:
+        self._spec, self._device, self._timeout = spec, device or "", timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the link)
+        self._start()
+
+    def describe(self) -> Description:
+        """What the adapter declares."""
+        return self._ask("describe")
+
+    def build(self, structure: Structure, layout: str | None = None) -> None:
+        """As `Runner.build`; starts a host where the last one is gone."""
+        if self._process is None:
+            try:
+                self._start()
+            except AdapterError as error:
+                raise NoAnswer("died", f"and did not start again: {error}") from None
+        self._ask("build", structure, layout)
+
+    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
+        """As `Runner.call`."""
+        return self._ask("call", regime, parameters, x, y)
+
+    def changed_since(self) -> bool:
+        """As `Runner.changed_since`."""
+        return self._ask("changed_since")
+
+    def close(self) -> None:
+        """End the host."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    stream.close()
+            self._process = None
+
+    def _start(self) -> None:
+        self._errors.seek(0)
+        self._errors.truncate()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "kterm.conformance.host", self._spec, self._device],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=pin(dict(os.environ)),
+            bufsize=0,
+        )
+        try:
+            self._reply()
+        except NoAnswer as no:
+            self.close()
+            message = no.message if no.kind == "load" else f"adapter {self._spec} did not load: it {no.kind}; {no.message}"
+            raise AdapterError(message) from None
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        if self._process is None or self._process.stdin is None:
+            raise NoAnswer("died", "the adapter's process is gone")
+        try:
+            send(self._process.stdin, (method, arguments))  # pyright: ignore[reportArgumentType]  (an unbuffered pipe)
+        except BrokenPipeError:
+            raise self._death() from None
+        return self._reply()
+
+    def _reply(self) -> Any:
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        if not select.select([process.stdout], [], [], self._timeout)[0]:
+            self.close()
+            raise NoAnswer("hung", f"no answer within {self._timeout:g} s")
+        try:
+            reply = receive(process.stdout)  # pyright: ignore[reportArgumentType]  (an unbuffered pipe)
+        except EOFError:
+            raise self._death() from None
+        if reply[0] == "ok":
+            return reply[1]
+        raise NoAnswer(*reply[1:]) if reply[0] == "no" else NoAnswer("load", reply[1])
+
+    def _death(self) -> NoAnswer:
+        process = self._process
+        assert process is not None
+        end = time.monotonic() + 5
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        code = process.poll()
+        how = f"exited with code {code}"
+        if code is None:
+            how = "closed its pipe"
+        elif code < 0:
+            how = f"was ended by {signal.Signals(-code).name}"
+        self.close()
+        self._errors.seek(0)
+        said = deque(self._errors.read().decode(errors="replace").strip().splitlines(), maxlen=1)
+        return NoAnswer("died", f"the adapter's process {how}" + (f" ({said[0][:200]})" if said else ""))

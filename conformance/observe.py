@@ -1,0 +1,175 @@
+"""Running an adapter on draws: in this process (`Runner`), with every way of not answering turned into one exception."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, WeightLayout
+from ..reference import Array, Parameters, Structure
+from .draw import present
+from .plan import Description, describe
+
+LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, OUT_IN)}
+
+
+class NoAnswer(Exception):
+    """An adapter that did not answer. `kind` is raised, died, hung or unsupported; the message is one line."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind, self.message = kind, message
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An observation, checked for form. Where `problems` says that its form is wrong, there may be no observation."""
+
+    observation: Observation | None
+    problems: tuple[str, ...] = ()
+
+
+class Runs(Protocol):
+    """What the judge needs of an adapter, wherever it runs."""
+
+    def describe(self) -> Description: ...
+    def build(self, structure: Structure, layout: str | None = None) -> None: ...
+    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer: ...
+    def changed_since(self) -> bool: ...
+
+
+class Runner:
+    """Runs an adapter in this process."""
+
+    def __init__(self, adapter: Adapter, spec: str | None = None) -> None:
+        self._adapter = adapter
+        self._spec = spec or adapter.name
+        self._program: Program | None = None
+        self._structure: Structure | None = None
+        self._first: tuple[Observation, bytes] | None = None
+
+    def describe(self) -> Description:
+        """What the adapter declares."""
+        return describe(self._adapter, self._spec)
+
+    def build(self, structure: Structure, layout: str | None = None) -> None:
+        """Make the program of one structure the current one; `layout` overrules the adapter's declared one, by name."""
+        adapter = self._adapter
+        if layout is not None:
+            adapter = copy.copy(adapter)
+            adapter.weight_layout = LAYOUTS[layout]
+        self._program = self._structure = self._first = None
+        with _reported():
+            self._program = adapter.program(structure)
+        self._structure = structure
+
+    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
+        """Run the current program once. Raises NoAnswer."""
+        assert self._program is not None
+        assert self._structure is not None
+        given = present(regime, parameters, x, y)
+        before = _contents(given)
+        with _reported():
+            observed = self._program(*given)
+        problems = [] if _contents(given) == before else ["inputs were modified in place"]
+        if not isinstance(observed, Observation):
+            return Answer(None, (*problems, f"the program gave a {type(observed).__name__}, not an Observation"))
+        if self._first is None:
+            self._first = observed, _bytes(observed)
+        return _examined(observed, self._structure, problems)
+
+    def changed_since(self) -> bool:
+        """Whether the first observation since `build` has been overwritten by a later call."""
+        return self._first is not None and _bytes(self._first[0]) != self._first[1]
+
+
+class _reported:
+    """Turns whatever a framework raises, SystemExit included, into NoAnswer. A keyboard interrupt is the user's."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return
+        lines = str(error).strip().splitlines()
+        message = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
+        raise NoAnswer("unsupported" if isinstance(error, NotImplementedError) else "raised", message[:400]) from None
+
+
+def _contents(given: tuple[Parameters, Array, Array]) -> list[bytes]:
+    parameters, x, y = given
+    return [a.tobytes() for a in (*parameters.weights, *parameters.biases, x, y)]
+
+
+def _bytes(observed: Observation) -> bytes:
+    return b"".join(np.asarray(a).tobytes() for _, a, _ in _parts(observed, None))
+
+
+def arrays(observed: Observation) -> dict[str, Array]:
+    """Every array of an observation by its name in reports: x_n (outputs), E, z_1, ..., dE/dW_1, ..."""
+    return {name: a for name, a, _ in _parts(observed, None)}
+
+
+def same_bits(a: Observation, b: Observation) -> bool:
+    """Whether two observations agree bit for bit."""
+    return _bytes(a) == _bytes(b)
+
+
+def _parts(observed: Observation, structure: Structure | None) -> list[tuple[str, Any, tuple[int, ...] | None]]:
+    """(name, array, due shape) of all that an observation holds; no shapes without a structure."""
+    widths = structure.network.widths if structure else ()
+    batch = structure.batch if structure else 0
+
+    def rows(i: int) -> tuple[int, ...] | None:
+        return (batch, widths[i]) if structure and i < len(widths) else None
+
+    parts: list[tuple[str, Any, tuple[int, ...] | None]] = [
+        ("outputs", observed.outputs, rows(len(widths) - 1)),
+        ("E", observed.error, () if structure else None),
+    ]
+    for symbol, values in (("z", observed.z), ("x", observed.x), ("k", observed.k)):
+        parts += [(f"{symbol}_{i}", value, rows(i)) for i, value in enumerate(values or (), 1)]
+    for i, value in enumerate(observed.weight_gradients, 1):
+        parts.append((f"dE/dW_{i}", value, tuple(widths[i - 1 : i + 1]) if structure else None))
+    for i, value in enumerate(observed.bias_gradients, 1):
+        parts.append((f"dE/db_{i}", value, tuple(widths[i : i + 1]) if structure else None))
+    return parts
+
+
+def _examined(observed: Observation, structure: Structure, problems: list[str]) -> Answer:
+    depth = structure.network.depth
+    biases = 0 if structure.network.bias == "none" else depth
+    form: list[str] = []
+    for field, due in (
+        ("weight_gradients", depth),
+        ("bias_gradients", biases),
+        ("z", depth),
+        ("x", depth),
+        ("k", depth),
+    ):
+        values = getattr(observed, field)
+        if values is not None and len(values) != due:
+            form.append(f"{field} holds {len(values)} arrays; it should hold {due}, one a layer")
+    if not form:
+        for name, value, shape in _parts(observed, structure):
+            if not isinstance(value, np.ndarray | np.generic):
+                form.append(f"{name} is a {type(value).__module__}.{type(value).__name__}; it should be a NumPy array")
+            elif value.shape != shape:
+                form.append(f"{name} has shape {value.shape}; it should be {shape}")
+            elif value.dtype != structure.format.numpy:
+                form.append(f"{name} has dtype {value.dtype}; it should be {structure.format.numpy}")
+    return Answer(None, (*problems, *form)) if form else Answer(_detached(observed), tuple(problems))
+
+
+def _detached(observed: Observation) -> Observation:
+    """The same numbers in arrays of our own, so that nothing a later call does can reach them."""
+
+    def own(value: Any) -> Any:
+        if value is None:
+            return None
+        return tuple(np.array(a) for a in value) if isinstance(value, Sequence) else np.array(value)
+
+    return replace(observed, **{f.name: own(getattr(observed, f.name)) for f in fields(observed)})

@@ -1,0 +1,221 @@
+"""Plans: which cases a profile puts to an adapter. A function of the profile, the seed and what the adapter declares."""
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..adapters import Adapter
+from ..reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
+from .case import Group
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an adapter declares, as plain data that travels between processes and into the record."""
+
+    spec: str
+    name: str
+    version: str
+    layout: str
+    dtypes: tuple[str, ...]
+    activations: tuple[str, ...]
+    biases: tuple[Bias, ...]
+    device: str
+    max_structures: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Description":
+        """The inverse of `to_json`."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+
+def describe(adapter: Adapter, spec: str) -> Description:
+    """What `adapter` declares, in canonical order.
+
+    Raises ValueError, naming the declaration, where it holds a name that the suite does not know or nothing at all.
+    """
+    for field, declared, known in (
+        ("dtypes", adapter.dtypes, DTYPES),
+        ("activations", adapter.activations, ACTIVATIONS),
+        ("biases", adapter.biases, BIASES),
+    ):
+        unknown = [name for name in declared if name not in known]
+        if unknown or not declared:
+            what = f"unknown {unknown[0]!r}" if unknown else "none declared"
+            raise ValueError(f"adapter {adapter.name}: {field}: {what}; known are {', '.join(known)}")
+    return Description(
+        spec,
+        adapter.name,
+        str(adapter.version),
+        adapter.weight_layout.name,
+        tuple(name for name in DTYPES if name in adapter.dtypes),
+        tuple(name for name in ACTIVATIONS if name in adapter.activations),
+        tuple(name for name in BIASES if name in adapter.biases),
+        adapter.device,
+        adapter.max_structures,
+    )
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many structures of one regime, and how many draws of each, a profile takes for every dtype it names."""
+
+    regime: str
+    dtypes: tuple[str, ...]
+    structures: int
+    draws: int
+
+
+_WIDE = ("f32", "f64")
+_NARROW = ("bf16", "f16")
+PROFILES: dict[str, tuple[Share, ...]] = {
+    "quick": (
+        Share("normal", _WIDE, 12, 40),
+        Share("square", _WIDE, 3, 40),
+        Share("degenerate", _WIDE, 6, 10),
+        Share("strided", _WIDE, 2, 8),
+    ),
+    "standard": (
+        Share("normal", _WIDE, 44, 110),
+        Share("square", _WIDE, 8, 110),
+        Share("degenerate", _WIDE, 8, 20),
+        Share("strided", _WIDE, 4, 16),
+        Share("normal", _NARROW, 6, 20),
+    ),
+    "thorough": (
+        Share("normal", _WIDE, 240, 400),
+        Share("square", _WIDE, 40, 400),
+        Share("degenerate", _WIDE, 32, 60),
+        Share("strided", _WIDE, 16, 40),
+        Share("normal", _NARROW, 40, 100),
+        Share("square", _NARROW, 8, 100),
+    ),
+}
+
+_DEPTHS = (1, 2, 2, 3, 3, 4, 5, 6, 8)
+_PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run asks for: a profile, a seed, and the dtypes and activations to keep to (empty: all)."""
+
+    profile: str = "standard"
+    seed: int = 0
+    dtypes: tuple[str, ...] = ()
+    activations: tuple[str, ...] = ()
+
+
+class ChoiceError(ValueError):
+    """A run that cannot be made: an unknown profile, dtype or activation, or a negative seed; one line."""
+
+
+def choose(profile: str, seed: int, dtypes: Sequence[str] = (), activations: Sequence[str] = ()) -> Choice:
+    """A choice, checked. Raises ChoiceError, naming what is known."""
+    for what, given, known in (
+        ("profile", (profile,), PROFILES),
+        ("dtype", dtypes, DTYPES),
+        ("activation", activations, ACTIVATIONS),
+    ):
+        for name in given:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                raise ChoiceError(f"unknown {what} {name!r}; {hint}known are {', '.join(known)}")
+    if not 0 <= seed < 2**63:
+        raise ChoiceError(f"seed {seed} should be an integer from 0 to 2**63 - 1")
+    return Choice(profile, seed, tuple(dict.fromkeys(dtypes)), tuple(dict.fromkeys(activations)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The groups of cases to run for one adapter, probes first; and what it declares too little for."""
+
+    groups: tuple[Group, ...]
+    unsupported: tuple[str, ...]
+
+
+def plan(adapter: Description, choice: Choice) -> Plan:
+    """The plan for one adapter. Structures are made from what it declares; what is left out is listed by name."""
+    wanted_dtypes = choice.dtypes or tuple(DTYPES)
+    wanted_activations = choice.activations or tuple(ACTIVATIONS)
+    dtypes = [name for name in wanted_dtypes if name in adapter.dtypes]
+    pool = [name for name in wanted_activations if name in adapter.activations]
+    left_out = [f"dtype {name}" for name in wanted_dtypes if name not in dtypes]
+    left_out += [f"activation {name}" for name in wanted_activations if name not in pool]
+    left_out += [f"bias {name}" for name in BIASES if name not in adapter.biases]
+    if not dtypes or not pool:
+        return Plan((), tuple(left_out))
+    groups = {group.id: group for group in _probes(adapter, dtypes[0])}
+    shares = PROFILES[choice.profile]
+    covered = {dtype for share in shares for dtype in share.dtypes}
+    # A dtype asked for by name is run as the widest is, even where the profile would not think of it.
+    besides = tuple(dtype for dtype in choice.dtypes if dtype not in covered)
+    for share in shares:
+        for dtype in (*share.dtypes, *(besides if "f64" in share.dtypes else ())):
+            if dtype in dtypes:
+                for group in _share(share, dtype, pool, adapter.biases, choice.seed):
+                    groups.setdefault(group.id, group)
+    return Plan(_sampled(tuple(groups.values()), adapter.max_structures), tuple(left_out))
+
+
+def _sampled(groups: tuple[Group, ...], most: int | None) -> tuple[Group, ...]:
+    if most is None or len(groups) <= most + 2:
+        return groups
+    probes, rest = groups[:2], groups[2:]
+    return probes + tuple(rest[i * len(rest) // most] for i in range(most))
+
+
+def _probes(adapter: Description, dtype: str) -> Iterator[Group]:
+    # The simplest network that the adapter can build; random weights are as asymmetric as any.
+    names = [name for name in _PROBE_ACTIVATIONS if name in adapter.activations] or list(adapter.activations)
+    for widths in ((3, 3, 3), (2, 3, 4)):
+        network = Network(widths, (names[0],) * 2, adapter.biases[0])
+        yield Group(Structure(network, 2, dtype), "layout", 0, (0,))
+
+
+def _share(share: Share, dtype: str, pool: Sequence[str], biases: Sequence[Bias], seed: int) -> Iterator[Group]:
+    digest = hashlib.blake2b(f"plan/{share.regime}/{dtype}/{seed}".encode(), digest_size=16).digest()
+    rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    deck: list[str] = []
+    for i in range(share.structures):
+        depth, batch, widths = _shape(share.regime, i, rng)
+        if len(deck) < depth:
+            # Dealt, not drawn: every activation comes up equally often.
+            deck += [pool[j] for j in rng.permutation(len(pool))] * (1 + depth // len(pool))
+        names, deck = deck[:depth], deck[depth:]
+        network = Network(widths, tuple(names), biases[i % len(biases)])
+        yield Group(Structure(network, batch, dtype), share.regime, seed, tuple(range(share.draws)))
+
+
+def _shape(regime: str, i: int, rng: np.random.Generator) -> tuple[int, int, tuple[int, ...]]:
+    depth = int(_DEPTHS[rng.integers(len(_DEPTHS))])
+    batch = _log_uniform(rng, 2, 32)
+    widths = tuple(_log_uniform(rng, 1, 64) for _ in range(depth + 1))
+    if regime == "square":
+        batch = _log_uniform(rng, 2, 16)
+        return min(depth, 5), batch, (batch,) * (min(depth, 5) + 1)
+    if regime == "degenerate":
+        depth = min(depth, 3)
+        widths = tuple(min(w, 8) for w in widths[: depth + 1])
+        kind = i % 4
+        if kind == 0:
+            return depth, 0, widths
+        if kind == 1:
+            return depth, 1, widths
+        if kind == 2:
+            return depth, min(batch, 6), (1,) * (depth + 1)
+        return depth, max(2, min(batch, 6)), widths
+    return depth, batch, widths
+
+
+def _log_uniform(rng: np.random.Generator, low: int, high: int) -> int:
+    return int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))

@@ -1,0 +1,185 @@
+"""The record of a run, as JSON Lines: a header, a line a verdict, a footer with the accounting. Every view is made from it alone.
+
+While a run goes on, each group's verdicts are a file of their own in a folder beside the record, written whole; so nothing
+recorded is lost when a process dies, and the record comes out in the order of the plan however many workers there were. The
+schema is in docs/record.md; `SCHEMA` is raised when a reader of the old one could misread the new.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .verdict import CHECKS, STATUSES, Status, Verdict, status
+
+SCHEMA = 1
+
+Key = tuple[str, str]
+"""(adapter name, case id): what is planned and accounted for."""
+
+
+class RecordError(ValueError):
+    """A record that is unreadable, incomplete, or that does not add up; one line."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A whole record: header and footer as written, and the verdicts of each case of each adapter, in the order of the plan."""
+
+    header: dict[str, Any]
+    verdicts: dict[Key, list[Verdict]]
+    footer: dict[str, Any]
+
+    def statuses(self) -> dict[Key, Status]:
+        """The status of each case that was answered for."""
+        return {key: status(verdicts) for key, verdicts in self.verdicts.items()}
+
+    @property
+    def conforms(self) -> bool:
+        """Whether something was checked, every planned case was answered for, and nothing failed, errored or was blocked."""
+        counts = self.footer["accounting"]
+        bad = counts["failed"] + counts["errored"] + counts["blocked"] + len(self.footer["unanswered"])
+        return bad == 0 and counts["passed"] + counts["expected"] > 0
+
+
+def case_set_hash(planned: Iterable[Key]) -> str:
+    """A hash of what was planned: equal plans, equal hashes."""
+    return hashlib.blake2b("\n".join(f"{a} {c}" for a, c in planned).encode(), digest_size=8).hexdigest()
+
+
+def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """One JSON line a verdict; what is at its default is left out, but never check, quantity, grade or worst."""
+    for v in verdicts:
+        data: dict[str, Any] = {"kind": "verdict", "adapter": adapter, "case": v.case, "check": v.check}
+        data |= {"quantity": v.quantity, "grade": v.grade, "worst": _number(v.worst)}
+        if v.at:
+            data["at"] = v.at
+        for name in ("power", "observed", "expected", "tolerance"):
+            if (value := getattr(v, name)) is not None:
+                data[name] = _number(value)
+        for name in ("activation", "message", "expectation"):
+            if value := getattr(v, name):
+                data[name] = value
+        yield json.dumps(data, separators=(",", ":"))
+
+
+def _number(value: float) -> float | str:
+    # JSON has no infinities; as strings they read back with float().
+    if not math.isfinite(value):
+        return str(value)
+    return value
+
+
+_FLOATS = ("worst", "power", "observed", "expected", "tolerance")
+_FIELDS = frozenset(f.name for f in fields(Verdict))
+
+
+def _verdict(data: dict[str, Any]) -> Verdict:
+    given = {name: value for name, value in data.items() if name in _FIELDS}
+    for name in _FLOATS:
+        if isinstance(given.get(name), str):
+            given[name] = float(given[name])
+    given["at"] = tuple(given.get("at", ()))
+    return Verdict(**given)
+
+
+def write_part(folder: Path, number: int, adapter: str, verdicts: Iterable[Verdict]) -> None:
+    """Write one group's verdicts, whole or not at all; `number` is the group's place in the plan."""
+    path = folder / f"{number:06}.jsonl"
+    scratch = path.with_suffix(f".{os.getpid()}")
+    scratch.write_text("".join(f"{line}\n" for line in lines(adapter, verdicts)), encoding="utf-8")
+    scratch.replace(path)
+
+
+def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], extra: Iterable[str] = ()) -> None:
+    """Assemble the record at `path` from the parts in `folder`, in order, with header and footer.
+
+    `extra` are further verdict lines. Planned cases without a verdict are listed in the footer as unanswered.
+    """
+    head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
+    found: dict[Key, list[Verdict]] = {}
+    scratch = path.with_name(path.name + ".unfinished")
+    with scratch.open("w", encoding="utf-8") as out:
+        out.write(json.dumps(head) + "\n")
+
+        def add(line: str) -> None:
+            data = json.loads(line)
+            found.setdefault((data["adapter"], data["case"]), []).append(_verdict(data))
+            out.write(line if line.endswith("\n") else line + "\n")
+
+        for part in sorted(folder.glob("[0-9]*.jsonl")):
+            with part.open(encoding="utf-8") as source:
+                for line in source:
+                    add(line)
+        for line in extra:
+            add(line)
+        out.write(json.dumps({"kind": "footer", **_account(planned, found)}) + "\n")
+    scratch.replace(path)
+
+
+def _account(planned: Sequence[Key], found: dict[Key, list[Verdict]]) -> dict[str, Any]:
+    counts = Counter(status(verdicts) for verdicts in found.values())
+    powers = [v.power for some in found.values() for v in some if v.power is not None and math.isfinite(v.power)]
+    return {
+        "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
+        "unanswered": [list(key) for key in planned if key not in found],
+        "verdicts": sum(map(len, found.values())),
+        "weakest_power": min(powers, default=None),
+    }
+
+
+def read(path: Path) -> Record:
+    """The record at `path`. Raises RecordError where it cannot be read, has no header or footer, holds duplicates or strangers, or
+    does not add up."""
+    try:
+        with path.open(encoding="utf-8") as source:
+            rows = [json.loads(line) for line in source]
+    except OSError as error:
+        raise RecordError(f"record {path}: {error.strerror or error}; name a readable file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"record {path}: is not JSON Lines: {error}") from None
+    if not rows or not all(isinstance(row, dict) for row in rows) or rows[0].get("kind") != "header":
+        raise RecordError(f"record {path}: has no header; it was not written by kterm")
+    if rows[0].get("schema") != SCHEMA:
+        raise RecordError(f"record {path}: has schema {rows[0].get('schema')}; this version reads schema {SCHEMA}")
+    if rows[-1].get("kind") != "footer":
+        raise RecordError(f"record {path}: has no footer; the run that wrote it did not end")
+    found: dict[Key, list[Verdict]] = {}
+    seen: set[tuple[str, ...]] = set()
+    for number, row in enumerate(rows[1:-1], 2):
+        try:
+            key = (row["adapter"], row["case"], row["check"], row["quantity"], row.get("message", ""))
+            verdict = _verdict({**row, "grade": row["grade"]})
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"record {path}, line {number}: is no verdict: {error}") from None
+        if verdict.check not in CHECKS or row.get("kind") != "verdict":
+            raise RecordError(f"record {path}, line {number}: is no verdict")
+        if key in seen:
+            raise RecordError(f"record {path}, line {number}: repeats the verdict on {' '.join(key[:4])}")
+        seen.add(key)
+        found.setdefault(key[:2], []).append(verdict)
+    _reconcile(path, rows[0], rows[-1], found)
+    return Record(rows[0], found, rows[-1])
+
+
+def _reconcile(path: Path, header: dict[str, Any], footer: dict[str, Any], found: dict[Key, list[Verdict]]) -> None:
+    try:
+        told = dict(footer["accounting"])
+        planned = told.pop("planned")
+        unanswered = [(a, c) for a, c in footer["unanswered"]]
+    except (KeyError, TypeError, ValueError):
+        raise RecordError(f"record {path}: its footer holds no accounting") from None
+    counts = Counter(status(verdicts) for verdicts in found.values())
+    if told != {name: counts[name] for name in STATUSES}:
+        raise RecordError(f"record {path}: its footer counts {told}, its verdicts come to {dict(counts)}")
+    if planned != header.get("planned") or planned != len(found) + len(unanswered):
+        raise RecordError(f"record {path}: {planned} cases planned, {len(found)} answered, {len(unanswered)} unanswered")
+    if footer.get("verdicts") != sum(map(len, found.values())):
+        raise RecordError(f"record {path}: its footer counts other verdicts than it holds")
+
+

@@ -1,0 +1,84 @@
+"""What `kterm replay` does: one case, the whole pass side by side, in units of tolerance, with the first step that departs."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ..adapters import Observation
+from ..reference.rounding import SIGMAS
+from .case import parse_case
+from .draw import REGIMES, Draw, draw
+from .judge import Comparison, compare
+from .link import Link
+from .observe import arrays
+from .threads import pin_here
+
+
+def run_replay(text: str, spec: str, device: str | None) -> int:
+    """Print the replay; 0 where every quantity is within its tolerance, 1 where one departs."""
+    pin_here()
+    case = parse_case(text, tuple(REGIMES))
+    link = Link(spec, device)
+    try:
+        described = link.describe()
+        stack = draw([case])
+        one = stack[0]
+        link.build(case.structure)
+        answer = link.call(case.regime, one.parameters, one.x, one.y)
+    finally:
+        link.close()
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{case.id} on {described.name} {described.version}, weights {described.layout}", markup=False)
+    for problem in answer.problems:
+        console.print(f"contract: {problem}", markup=False)
+    if answer.observation is None:
+        return 1
+    return _side_by_side(console, case.id, stack, answer.observation, list(_compared(case.structure, stack, answer.observation)))
+
+
+def _compared(structure: object, stack: Draw, observation: Observation) -> Iterator[Comparison]:
+    from ..reference import Structure
+
+    assert isinstance(structure, Structure)
+    yield from compare(structure, stack, [observation])
+
+
+def _side_by_side(
+    console: Console, case: str, stack: Draw, observation: Observation, compared: list[Comparison]
+) -> int:
+    shown = arrays(observation)
+    console.print(f"x_0 {_numbers(stack.x[0])}", markup=False)
+    table = Table("step", "largest entry", "worst at", "framework", "rule", "error / tolerance", "grade", box=None, pad_edge=False)
+    first: Comparison | None = None
+    for one in compared:
+        departs = not one.worst[0] <= 1
+        first = one if departs and first is None else first
+        at = "[" + ", ".join(str(int(i)) for i in np.unravel_index(int(one.at[0]), one.shape)) + "]" if one.shape else ""
+        values = shown[one.quantity].astype(float)
+        style = "red" if departs else None
+        table.add_row(
+            one.quantity,
+            f"{np.abs(values).max(initial=0.0):.6g}",
+            at.replace("[", "\\["),
+            f"{float(one.observed[0])!r}",
+            f"{float(one.expected[0])!r}",
+            f"{float(one.worst[0]):.3g}",
+            one.grade(0),
+            style=style,
+        )
+    console.print(table)
+    console.print(f"The tolerance is {SIGMAS:g} standard deviations of the rounding error; where z, x and k are shown, each step is")
+    console.print("judged from the framework's own previous value.")
+    if first is None:
+        console.print("every step agrees with the rule")
+        return 0
+    console.print(f"first step that departs: {first.quantity}, at layer {first.layer or 'n'}", markup=False)
+    name = first.quantity
+    console.print(f"the framework's {name}: {_numbers(shown[name])}", markup=False)
+    return 1
+
+
+def _numbers(array: np.ndarray) -> str:
+    return np.array2string(array.astype(float), threshold=24, max_line_width=110, precision=17)

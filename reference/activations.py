@@ -1,0 +1,381 @@
+"""The activation table: one row an activation, holding all that the suite knows of it.
+
+A row gives `f` and `f'`; the points where `f'` (or `f`) jumps, with both one-sided values; the points where `f'` turns,
+so that its range over an interval is known exactly; the parameters, which are passed to every framework; and the
+error magnitudes of a sound implementation: computed values of `f` are within about `f_ulps * u * f_terms(z)`, where
+`f_terms` is the size of the terms that may cancel in a usual formula, and likewise for `f'`. A framework that does worse
+is reported; no magnitude here is widened to hide one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import special
+
+Array = NDArray[Any]
+Function = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Kink:
+    """A point where `f'` jumps from `left` to `right`, and `f` by `jump`.
+
+    `blur`, in units of u, is how far rounding inside the usual formula can move the point: `relu6(z + 3)` rounds `z + 3`.
+    """
+
+    point: float
+    left: float
+    right: float
+    jump: float = 0.0
+    blur: float = 0.0
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One row of the table. `f` and `derivative` are called through the methods of the same sense below."""
+
+    name: str
+    function: Function
+    slope: Function
+    f_ulps: float
+    f_terms: Function
+    slope_ulps: float
+    slope_terms: Function
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    kinks: tuple[Kink, ...] = ()
+    turning: tuple[float, ...] = ()
+    turning_period: float | None = None
+    piecewise_linear: bool = False
+    """Whether small integers stay exact through f and f': what lattice draws need."""
+
+    def f(self, z: Array) -> Array:
+        """f(z), elementwise, in z's dtype (float16 and bfloat16 are computed in float32 and rounded once)."""
+        return _in_working_precision(self.function, z)
+
+    def derivative(self, z: Array) -> Array:
+        """f'(z), elementwise, in z's dtype; at a kink, the value most frameworks choose."""
+        return _in_working_precision(self.slope, z)
+
+
+def _in_working_precision(function: Function, z: Array) -> Array:
+    if z.dtype.itemsize == 2:
+        return function(z.astype(np.float32)).astype(z.dtype)
+    return function(z)
+
+
+def _step(condition: Array, z: Array) -> Array:
+    return condition.astype(z.dtype)
+
+
+def _silu_slope(z: Array) -> Array:
+    s = special.sigmoid(z)
+    return s * (1 + z * special.sigmoid(-z))
+
+
+def _gelu_slope(z: Array) -> Array:
+    return special.normal_cdf(z) + z * special.normal_pdf(z)
+
+
+_GELU_SCALE = 2 * (2 / np.pi) ** 0.5
+_GELU_CUBE = 0.044715
+
+
+def _gelu_tanh_gate(z: Array) -> tuple[Array, Array]:
+    # (1 + tanh v) / 2 = sigmoid(2 v); v is saturated in every dtype long before |z| = 1000, where z**3 is still finite.
+    c = np.clip(z, -1000, 1000)
+    return _GELU_SCALE * c * (1 + _GELU_CUBE * c * c), _GELU_SCALE * (1 + 3 * _GELU_CUBE * c * c)
+
+
+def _gelu_tanh(z: Array) -> Array:
+    return z * special.sigmoid(_gelu_tanh_gate(z)[0])
+
+
+def _gelu_tanh_slope(z: Array) -> Array:
+    w, w_slope = _gelu_tanh_gate(z)
+    return special.sigmoid(w) + special.sigmoid_derivative(w) * z * w_slope
+
+
+def _mish(z: Array) -> Array:
+    return z * special.mish_gate(z)[0]
+
+
+def _mish_slope(z: Array) -> Array:
+    t, rest = special.mish_gate(z)
+    return t + rest * (1 + t) * special.sigmoid(z) * z
+
+
+def _hard_swish_slope(z: Array) -> Array:
+    return np.where(np.abs(z) < 3, np.clip(z, -3, 3) / 3 + 0.5, _step(z > 0, z))
+
+
+def _elu(z: Array, alpha: float, scale: float = 1.0) -> Array:
+    return np.where(z > 0, scale * z, scale * alpha * np.expm1(np.minimum(z, 0)))
+
+
+def _elu_slope(z: Array, alpha: float, scale: float = 1.0) -> Array:
+    return np.where(z > 0, scale, scale * alpha * np.exp(np.minimum(z, 0)))
+
+
+def _squareplus(z: Array, b: float) -> Array:
+    half_root = np.hypot(z, b**0.5) / 2
+    below = np.minimum(z, 0)
+    return np.where(z >= 0, z / 2 + half_root, (b / 4) / (half_root - below / 2))
+
+
+def _abs(z: Array) -> Array:
+    return np.abs(z)
+
+
+def _one(z: Array) -> Array:
+    return np.ones_like(z)
+
+
+def _zero(z: Array) -> Array:
+    return np.zeros_like(z)
+
+
+LEAKY_SLOPE = 0.125
+ELU_ALPHA = 1.0
+CELU_ALPHA = 2.0
+SHRINK = 0.75
+SQUAREPLUS_B = 2.0
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def _row(name: str, f: Function, slope: Function, f_error: Any, slope_error: Any, **rest: Any) -> Activation:
+    return Activation(name, f, slope, f_error[0], f_error[1], slope_error[0], slope_error[1], **rest)
+
+
+def _table() -> tuple[Activation, ...]:
+    sigmoid, softplus = special.sigmoid, special.softplus
+    exact = (0.0, _zero)
+    own_f = lambda f: lambda z: np.abs(f(z))  # noqa: E731  (a magnitude: nothing cancels, so the term is the value)
+    step = lambda low, high=np.inf: lambda z: _step((z > low) & (z < high), z)  # noqa: E731
+
+    def elu_slope(z: Array) -> Array:
+        return _elu_slope(z, ELU_ALPHA)
+
+    def elu(z: Array) -> Array:
+        return _elu(z, ELU_ALPHA)
+
+    def selu(z: Array) -> Array:
+        return _elu(z, SELU_ALPHA, SELU_SCALE)
+
+    def selu_slope(z: Array) -> Array:
+        return _elu_slope(z, SELU_ALPHA, SELU_SCALE)
+
+    def celu(z: Array) -> Array:
+        return np.where(z > 0, z, CELU_ALPHA * np.expm1(np.minimum(z, 0) / CELU_ALPHA))
+
+    def celu_slope(z: Array) -> Array:
+        return np.exp(np.minimum(z, 0) / CELU_ALPHA)
+
+    def leaky(z: Array) -> Array:
+        return np.where(z > 0, z, LEAKY_SLOPE * z)
+
+    def leaky_slope(z: Array) -> Array:
+        return np.where(z > 0, z.dtype.type(1), z.dtype.type(LEAKY_SLOPE))
+
+    def hard_sigmoid(z: Array) -> Array:
+        return np.clip(z + 3, 0, 6) / 6
+
+    def hard_sigmoid_slope(z: Array) -> Array:
+        return _step(np.abs(z) < 3, z) / 6
+
+    def soft_reciprocal(z: Array) -> Array:
+        return 1 / (1 + np.abs(z))
+
+    def squareplus(z: Array) -> Array:
+        return _squareplus(z, SQUAREPLUS_B)
+
+    def squareplus_slope(z: Array) -> Array:
+        return squareplus(z) / np.hypot(z, SQUAREPLUS_B**0.5)
+
+    def softshrink(z: Array) -> Array:
+        return z - np.clip(z, -SHRINK, SHRINK)
+
+    def outside(z: Array) -> Array:
+        return _step(np.abs(z) > SHRINK, z)
+
+    def pdf_term(z: Array) -> Array:
+        return np.abs(z) * special.normal_pdf(z) * (1 + np.square(np.minimum(np.abs(z), 160)))
+
+    def gelu_tanh_slope_terms(z: Array) -> Array:
+        # 1 - tanh(v)**2 is computed with an absolute error of u, then multiplied by z v'.
+        w, w_slope = _gelu_tanh_gate(z)
+        c = np.minimum(np.abs(z), 1000)
+        return 1 + c * w_slope * np.minimum(1, special.sigmoid_derivative(w) * (1 + np.abs(w)) * 4)
+
+    return (
+        _row("identity", lambda z: z.copy(), _one, exact, exact, piecewise_linear=True),
+        _row("sigmoid", sigmoid, special.sigmoid_derivative, (3, sigmoid), (4, sigmoid), turning=(0.0,)),
+        _row("tanh", np.tanh, special.tanh_derivative, (4, own_f(np.tanh)), (4, _one), turning=(0.0,)),
+        _row(
+            "relu",
+            lambda z: np.maximum(z, 0),
+            step(0),
+            exact,
+            exact,
+            kinks=(Kink(0, 0, 1),),
+            piecewise_linear=True,
+        ),
+        _row(
+            "leaky_relu",
+            leaky,
+            leaky_slope,
+            (1, own_f(leaky)),
+            (1, leaky_slope),
+            parameters={"slope": LEAKY_SLOPE},
+            kinks=(Kink(0, LEAKY_SLOPE, 1),),
+            piecewise_linear=True,
+        ),
+        _row(
+            "relu6",
+            lambda z: np.clip(z, 0, 6),
+            step(0, 6),
+            exact,
+            exact,
+            kinks=(Kink(0, 0, 1), Kink(6, 1, 0)),
+            piecewise_linear=True,
+        ),
+        _row(
+            "hardtanh",
+            lambda z: np.clip(z, -1, 1),
+            step(-1, 1),
+            exact,
+            exact,
+            kinks=(Kink(-1, 0, 1), Kink(1, 1, 0)),
+            piecewise_linear=True,
+        ),
+        _row(
+            "hard_sigmoid",
+            hard_sigmoid,
+            hard_sigmoid_slope,
+            (2, lambda z: np.minimum(np.abs(z) + 3, 6) / 6),
+            (1, hard_sigmoid_slope),
+            kinks=(Kink(-3, 0, 1 / 6), Kink(3, 1 / 6, 0, blur=6)),
+        ),
+        _row(
+            "hard_swish",
+            lambda z: z * hard_sigmoid(z),
+            _hard_swish_slope,
+            (3, lambda z: np.abs(z) * np.minimum(np.abs(z) + 3, 6) / 6),
+            (3, lambda z: np.where(z < -3, 0, np.minimum(np.abs(z), 3) / 3 + 0.5)),
+            kinks=(Kink(-3, 0, -0.5), Kink(3, 1.5, 1, blur=6)),
+        ),
+        _row("elu", elu, elu_slope, (3, own_f(elu)), (3, elu_slope), parameters={"alpha": ELU_ALPHA}),
+        _row(
+            "selu",
+            selu,
+            selu_slope,
+            (4, own_f(selu)),
+            (4, selu_slope),
+            kinks=(Kink(0, SELU_SCALE * SELU_ALPHA, SELU_SCALE),),
+        ),
+        _row(
+            "celu",
+            celu,
+            celu_slope,
+            (3, own_f(celu)),
+            (3, lambda z: celu_slope(z) * (1 + np.minimum(np.abs(z), 1000) / CELU_ALPHA)),
+            parameters={"alpha": CELU_ALPHA},
+        ),
+        # A usual derivative is exp(z - f(z)), whose argument carries the rounding of z - f.
+        _row(
+            "softplus",
+            softplus,
+            sigmoid,
+            (3, own_f(softplus)),
+            (4, lambda z: sigmoid(z) * (1 + np.clip(z, 0, 40))),
+        ),
+        _row(
+            "softsign",
+            lambda z: z * soft_reciprocal(z),
+            lambda z: np.square(soft_reciprocal(z)),
+            (3, lambda z: np.abs(z) * soft_reciprocal(z)),
+            (4, soft_reciprocal),
+            turning=(0.0,),
+        ),
+        _row(
+            "silu",
+            lambda z: z * sigmoid(z),
+            _silu_slope,
+            (4, lambda z: np.abs(z) * sigmoid(z)),
+            (4, lambda z: sigmoid(z) * (1 + np.abs(z))),
+            turning=(-2.3993572805154, 2.3993572805154),
+        ),
+        _row(
+            "gelu",
+            lambda z: z * special.normal_cdf(z),
+            _gelu_slope,
+            (3, _abs),
+            (4, lambda z: 1 + pdf_term(z)),
+            turning=(-(2**0.5), 2**0.5),
+        ),
+        _row(
+            "gelu_tanh",
+            _gelu_tanh,
+            _gelu_tanh_slope,
+            (4, _abs),
+            (4, gelu_tanh_slope_terms),
+            turning=(-1.4146167, 1.4146167),
+        ),
+        _row(
+            "mish",
+            _mish,
+            _mish_slope,
+            (4, own_f(_mish)),
+            (4, lambda z: special.mish_gate(z)[0] * (1 + np.abs(z))),
+            turning=(-2.2563774, 1.4906),
+        ),
+        _row(
+            "log_sigmoid",
+            lambda z: -softplus(-z),
+            lambda z: sigmoid(-z),
+            (3, lambda z: softplus(-z)),
+            (4, lambda z: sigmoid(-z) * (1 + np.clip(-z, 0, 40))),
+        ),
+        _row(
+            "tanhshrink",
+            special.tanhshrink,
+            lambda z: np.square(np.tanh(z)),
+            (4, lambda z: np.abs(z) + np.abs(np.tanh(z))),
+            (4, _one),
+            turning=(0.0,),
+        ),
+        _row(
+            "softshrink",
+            softshrink,
+            outside,
+            (1, own_f(softshrink)),
+            exact,
+            parameters={"threshold": SHRINK},
+            kinks=(Kink(-SHRINK, 1, 0), Kink(SHRINK, 0, 1)),
+        ),
+        _row(
+            "hardshrink",
+            lambda z: np.where(np.abs(z) > SHRINK, z, 0),
+            outside,
+            exact,
+            exact,
+            parameters={"threshold": SHRINK},
+            kinks=(Kink(-SHRINK, 1, 0, jump=SHRINK), Kink(SHRINK, 0, 1, jump=SHRINK)),
+        ),
+        _row(
+            "squareplus",
+            squareplus,
+            squareplus_slope,
+            (3, lambda z: np.abs(z) / 2 + np.hypot(z, SQUAREPLUS_B**0.5) / 2),
+            (3, _one),
+            parameters={"b": SQUAREPLUS_B},
+        ),
+        _row("sin", np.sin, np.cos, (3, _one), (3, _one), turning=(0.0,), turning_period=np.pi),
+    )
+
+
+ACTIVATIONS: dict[str, Activation] = {row.name: row for row in _table()}

@@ -1,0 +1,49 @@
+"""The floating-point types a framework can be asked for, and their unit roundoffs."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import ml_dtypes
+import numpy as np
+
+
+@dataclass(frozen=True)
+class DType:
+    """A floating-point format, by the short name used in case ids.
+
+    `u` is the unit roundoff (half a unit in the last place of 1), `u_acc` that of the accumulator inside a
+    matrix product, `tiny` the smallest normal number, and `subnormal` the smallest positive one.
+    """
+
+    name: str
+    numpy: np.dtype
+    u: float
+    u_acc: float
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether products are accumulated in a wider type than results are stored in."""
+        return self.u_acc < self.u
+
+    @cached_property
+    def tiny(self) -> float:
+        return float(ml_dtypes.finfo(self.numpy).smallest_normal)
+
+    @cached_property
+    def subnormal(self) -> float:
+        return float(ml_dtypes.finfo(self.numpy).smallest_subnormal)
+
+    @cached_property
+    def max(self) -> float:
+        return float(ml_dtypes.finfo(self.numpy).max)
+
+
+DTYPES: dict[str, DType] = {
+    dtype.name: dtype
+    for dtype in (
+        DType("f64", np.dtype(np.float64), 2.0**-53, 2.0**-53),
+        DType("f32", np.dtype(np.float32), 2.0**-24, 2.0**-24),
+        DType("bf16", np.dtype(ml_dtypes.bfloat16), 2.0**-8, 2.0**-24),
+        DType("f16", np.dtype(np.float16), 2.0**-11, 2.0**-24),
+    )
+}

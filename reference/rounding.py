@@ -1,0 +1,332 @@
+"""Rounding error of the k-term rule, carried beside its values: the source of every tolerance.
+
+Each step of the rule has a counterpart here that takes values with errors and gives a value with an error. One
+propagation has two readings (`Reading`): with p = 1 the errors are worst-case bounds and add (running error analysis,
+Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3); with p = 2 they are standard deviations of independent errors
+and add in squares (Higham and Mary 2019; Ipsen and Zhou, arXiv 1906.10465). Sums are written for a general p: `|.|**p` summed, then the
+p-th root.
+
+Two things are not roundoff and are carried apart, in `Estimate.jump`, which always adds linearly: where a pre-activation lies
+within its own error of a point at which f' jumps, every slope between the extremes is right (Clarke's
+subdifferential), so the slope is taken in the middle of that interval and half its length is a jump.
+
+All computation is in float64, whatever the format under test. The oracle's own rounding is of the same form with
+u = 2**-53 and the two add, which is the same as adding the unit roundoffs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from .activations import ACTIVATIONS, Activation
+from .dtypes import DTYPES, DType
+from .network import Array, Network, Parameters
+
+SIGMAS = 10.0
+"""λ, the number of standard deviations at which a verdict is given."""
+
+ORACLE_U = DTYPES["f64"].u
+_SQUARES_UNDERFLOW = 1e-75
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How errors add (`p`), and out to how many of them a function's slope is looked at (`kappa`), for one format.
+
+    `underflow` is the absolute error that one operation may make below the normal range.
+    """
+
+    p: int
+    kappa: float
+    u: float
+    u_acc: float
+    narrow: bool
+    underflow: float
+
+    def times(self, n: int) -> float:
+        """What n independent errors of size 1 come to: n**(1/p)."""
+        return float(n) ** (1 / self.p)
+
+    def add(self, *errors: Array | None) -> Array | None:
+        """Errors of one sum, added; None stands for an exact term."""
+        present = [error for error in errors if error is not None]
+        if not present:
+            return None
+        return reduce(np.add if self.p == 1 else np.hypot, present)
+
+    def accumulation(self, n: int) -> float:
+        """The factor on the terms of a sum of n products: gamma_n for the bound, sqrt(n) u for the deviation."""
+        return n * self.u_acc / (1 - n * self.u_acc) if self.p == 1 else float(n) ** 0.5 * self.u_acc
+
+    def product(self, a: Array, b: Array) -> Array:
+        """(sum_j a_ij**p b_jk**p)**(1/p) for nonnegative a, b."""
+        if self.p == 1:
+            return a @ b
+        root = np.sqrt(np.square(a) @ np.square(b))
+        if min(_smallest(a), _smallest(b)) < _SQUARES_UNDERFLOW and a.shape[-1]:
+            # Squares below 1e-308 vanish. The root of a sum of n squares is at least the sum over sqrt(n).
+            root = np.maximum(root, (a @ b) / a.shape[-1] ** 0.5)
+        return root
+
+
+def _smallest(a: Array) -> float:
+    return float(np.min(a, where=a > 0, initial=np.inf))
+
+
+def deviation(dtype: DType) -> Reading:
+    """The reading with p = 2: errors are standard deviations, and a verdict is given at `SIGMAS` of them."""
+    return Reading(2, SIGMAS, dtype.u + ORACLE_U, dtype.u_acc + ORACLE_U, dtype.is_narrow, _underflow(dtype))
+
+
+def bound(dtype: DType) -> Reading:
+    """The reading with p = 1: errors are worst-case bounds."""
+    return Reading(1, 1.0, dtype.u + ORACLE_U, dtype.u_acc + ORACLE_U, dtype.is_narrow, _underflow(dtype))
+
+
+def _underflow(dtype: DType) -> float:
+    # Some compilers flush subnormal results to zero in the formats that hardware computes in (XLA on CPU does). float16 is
+    # computed in float32 and rounded, gradually, when it is stored.
+    return dtype.subnormal if dtype.name == "f16" else dtype.tiny
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, its error (a bound or a standard deviation, by the reading) and its jump; None means none. One shape."""
+
+    value: Array
+    error: Array | None = None
+    jump: Array | None = None
+
+    def tolerance(self, reading: Reading) -> Array:
+        """The largest departure that is not a finding: kappa errors, plus the jump."""
+        total = np.zeros_like(self.value) if self.error is None else reading.kappa * self.error
+        return total if self.jump is None else total + self.jump
+
+
+def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
+    """a @ b over an inner dimension n."""
+    n = a.value.shape[-1]
+    value = a.value @ b.value
+    size_a, size_b = np.abs(a.value), np.abs(b.value)
+    error = reading.accumulation(n) * reading.product(size_a, size_b) + reading.times(n) * reading.underflow
+    error = reading.add(
+        error,
+        None if a.error is None else reading.product(a.error, size_b),
+        None if b.error is None else reading.product(size_a, b.error),
+        None if a.error is None or b.error is None else reading.product(a.error, b.error),
+        reading.u * np.abs(value) if reading.narrow else None,
+    )
+    jump = _sum(
+        None if a.jump is None else a.jump @ size_b,
+        None if b.jump is None else size_a @ b.jump,
+        None if a.jump is None or b.jump is None else a.jump @ b.jump,
+    )
+    return Estimate(value, error, jump)
+
+
+def _sum(*terms: Array | None) -> Array | None:
+    present = [term for term in terms if term is not None]
+    return reduce(np.add, present) if present else None
+
+
+def shifted(a: Estimate, bias: Array, reading: Reading) -> Estimate:
+    """a + bias, for an exact bias of shape (..., width)."""
+    value = a.value + bias[..., None, :]
+    return Estimate(value, reading.add(a.error, reading.u * np.abs(value) + reading.underflow), a.jump)
+
+
+def _reach(z: Estimate, reading: Reading) -> Array | None:
+    spread = None if z.error is None else reading.kappa * z.error
+    return _sum(spread, z.jump)
+
+
+def _slopes(row: Activation, z: Array, reach: Array | None, reading: Reading) -> tuple[Array, Array, Array]:
+    """The least and the greatest value of f' within `reach` of z, and whether it jumps there; exact, not sampled."""
+    middle = row.derivative(z)
+    low = high = middle
+    left = right = z
+    if reach is not None:
+        left, right = np.nextafter(z - reach, -np.inf), np.nextafter(z + reach, np.inf)
+        ends = (row.derivative(left), row.derivative(right))
+        low, high = np.minimum(low, np.minimum(*ends)), np.maximum(high, np.maximum(*ends))
+        for point in row.turning:
+            if row.turning_period is not None:
+                point = point + row.turning_period * np.round((z - point) / row.turning_period)
+            inside = (left <= point) & (point <= right)
+            extreme = row.derivative(np.broadcast_to(np.asarray(point, z.dtype), z.shape))
+            low = np.where(inside, np.minimum(low, extreme), low)
+            high = np.where(inside, np.maximum(high, extreme), high)
+    jumps = np.zeros(z.shape, bool)
+    for kink in row.kinks:
+        blur = kink.blur * reading.u
+        inside = (left <= kink.point + blur) & (kink.point - blur <= right)
+        low = np.where(inside, np.minimum(low, min(kink.left, kink.right)), low)
+        high = np.where(inside, np.maximum(high, max(kink.left, kink.right)), high)
+        jumps |= inside
+    return low, high, jumps
+
+
+def activation(row: Activation, z: Estimate, reading: Reading) -> Estimate:
+    """f(z): the error of z through the steepest slope in reach, plus the formula's own."""
+    value = row.f(z.value)
+    error = row.f_ulps * reading.u * row.f_terms(z.value) + (reading.underflow if row.f_ulps else 0.0)
+    reach = _reach(z, reading)
+    jump: Array | None = None
+    if reach is not None:
+        low, high, _ = _slopes(row, z.value, reach, reading)
+        steepest = np.maximum(np.abs(low), np.abs(high))
+        error = reading.add(error, None if z.error is None else steepest * z.error)
+        jump = None if z.jump is None else steepest * z.jump
+    for kink in row.kinks:
+        if kink.jump:
+            near = np.abs(z.value - kink.point) <= (0.0 if reach is None else reach)
+            # At the point itself f is what the definition says; only an uncertain z may land on the other side.
+            jump = _sum(jump, np.where(near & (reach is not None), kink.jump, 0.0))
+    return Estimate(value, error, jump)
+
+
+def derivative(row: Activation, z: Estimate, reading: Reading) -> Estimate:
+    """f'(z): how far f' changes in reach of z, plus the formula's own error."""
+    reach = _reach(z, reading)
+    value = row.derivative(z.value)
+    low, high, jumps = _slopes(row, z.value, reach, reading)
+    if z.jump is not None:
+        jumps |= z.jump > 0
+    formula = row.slope_ulps * reading.u * row.slope_terms(z.value) + (reading.underflow if row.slope_ulps else 0.0)
+    # The range was taken out to kappa errors, so the error of one is its kappa-th part.
+    change = None if reach is None else np.where(jumps, 0.0, np.maximum(high - value, value - low) / reading.kappa)
+    if not jumps.any():
+        return Estimate(value, reading.add(formula, change))
+    middle, half = np.where(jumps, (low + high) / 2, value), np.where(jumps, (high - low) / 2, 0.0)
+    return Estimate(middle, reading.add(formula, change), half)
+
+
+def residual(x: Estimate, y: Array, reading: Reading) -> Estimate:
+    """x - y. Three roundings: the difference, and a loss's scale down to its mean and up again to E."""
+    value = x.value - y
+    return Estimate(value, reading.add(x.error, reading.times(3) * reading.u * np.abs(value) + reading.underflow), x.jump)
+
+
+def squared_error(r: Estimate, reading: Reading) -> Estimate:
+    """E = 1/2 sum r**2, a scalar a batch. All terms have one sign, so a running sum errs by sqrt(n) u times their total."""
+    n = r.value.shape[-1] * r.value.shape[-2]
+    square = np.square(r.value)
+    value = square.sum((-2, -1)) / 2
+    inherited = 0.0 if r.error is None else 2 * np.abs(r.value) * r.error + np.square(r.error)
+    inherited = np.power(np.power(inherited, reading.p).sum((-2, -1)), 1 / reading.p) / 2 if n else np.zeros_like(value)
+    own = (reading.accumulation(n) + reading.times(4) * reading.u) * value + reading.times(n) * reading.underflow
+    jump = None if r.jump is None else (np.abs(r.value) * r.jump + np.square(r.jump) / 2).sum((-2, -1))
+    return Estimate(value, reading.add(inherited, own), jump)
+
+
+def hadamard(s: Estimate, d: Estimate, reading: Reading) -> Estimate:
+    """s o d, elementwise."""
+    value, size_s, size_d = s.value * d.value, np.abs(s.value), np.abs(d.value)
+    error = reading.add(
+        reading.u * np.abs(value) + reading.underflow,
+        None if s.error is None else s.error * size_d,
+        None if d.error is None else size_s * d.error,
+        None if s.error is None or d.error is None else s.error * d.error,
+    )
+    jump = _sum(
+        None if s.jump is None else s.jump * size_d,
+        None if d.jump is None else (size_s if s.error is None else size_s + reading.kappa * s.error) * d.jump,
+        None if s.jump is None or d.jump is None else s.jump * d.jump,
+    )
+    return Estimate(value, error, jump)
+
+
+def batch_sum(a: Estimate, reading: Reading) -> Estimate:
+    """The sum over the rows of a batch: a product with a row of ones."""
+    ones = Estimate(np.ones((*a.value.shape[:-2], 1, a.value.shape[-2])))
+    total = product(ones, a, reading)
+    squeeze = [None if part is None else part[..., 0, :] for part in (total.value, total.error, total.jump)]
+    return Estimate(squeeze[0], squeeze[1], squeeze[2])  # pyright: ignore[reportArgumentType]  (a value is never None)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Intermediate values that a framework shows: z_1..z_n, x_1..x_n and k_1..k_n, where it does."""
+
+    z: tuple[Array | None, ...] | None = None
+    x: tuple[Array | None, ...] | None = None
+    k: tuple[Array | None, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One quantity of the rule with its error: `symbol` is z, x, E, k, W (for dE/dW) or b (for dE/db); E has layer 0."""
+
+    symbol: str
+    layer: int
+    estimate: Estimate
+
+    @property
+    def name(self) -> str:
+        """As it is written in reports: z_2, E, dE/dW_1."""
+        if self.symbol == "E":
+            return "E"
+        return f"dE/d{self.symbol}_{self.layer}" if self.symbol in "Wb" else f"{self.symbol}_{self.layer}"
+
+
+def propagate(
+    network: Network, parameters: Parameters, x: Array, y: Array, reading: Reading, shown: Shown | None = None
+) -> Iterator[Quantity]:
+    """Every quantity of the rule with its error, in the order of the computation: z_1, x_1, ..., x_n, E, k_n, ..., k_1, gradients.
+
+    `x`, `y` and parameters are float64 arrays holding numbers that are exact in the format under test, stacked or not.
+    Where `shown` holds a value, the step after it starts from that value, taken as it stands: a *local
+    certificate*, whose error does not grow with depth, and whose first failure is where a mistake is.
+    """
+    shown = shown or Shown()
+
+    def given(values: tuple[Array | None, ...] | None, i: int, computed: Estimate) -> Estimate:
+        own = None if values is None else values[i]
+        if own is None:
+            return computed
+        value = own.astype(np.float64)
+        # A compiler may go on with the wide value that it rounded to show it.
+        return Estimate(value, reading.u * np.abs(value) + reading.underflow if reading.narrow else None)
+
+    depth = network.depth
+    rows = [ACTIVATIONS[name] for name in network.activations]
+    weights = [Estimate(weight) for weight in parameters.weights]
+    zs, xs, slopes = [], [Estimate(x)], []
+    for i, row in enumerate(rows):
+        z = product(xs[-1], weights[i], reading)
+        if network.bias == "pre":
+            z = shifted(z, parameters.biases[i], reading)
+        yield Quantity("z", i + 1, z)
+        z = given(shown.z, i, z)
+        out = activation(row, z, reading)
+        if network.bias == "post":
+            out = shifted(out, parameters.biases[i], reading)
+        yield Quantity("x", i + 1, out)
+        zs.append(z)
+        xs.append(given(shown.x, i, out))
+        slopes.append(derivative(row, z, reading))
+    r = residual(xs[-1], y, reading)
+    yield Quantity("E", 0, squared_error(r, reading))
+
+    s, ks, sides = r, [], []
+    for i in reversed(range(depth)):
+        k = hadamard(s, slopes[i], reading)
+        yield Quantity("k", i + 1, k)
+        k = given(shown.k, i, k)
+        ks.insert(0, k)
+        sides.insert(0, s)
+        if i:
+            s = product(k, _transposed(weights[i]), reading)
+
+    for i in reversed(range(depth)):
+        yield Quantity("W", i + 1, product(_transposed(xs[i]), ks[i], reading))
+    if network.bias != "none":
+        for i in reversed(range(depth)):
+            yield Quantity("b", i + 1, batch_sum(ks[i] if network.bias == "pre" else sides[i], reading))
+
+
+def _transposed(a: Estimate) -> Estimate:
+    error, jump = (None if part is None else part.mT for part in (a.error, a.jump))
+    return Estimate(a.value.mT, error, jump)
