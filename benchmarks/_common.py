@@ -40,8 +40,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def interleaved(functions: Mapping[str, Function], rounds: int, least: float = 2e-3) -> dict[str, list[float]]:
     """Seconds a call of each function, `rounds` times over.
 
-    In every round each function has its turn, so that a slow spell of the machine meets all of them, and rounds start at
-    a different function, so that none always follows the same one. A turn is as many calls as take `least` seconds.
+    In every round each function has its turn, so that a slow spell of the machine meets all of them, and rounds start
+    at a different function, so that none always follows the same one. A turn is as many calls as take `least` seconds.
     """
     calls = {name: _calls(function, least) for name, function in functions.items()}
     times: dict[str, list[float]] = {name: [] for name in functions}

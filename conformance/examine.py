@@ -165,7 +165,7 @@ def _judged(
     return verdicts + (_blocked(case, failed) if failed else [])
 
 
-def _verdict(group: Group, case: str, one: Comparison, i: int, dead: bool, check: Check | None = None) -> Verdict:
+def _verdict(group: Group, case: str, one: Comparison, i: int, dead: bool) -> Verdict:
     grade = one.grade(i)
     if dead and grade == "pass":
         grade = "inconclusive"
@@ -174,7 +174,7 @@ def _verdict(group: Group, case: str, one: Comparison, i: int, dead: bool, check
     passed = grade in ("pass", "inconclusive")
     return Verdict(
         case,
-        check or one.check,
+        one.check,
         one.quantity,
         grade,
         worst=float(one.worst[i]),
@@ -307,10 +307,10 @@ def _descent_verdicts(
     compared = list(compare(group.structure, stack, observed))
     found = []
     for step in range(len(observed)):
-        verdicts = [_verdict(group, case.id, one, step, False, "descent") for one in compared]
+        verdicts = [_verdict(group, case.id, one, step, False) for one in compared]
         verdicts = [replace(v, expectation=excuse(v)) if v.is_finding else v for v in verdicts]
         worst = max(verdicts, key=lambda v: (v.is_finding and v.expectation is None, v.worst))
-        found.append(replace(worst, quantity=f"step {step + 1}: {worst.quantity}"))
+        found.append(replace(worst, check="descent", quantity=f"step {step + 1}: {worst.quantity}"))
     return found
 
 

@@ -11,14 +11,18 @@ from scipy import special
 
 Array = NDArray[Any]
 
+PI = np.longdouble("3.14159265358979323846264338327950288")
 _SQRT_HALF = np.sqrt(np.longdouble(0.5))
-_SQRT_PI = np.sqrt(np.longdouble("3.14159265358979323846264338327950288"))
+_SQRT_PI = np.sqrt(PI)
 
 
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)), with full relative accuracy in both tails."""
-    e = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1, e) / (1 + e)
+    """1 / (1 + exp(-z)), as e / (1 + e) with e = exp(z): full relative accuracy in both tails.
+
+    From 50 on e is held, so that it cannot overflow; the quotient is 1 in every dtype well before that.
+    """
+    e = np.exp(np.minimum(z, 50))
+    return e / (1 + e)
 
 
 def sigmoid_derivative(z: Array) -> Array:
@@ -35,7 +39,13 @@ def tanh_derivative(z: Array) -> Array:
 
 def softplus(z: Array) -> Array:
     """log(1 + exp(z))."""
-    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+    return np.maximum(z, 0) + _log1p(np.exp(-np.abs(z)))
+
+
+def _log1p(e: Array) -> Array:
+    # log(1 + e) for 0 <= e <= 1. NumPy's log runs in SIMD and its log1p does not; (e - (u - 1)) / u is what 1 + e lost.
+    u = 1 + e
+    return np.log(u) + (e - (u - 1)) / u
 
 
 def tanhshrink(z: Array) -> Array:
@@ -43,7 +53,7 @@ def tanhshrink(z: Array) -> Array:
     small = np.clip(z, -1, 1)
     square = np.square(small)
     tail = np.zeros_like(square)
-    for odd in range(27, 1, -2):
+    for odd in range(21, 1, -2):
         tail = square / (odd + tail)
     return np.where(np.abs(z) < 1, small * (tail / (1 + tail)), z - np.tanh(z))
 
@@ -59,13 +69,6 @@ def normal_pdf(z: Array) -> Array:
     """The standard normal density. Clipped at 160, where it is zero in every dtype, so that z**2 cannot overflow."""
     constant = z.dtype.type(1 / (_SQRT_PI / _SQRT_HALF))
     return np.exp(np.square(np.minimum(np.abs(z), 160)) / -2) * constant
-
-
-def mish_gate(z: Array) -> tuple[Array, Array]:
-    """t = tanh(softplus(z)) and 1 - t, each as a quotient of positive terms in e = exp(-|z|)."""
-    e = np.exp(-np.abs(z))
-    denominator = np.where(z >= 0, 1 + 2 * e + 2 * e * e, e * e + 2 * e + 2)
-    return np.where(z >= 0, 1 + 2 * e, e * (e + 2)) / denominator, np.where(z >= 0, 2 * e * e, 2) / denominator
 
 
 def _erfc_longdouble(z: Array) -> Array:

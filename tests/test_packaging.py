@@ -41,8 +41,8 @@ def _run(command: Sequence[str | Path], folder: Path, accepted: int = 0) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built wheel.
 
-    From a copy: setuptools leaves a `build` folder behind, whose stale files would get into the next wheel, and pytest-xdist
-    may build two at a time.
+    From a copy: setuptools leaves a `build` folder behind, whose stale files would get into the next wheel, and
+    pytest-xdist may build two at a time.
     """
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"

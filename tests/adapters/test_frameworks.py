@@ -19,11 +19,15 @@ CHEAP = ("numpy", *TORCH)
 Draw = tuple[Parameters, Array, Array]
 
 
+def _loaded(name: str) -> Adapter:
+    if not is_installed(name):
+        pytest.skip(f"{name}'s framework is not installed")
+    return load(name)
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def adapter(request: pytest.FixtureRequest) -> Adapter:
-    if not is_installed(request.param):
-        pytest.skip(f"{request.param}'s framework is not installed")
-    return load(request.param)
+    return _loaded(request.param)
 
 
 def _draw(structure: Structure, seed: int = 0) -> Draw:
@@ -82,13 +86,14 @@ def _assert_conforms(adapter: Adapter, structure: Structure, scale: float = 1e3)
     u = structure.format.u
     if structure.dtype == "f64" and adapter.name in TORCH and "hard_sigmoid" in structure.network.activations:
         u = DTYPES["f32"].u  # PyTorch's hardsigmoid has a slope of float32(1/6), in float64 too
+    where = f"{adapter.name} {structure}"
     for name, part in got.items():
-        where = f"{adapter.name} {structure} {name}"
-        assert isinstance(part, np.ndarray), where
-        assert part.dtype == structure.format.numpy, where
-        assert part.shape == due[name].shape, where
-        size = max(1.0, np.abs(due[name]).max(initial=0))
-        np.testing.assert_allclose(part.astype(np.float64), due[name], rtol=0, atol=scale * u * size, err_msg=where)
+        assert isinstance(part, np.ndarray), (where, name)
+        assert part.dtype == structure.format.numpy, (where, name)
+        assert part.shape == due[name].shape, (where, name)
+        allowed = scale * u * max(1.0, np.abs(due[name]).max(initial=0))
+        error = np.abs(part.astype(np.float64) - due[name]).max(initial=0)
+        assert error <= allowed, (where, name, part, due[name])
 
 
 def _mixed(dtype: str, batch: int = 5) -> Iterator[Structure]:
@@ -126,13 +131,11 @@ def test_agrees_with_the_rule(adapter: Adapter, dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["f64", "f32"])
 @pytest.mark.parametrize("bias", BIASES)
-def test_agrees_with_the_rule_for_every_activation_placement_and_depth(
-    adapter: Adapter, bias: Bias, dtype: str
-) -> None:
-    if adapter.name not in CHEAP:
-        pytest.skip("compiling is dear; see test_agrees_with_the_rule")
-    for name, depth in product(ACTIVATIONS, (1, 2, 3)):
-        _assert_conforms(adapter, Structure(Network((3, 4, 2, 5)[: depth + 1], (name,) * depth, bias), 4, dtype))
+@pytest.mark.parametrize("name", CHEAP)
+def test_agrees_with_the_rule_for_every_activation_placement_and_depth(name: str, bias: Bias, dtype: str) -> None:
+    adapter = _loaded(name)
+    for activation, depth in product(ACTIVATIONS, (1, 2, 3)):
+        _assert_conforms(adapter, Structure(Network((3, 4, 2, 5)[: depth + 1], (activation,) * depth, bias), 4, dtype))
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "f16"])
@@ -156,13 +159,16 @@ def test_jax_activations_keep_the_dtype(dtype: str) -> None:
         assert value.dtype == slope.dtype == z.dtype
 
 
-def test_narrow_inputs_arrive_bit_for_bit(adapter: Adapter) -> None:
-    for dtype in adapter.dtypes:
-        structure = Structure(Network((1, 1), ("identity",)), 64, dtype)
-        _, x, y = _draw(structure)
-        one = Parameters((np.ones((1, 1), x.dtype),))
-        observed = adapter.program(structure)(one, x, y)
-        assert observed.outputs.tobytes() == x.tobytes()
+def _hardest(adapter: Adapter) -> str:
+    """The dtype that takes most converting."""
+    return "bf16" if "bf16" in adapter.dtypes else "f32"
+
+
+def test_inputs_arrive_bit_for_bit(adapter: Adapter) -> None:
+    structure = Structure(Network((1, 1), ("identity",)), 64, _hardest(adapter))
+    _, x, y = _draw(structure)
+    one = Parameters((np.ones((1, 1), x.dtype),))
+    assert adapter.program(structure)(one, x, y).outputs.tobytes() == x.tobytes()
 
 
 def _versions(array: Array) -> Iterator[Array]:
@@ -184,15 +190,14 @@ def _all(draw: Draw) -> tuple[Array, ...]:
 
 
 def test_strides_and_locks_change_nothing(adapter: Adapter) -> None:
-    for dtype in {"f32", "bf16"} & set(adapter.dtypes):
-        structure = Structure(Network((3, 2, 4), ("tanh", "relu"), "post"), 5, dtype)
-        program, draw = adapter.program(structure), _draw(structure)
-        due = _bytes(program(*draw))
-        for arrays in zip(*(_versions(array) for array in _all(draw)), strict=True):
-            before = [array.tobytes() for array in arrays]
-            given = (Parameters(arrays[:2], arrays[2:4]), *arrays[4:])
-            assert _bytes(program(*given)) == due
-            assert [array.tobytes() for array in arrays] == before
+    structure = Structure(Network((3, 2, 4), ("tanh", "relu"), "post"), 5, _hardest(adapter))
+    program, draw = adapter.program(structure), _draw(structure)
+    due = _bytes(program(*draw))
+    for arrays in zip(*(_versions(array) for array in _all(draw)), strict=True):
+        before = [array.tobytes() for array in arrays]
+        given = (Parameters(arrays[:2], arrays[2:4]), *arrays[4:])
+        assert _bytes(program(*given)) == due
+        assert [array.tobytes() for array in arrays] == before
 
 
 def test_calls_neither_differ_nor_overwrite_nor_alias(adapter: Adapter) -> None:

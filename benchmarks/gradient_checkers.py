@@ -1,0 +1,134 @@
+"""What it takes to verify the same gradients with kterm, torch.autograd.gradcheck and jax.test_util.check_grads.
+
+    python -m benchmarks.gradient_checkers [--write]
+
+In float64, the one dtype that all of them can judge. Every checker gets a network of the same structure and verifies the
+gradients of E with respect to all weights and biases, as PyTorch or JAX computes them.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from jax.test_util import check_grads
+
+from benchmarks._common import (
+    circumstances,
+    interleaved,
+    one_thread,
+    parser,
+    publish,
+    quartiles,
+    seconds_text,
+    table,
+)
+from kterm.adapters.registry import load
+from kterm.conformance.case import Group
+from kterm.conformance.draw import draw
+from kterm.conformance.examine import examine
+from kterm.conformance.observe import Runner
+from kterm.reference import Network, Structure
+
+DEPTH = 3
+BATCH = 8
+ACTIVATION = "tanh"
+WIDTHS = (4, 16, 64, 256)
+SLOW_AT_MOST = 64
+"""gradcheck's slow mode evaluates E twice a parameter: at width 256 that would be minutes a check."""
+
+Check = Callable[[], None]
+
+
+def group(width: int) -> Group:
+    """One case: the first draw of an ordinary network of equal widths."""
+    network = Network((width,) * (DEPTH + 1), (ACTIVATION,) * DEPTH, "pre")
+    return Group(Structure(network, BATCH, "f64"), "normal", 0, (0,))
+
+
+def kterm_check(width: int, adapter: str) -> Check:
+    """All of kterm's checks of one case, compilation included: layout, forward, k-terms, gradients, descent, batch."""
+    cases, runner = group(width), Runner(load(adapter))
+
+    def check() -> None:
+        (verdicts,) = examine(cases, runner)
+        assert not [verdict for verdict in verdicts if verdict.grade in ("wrong", "errored", "blocked")], verdicts
+
+    return check
+
+
+def torch_check(width: int, fast: bool) -> Check:
+    """torch.autograd.gradcheck of E with its default tolerances."""
+    drawn = draw(group(width).cases)[0]
+    parameters = [torch.tensor(a, requires_grad=True) for a in (*drawn.parameters.weights, *drawn.parameters.biases)]
+    x, y = torch.tensor(drawn.x), torch.tensor(drawn.y)
+
+    def error(*given: torch.Tensor) -> torch.Tensor:
+        out = x
+        for weight, bias in zip(given[:DEPTH], given[DEPTH:], strict=True):
+            out = torch.tanh(out @ weight + bias)
+        return torch.nn.functional.mse_loss(out, y, reduction="sum") / 2
+
+    def check() -> None:
+        assert torch.autograd.gradcheck(error, parameters, fast_mode=fast)
+
+    return check
+
+
+def jax_check(width: int) -> Check:
+    """jax.test_util.check_grads of E, reverse mode, first order, with its default tolerances."""
+    drawn = draw(group(width).cases)[0]
+    parameters = tuple(jnp.asarray(a) for a in (*drawn.parameters.weights, *drawn.parameters.biases))
+    x, y = jnp.asarray(drawn.x), jnp.asarray(drawn.y)
+
+    def error(*given: jax.Array) -> jax.Array:
+        out = x
+        for weight, bias in zip(given[:DEPTH], given[DEPTH:], strict=True):
+            out = jnp.tanh(out @ weight + bias)
+        return jnp.square(out - y).sum() / 2
+
+    return lambda: check_grads(error, parameters, order=1, modes=["rev"])
+
+
+def main() -> None:
+    """Measure, print, and write when asked to."""
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
+    chosen = options.parse_args()
+    one_thread()
+    torch.set_num_threads(1)
+    jax.config.update("jax_enable_x64", True)
+
+    rows = []
+    for width in chosen.widths:
+        checks = {
+            "kterm, torch": kterm_check(width, "torch"),
+            "gradcheck, fast": torch_check(width, fast=True),
+            "kterm, jax": kterm_check(width, "jax"),
+            "check_grads": jax_check(width),
+        }
+        if width <= SLOW_AT_MOST:
+            checks["gradcheck, slow"] = torch_check(width, fast=False)
+        times = interleaved(checks, chosen.rounds, least=0.0)
+        order = ("kterm, torch", "gradcheck, slow", "gradcheck, fast", "kterm, jax", "check_grads")
+        shown = [seconds_text(quartiles(times[name])[1]) if name in times else "not run" for name in order]
+        rows.append((f"{width}", f"{int(np.sum([width * width + width] * DEPTH))}", *shown))
+    header = ("width", "parameters", "kterm (torch)", "gradcheck slow", "gradcheck fast", "kterm (jax)", "check_grads")
+    body = f"""Seconds to verify the gradients of one network: depth {DEPTH}, {ACTIVATION}, biases, batch {BATCH}, float64,
+one thread; medians of {chosen.rounds} interleaved rounds after one that is not counted. The columns do not do equal
+work. Slow gradcheck compares every entry with a finite difference; fast gradcheck and check_grads compare one random
+projection; kterm compares every entry of every z, x, k and gradient that the adapter shows with the rule's, and checks
+layout, descent and batch besides. kterm builds the framework's program anew each time, which with JAX means that it
+compiles.
+
+{table(header, rows)}
+
+{circumstances("numpy", "torch", "jax")}
+"""
+    publish("gradient-checkers", "Time to verify one network's gradients", body, chosen.write)
+
+
+if __name__ == "__main__":
+    main()

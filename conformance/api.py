@@ -1,0 +1,113 @@
+"""The suite from Python, in the caller's own process: `check_adapter`, and `parametrize_with_cases` for a port's own tests."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ..adapters import Adapter
+from ..adapters.registry import load
+from . import expectations as known
+from .case import Case, Group
+from .examine import examine
+from .observe import Runner
+from .plan import Description, choose, plan
+from .report import failure_lines
+from .run import examined, layout_trouble
+from .verdict import Status, Verdict, status
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a check of one adapter came to: its description, and the verdicts of every case, by id, in the order of the plan."""
+
+    adapter: Description
+    unsupported: tuple[str, ...]
+    verdicts: dict[str, list[Verdict]]
+
+    def statuses(self) -> dict[str, Status]:
+        """The status of each case."""
+        return {case: status(verdicts) for case, verdicts in self.verdicts.items()}
+
+    @property
+    def failures(self) -> list[Verdict]:
+        """Every verdict that is wrong or inaccurate and not expected, and every error."""
+        return [
+            v
+            for some in self.verdicts.values()
+            for v in some
+            if v.grade == "errored" or (v.is_finding and v.expectation is None)
+        ]
+
+    @property
+    def conforms(self) -> bool:
+        """Whether something was checked and nothing failed, errored or was blocked."""
+        found = set(self.statuses().values())
+        return not found & {"failed", "errored", "blocked"} and bool(found & {"passed", "expected"})
+
+    def __str__(self) -> str:
+        """The failures by cause, or one line that says that it conforms."""
+        if self.conforms:
+            return f"{self.adapter.name} {self.adapter.version} conforms in {len(self.verdicts):,} cases"
+        return "\n".join(failure_lines(self.adapter.name, list(self.verdicts.values()))) or "nothing was checked"
+
+
+def check_adapter(
+    adapter: Adapter | str,
+    *,
+    profile: str = "quick",
+    seed: int = 0,
+    dtypes: Sequence[str] = (),
+    activations: Sequence[str] = (),
+    expectations: Path | None = None,
+) -> Results:
+    """Check one adapter, an instance or a name, in this process and on its own; a name is loaded here too.
+
+    Nothing protects the caller from an adapter that hangs or ends the process: `kterm check` does. Raises AdapterError for a name
+    that does not load, ChoiceError for an unknown profile, dtype or activation.
+    """
+    choice = choose(profile, seed, dtypes, activations)
+    runner = Runner(load(adapter) if isinstance(adapter, str) else adapter, adapter if isinstance(adapter, str) else None)
+    described = runner.describe()
+    planned = plan(described, choice)
+    entries = known.read(expectations or known.SHIPPED)
+    premise = layout_trouble((group for group in planned.groups if group.regime == "layout"), runner)
+    verdicts: dict[str, list[Verdict]] = {}
+    for group in planned.groups:
+        answered = examined(group, runner, premise, lambda v: known.excuse(described.name, v, entries))
+        verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
+    return Results(described, planned.unsupported, verdicts)
+
+
+CaseCheck = Callable[[], None]
+
+
+def parametrize_with_cases(
+    adapter: Adapter, *, profile: str = "quick", seed: int = 0, draws: int = 1
+) -> pytest.MarkDecorator:
+    """A pytest decorator: one test a structure, its id the case's, its argument `check` a function that fails as the case does.
+
+        @parametrize_with_cases(MyAdapter())
+        def test_conformance(check):
+            check()
+
+    `draws` is how many draws of each structure one test takes.
+    """
+    runner = Runner(adapter)
+    planned = plan(runner.describe(), choose(profile, seed))
+
+    def checker(group: Group) -> CaseCheck:
+        def check() -> None:
+            __tracebackhide__ = True
+            verdicts = examine(group, runner) if group.regime != "layout" else examined(group, runner, None, lambda _: None)
+            if {status(some) for some in verdicts} & {"failed", "errored"}:
+                pytest.fail("\n".join(failure_lines(runner.describe().name, verdicts)), pytrace=False)
+
+        return check
+
+    groups = [Group(g.structure, g.regime, g.seed, g.draws[:draws]) for g in planned.groups]
+    return pytest.mark.parametrize("check", [pytest.param(checker(g), id=g.cases[0].id) for g in groups])
+
+
+__all__ = ["Case", "CaseCheck", "Results", "check_adapter", "parametrize_with_cases"]

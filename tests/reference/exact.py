@@ -1,0 +1,172 @@
+"""The activations written out in mpmath, from their definitions and apart from the table's formulas: f, and f' by hand.
+
+Every function takes and gives `mpf` at the working precision. f' at a kink is the table's convention.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+from mpmath import mpf
+from numpy.typing import NDArray
+
+from kterm.reference import ACTIVATIONS
+
+MpFunction = Callable[[mpf], mpf]
+
+DIGITS = 50
+# Beyond this every exponential tail is 0 or 1 in every format, x87 included, and mpmath would take it at great length.
+_FAR = mpf(30000)
+
+
+def _parameter(name: str, key: str) -> mpf:
+    return mpf(ACTIVATIONS[name].parameters[key])
+
+
+def _held(function: MpFunction) -> MpFunction:
+    return lambda z: function(max(min(z, _FAR), -_FAR))
+
+
+@_held
+def sigmoid(z: mpf) -> mpf:
+    return 1 / (1 + mp.exp(-z)) if z >= 0 else mp.exp(z) / (1 + mp.exp(z))
+
+
+def _softplus(z: mpf) -> mpf:
+    return max(z, mpf(0)) + mp.log1p(mp.exp(max(-abs(z), -_FAR)))
+
+
+@_held
+def _tanh(z: mpf) -> mpf:
+    return mp.tanh(z) if abs(z) < 1 else (1 - mp.exp(-2 * abs(z))) / (1 + mp.exp(-2 * abs(z))) * mp.sign(z)
+
+
+@_held
+def _sech_squared(z: mpf) -> mpf:
+    return 4 / (mp.exp(z) + mp.exp(-z)) ** 2
+
+
+def _tanhshrink(z: mpf) -> mpf:
+    with mp.workprec(mp.mp.prec + 2 * max(0, -int(mp.mag(z))) if z else mp.mp.prec):  # z**3 / 3 is what is left
+        return z - _tanh(z)
+
+
+@_held
+def _normal_cdf(z: mpf) -> mpf:
+    return mp.erfc(-z / mp.sqrt(2)) / 2
+
+
+@_held
+def _normal_pdf(z: mpf) -> mpf:
+    return mp.exp(-z * z / 2) / mp.sqrt(2 * mp.pi)
+
+
+def _gelu_tanh_gate(z: mpf) -> mpf:
+    return sigmoid(2 * mp.sqrt(2 / mp.pi) * (z + mpf(0.044715) * z**3))
+
+
+def _gelu_tanh_slope(z: mpf) -> mpf:
+    g = _gelu_tanh_gate(z)
+    h = _gelu_tanh_gate(-z)
+    return g + z * g * h * 2 * mp.sqrt(2 / mp.pi) * (1 + 3 * mpf(0.044715) * z**2)
+
+
+def _mish_slope(z: mpf) -> mpf:
+    return _tanh(_softplus(z)) + z * _sech_squared(_softplus(z)) * sigmoid(z)
+
+
+def _hard_sigmoid(z: mpf) -> mpf:
+    return max(mpf(0), min(mpf(6), z + 3)) / 6
+
+
+def _elu(z: mpf, alpha: mpf) -> mpf:
+    return z if z > 0 else alpha * mp.expm1(max(z, -_FAR))
+
+
+def _elu_slope(z: mpf, alpha: mpf) -> mpf:
+    return mpf(1) if z > 0 else alpha * mp.exp(max(z, -_FAR))
+
+
+def _selu_constants() -> tuple[mpf, mpf]:
+    # The fixed point of mean 0 and variance 1 (Klambauer et al. 2017), solved for rather than quoted.
+    e = mp.e
+    half, one = mp.erfc(1 / mp.sqrt(2)), mp.erfc(mp.sqrt(2))
+    root = mp.sqrt(2 * one * e**2 + mp.pi * half**2 * e - 2 * (2 + mp.pi) * half * mp.sqrt(e) + mp.pi + 2)
+    alpha = -mp.sqrt(2 / mp.pi) / (half * mp.exp(mpf(1) / 2) - 1)
+    scale = (1 - half * mp.sqrt(e)) * mp.sqrt(2 * mp.pi) / root
+    return alpha, scale
+
+
+def _squareplus(z: mpf) -> mpf:
+    b = _parameter("squareplus", "b")
+    root = mp.sqrt(z * z + b)
+    return (z + root) / 2 if z >= 0 else b / (2 * (root - z))
+
+
+def _table() -> dict[str, tuple[MpFunction, MpFunction]]:
+    zero, one = mpf(0), mpf(1)
+    with mp.workdps(DIGITS + 10):
+        selu_alpha, selu_scale = _selu_constants()
+    leaky, alpha, celu = (
+        _parameter(*at) for at in (("leaky_relu", "slope"), ("elu", "alpha"), ("celu", "alpha"))
+    )
+    shrink = _parameter("softshrink", "threshold")
+
+    def inside(low: float, high: float) -> MpFunction:
+        return lambda z: one if low < z < high else zero
+
+    def hard_swish_slope(z: mpf) -> mpf:
+        return zero if z <= -3 else one if z >= 3 else z / 3 + mpf(1) / 2
+
+    def sech_of_half(z: mpf) -> mpf:
+        return sigmoid(z) * sigmoid(-z)
+
+    def outside(z: mpf) -> mpf:
+        return one if abs(z) > shrink else zero
+
+    return {
+        "identity": (lambda z: z, lambda z: one),
+        "sigmoid": (sigmoid, sech_of_half),
+        "tanh": (_tanh, _sech_squared),
+        "relu": (lambda z: max(z, zero), inside(0, np.inf)),
+        "leaky_relu": (lambda z: z if z > 0 else leaky * z, lambda z: one if z > 0 else leaky),
+        "relu6": (lambda z: min(max(z, zero), mpf(6)), inside(0, 6)),
+        "hardtanh": (lambda z: min(max(z, -one), one), inside(-1, 1)),
+        "hard_sigmoid": (_hard_sigmoid, lambda z: inside(-3, 3)(z) / 6),
+        "hard_swish": (lambda z: z * _hard_sigmoid(z), hard_swish_slope),
+        "elu": (lambda z: _elu(z, alpha), lambda z: _elu_slope(z, alpha)),
+        "selu": (lambda z: selu_scale * _elu(z, selu_alpha), lambda z: selu_scale * _elu_slope(z, selu_alpha)),
+        "celu": (
+            lambda z: z if z > 0 else celu * mp.expm1(max(z / celu, -_FAR)),
+            lambda z: one if z > 0 else mp.exp(max(z / celu, -_FAR)),
+        ),
+        "softplus": (_softplus, sigmoid),
+        "softsign": (lambda z: z / (1 + abs(z)), lambda z: 1 / (1 + abs(z)) ** 2),
+        "silu": (lambda z: z * sigmoid(z), lambda z: sigmoid(z) * (1 + z * sigmoid(-z))),
+        "gelu": (lambda z: z * _normal_cdf(z), lambda z: _normal_cdf(z) + z * _normal_pdf(z)),
+        "gelu_tanh": (lambda z: z * _gelu_tanh_gate(z), _gelu_tanh_slope),
+        "mish": (lambda z: z * _tanh(_softplus(z)), _mish_slope),
+        "log_sigmoid": (lambda z: -_softplus(-z), lambda z: sigmoid(-z)),
+        "tanhshrink": (_tanhshrink, lambda z: _tanh(z) ** 2),
+        "softshrink": (lambda z: z - min(max(z, -shrink), shrink), outside),
+        "hardshrink": (lambda z: z * outside(z), outside),
+        "squareplus": (_squareplus, lambda z: _squareplus(z) / mp.sqrt(z * z + _parameter("squareplus", "b"))),
+        "sin": (mp.sin, mp.cos),
+    }
+
+
+EXACT = _table()
+"""f and f' of every activation, by name."""
+
+
+def to_mpf(value: Any) -> mpf:
+    """The number a NumPy scalar holds, exactly, longdouble included."""
+    fraction, exponent = np.frexp(np.longdouble(value))
+    high = float(fraction)
+    return mp.ldexp(mpf(high) + mpf(float(fraction - np.longdouble(high))), int(exponent))
+
+
+def to_mpfs(values: NDArray[Any]) -> list[mpf]:
+    """`to_mpf` of every element, flattened."""
+    return [to_mpf(value) for value in values.ravel()]
