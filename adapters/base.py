@@ -78,6 +78,8 @@ class Adapter(ABC):
         def canonical(parameters: Parameters, x: Array, y: Array) -> Observation:
             weights = tuple(layout.to_native(weight) for weight in parameters.weights)
             observed = native(replace(parameters, weights=weights), x, y)
+            if not isinstance(observed, Observation):
+                raise TypeError(f"the program gave a {type(observed).__name__}; it should give an Observation")
             return replace(
                 observed, weight_gradients=tuple(layout.from_native(gradient) for gradient in observed.weight_gradients)
             )

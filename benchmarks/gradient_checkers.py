@@ -2,7 +2,7 @@
 
     python -m benchmarks.gradient_checkers [--write]
 
-In float64, the one dtype that all of them can judge. Every checker gets a network of the same structure and verifies the
+In float64, the one dtype that all of them can judge. Every checker gets the same network and numbers, and verifies the
 gradients of E with respect to all weights and biases, as PyTorch or JAX computes them.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import torch
 from jax.test_util import check_grads
 
@@ -29,6 +28,7 @@ from kterm.conformance.case import Group
 from kterm.conformance.draw import draw
 from kterm.conformance.examine import examine
 from kterm.conformance.observe import Runner
+from kterm.conformance.verdict import status
 from kterm.reference import Network, Structure
 
 DEPTH = 3
@@ -37,8 +37,11 @@ ACTIVATION = "tanh"
 WIDTHS = (4, 16, 64, 256)
 SLOW_AT_MOST = 64
 """gradcheck's slow mode evaluates E twice a parameter: at width 256 that would be minutes a check."""
+SMALL_STEP = 1e-5
+"""Below check_grads' default: tells whether a rejection is only the truncation error of its finite difference."""
 
-Check = Callable[[], None]
+Check = Callable[[], bool]
+"""Whether the checker found the gradients right."""
 
 
 def group(width: int) -> Group:
@@ -51,9 +54,9 @@ def kterm_check(width: int, adapter: str) -> Check:
     """All of kterm's checks of one case, compilation included: layout, forward, k-terms, gradients, descent, batch."""
     cases, runner = group(width), Runner(load(adapter))
 
-    def check() -> None:
+    def check() -> bool:
         (verdicts,) = examine(cases, runner)
-        assert not [verdict for verdict in verdicts if verdict.grade in ("wrong", "errored", "blocked")], verdicts
+        return status(verdicts) == "passed"
 
     return check
 
@@ -70,14 +73,14 @@ def torch_check(width: int, fast: bool) -> Check:
             out = torch.tanh(out @ weight + bias)
         return torch.nn.functional.mse_loss(out, y, reduction="sum") / 2
 
-    def check() -> None:
-        assert torch.autograd.gradcheck(error, parameters, fast_mode=fast)
+    def check() -> bool:
+        return torch.autograd.gradcheck(error, parameters, fast_mode=fast, raise_exception=False)
 
     return check
 
 
-def jax_check(width: int) -> Check:
-    """jax.test_util.check_grads of E, reverse mode, first order, with its default tolerances."""
+def jax_check(width: int, step: float | None = None) -> Check:
+    """jax.test_util.check_grads of E, reverse mode, first order, with its own tolerances and, unless given, step."""
     drawn = draw(group(width).cases)[0]
     parameters = tuple(jnp.asarray(a) for a in (*drawn.parameters.weights, *drawn.parameters.biases))
     x, y = jnp.asarray(drawn.x), jnp.asarray(drawn.y)
@@ -88,7 +91,14 @@ def jax_check(width: int) -> Check:
             out = jnp.tanh(out @ weight + bias)
         return jnp.square(out - y).sum() / 2
 
-    return lambda: check_grads(error, parameters, order=1, modes=["rev"])
+    def check() -> bool:
+        try:
+            check_grads(error, parameters, order=1, modes=["rev"], eps=step)
+        except AssertionError:
+            return False
+        return True
+
+    return check
 
 
 def main() -> None:
@@ -101,7 +111,7 @@ def main() -> None:
     torch.set_num_threads(1)
     jax.config.update("jax_enable_x64", True)
 
-    rows = []
+    rows, notes = [], []
     for width in chosen.widths:
         checks = {
             "kterm, torch": kterm_check(width, "torch"),
@@ -113,15 +123,25 @@ def main() -> None:
             checks["gradcheck, slow"] = torch_check(width, fast=False)
         times = interleaved(checks, chosen.rounds, least=0.0)
         order = ("kterm, torch", "gradcheck, slow", "gradcheck, fast", "kterm, jax", "check_grads")
-        shown = [seconds_text(quartiles(times[name])[1]) if name in times else "not run" for name in order]
-        rows.append((f"{width}", f"{int(np.sum([width * width + width] * DEPTH))}", *shown))
+        shown = []
+        for name in order:
+            if name in times:
+                accepted = checks[name]()
+                shown.append(seconds_text(quartiles(times[name])[1]) + ("" if accepted else ", **rejected**"))
+                if name == "check_grads" and not accepted:
+                    again = "accepts" if jax_check(width, SMALL_STEP)() else "rejects"
+                    notes.append(f" With a step of {SMALL_STEP:g} check_grads {again} them at width {width}.")
+            else:
+                shown.append("not run")
+        rows.append((f"{width}", f"{DEPTH * (width * width + width)}", *shown))
     header = ("width", "parameters", "kterm (torch)", "gradcheck slow", "gradcheck fast", "kterm (jax)", "check_grads")
-    body = f"""Seconds to verify the gradients of one network: depth {DEPTH}, {ACTIVATION}, biases, batch {BATCH}, float64,
-one thread; medians of {chosen.rounds} interleaved rounds after one that is not counted. The columns do not do equal
-work. Slow gradcheck compares every entry with a finite difference; fast gradcheck and check_grads compare one random
-projection; kterm compares every entry of every z, x, k and gradient that the adapter shows with the rule's, and checks
-layout, descent and batch besides. kterm builds the framework's program anew each time, which with JAX means that it
-compiles.
+    body = f"""Time to verify the gradients of one network: depth {DEPTH}, {ACTIVATION}, biases, batch {BATCH}, float64,
+one thread; medians of {chosen.rounds} interleaved rounds after a warm-up. The columns do not do equal work. Slow
+gradcheck compares every entry with a finite difference; fast gradcheck and check_grads compare one random projection;
+kterm compares every entry of every z, x, k and gradient that the adapter shows with the rule's, and checks layout,
+descent and batch besides. kterm builds the framework's program anew each time, which with JAX means that it
+compiles. Each checker has its default tolerances; **rejected** marks gradients, right by kterm's account, that it took
+for wrong.{"".join(notes)}
 
 {table(header, rows)}
 

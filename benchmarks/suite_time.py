@@ -44,13 +44,11 @@ def main() -> None:
                 taken, accounting = run(adapter, chosen.profile, workers, Path(folder) / "record.jsonl")
                 answered = accounting["planned"] - accounting["unsupported"]
                 bad = sum(accounting[name] for name in ("failed", "blocked", "errored"))
-                rows.append(
-                    (adapter, workers, f"{accounting['planned']}", f"{answered}", f"{bad}", seconds_text(taken))
-                    + (f"{answered / taken:.0f}",)
-                )
+                counts = (f"{accounting['planned']}", f"{answered}", f"{bad}")
+                rows.append((adapter, workers, *counts, seconds_text(taken), f"{answered / taken:.0f}"))
     header = ("adapter", "workers", "planned", "answered", "failed, blocked or errored", "wall time", "cases a second")
-    body = f"""`kterm check ADAPTER --profile {chosen.profile} -n WORKERS`, one run each: wall time from start to exit, imports
-and start of workers included, and the cases answered in it.
+    body = f"""`kterm check ADAPTER --profile {chosen.profile} -n WORKERS`, one run each: wall time from start to exit,
+imports and start of workers included, and the cases answered in it.
 
 {table(header, rows)}
 

@@ -50,7 +50,7 @@ class Results:
         """The failures by cause, or one line that says that it conforms."""
         if self.conforms:
             return f"{self.adapter.name} {self.adapter.version} conforms in {len(self.verdicts):,} cases"
-        return "\n".join(failure_lines(self.adapter.name, list(self.verdicts.values()))) or "nothing was checked"
+        return "\n".join(failure_lines(self.adapter, list(self.verdicts.values()))) or "nothing was checked"
 
 
 def check_adapter(
@@ -102,7 +102,7 @@ def parametrize_with_cases(
             __tracebackhide__ = True
             verdicts = examine(group, runner) if group.regime != "layout" else examined(group, runner, None, lambda _: None)
             if {status(some) for some in verdicts} & {"failed", "errored"}:
-                pytest.fail("\n".join(failure_lines(runner.describe().name, verdicts)), pytrace=False)
+                pytest.fail("\n".join(failure_lines(runner.describe(), verdicts)), pytrace=False)
 
         return check
 

@@ -17,7 +17,7 @@ from . import run as runs
 from .link import TIMEOUT
 from .plan import ChoiceError, choose
 from .record import read
-from .report import CheckTable, cause_lines, expected_lines, summary_lines, title, weakest
+from .report import CheckTable, cause_lines, expected_lines, summary_lines, title
 from .threads import pin_here
 
 _HERE = Path(__file__).resolve().parent
@@ -53,14 +53,11 @@ def run_check(
     try:
         runs.save(run, folder)
         code = _pytest(run, folder, report, workers, console)
-        record = read(report or folder / "record.jsonl")
+        record = read(report or folder / "record.jsonl", passes=False)
         console.print(CheckTable(record))
         console.print()
         for line in (*cause_lines(record), *expected_lines(record)):
             console.print(line, markup=False)
-        if (least := weakest(record)) is not None:
-            power, (adapter, case), verdict = least
-            console.print(f"weakest passing verdict: power {power:.3g}, {verdict.quantity} of {case} on {adapter}")
         for line in summary_lines(record):
             console.print(line, markup=False)
         console.print(f"{time.monotonic() - started:.1f} s; seed {seed}", markup=False)
@@ -99,6 +96,9 @@ class _Watcher:
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.when == "call" or report.failed:
             self._progress.advance(self._task)
+        # Findings come as text and are in the record; anything else is a fault of the suite, or a worker that died.
+        if report.failed and not isinstance(report.longrepr, str):
+            self.internal.append(f"{report.nodeid}: {report.longrepr}")
 
     def pytest_internalerror(self, excrepr: Any) -> None:
         self.internal.append(str(excrepr))

@@ -227,8 +227,9 @@ def _extras(group: Group, one: Draw, first: Observation, runs: Runs) -> _Extras 
     extras = _Extras()
     asked: Check = "contract"
     try:
-        answer = runs.call(group.regime, one.parameters, one.x, one.y)
+        # Before the same numbers are put in again, which would write the same answer over it.
         extras.overwritten = runs.changed_since()
+        answer = runs.call(group.regime, one.parameters, one.x, one.y)
         if answer.observation is None or not same_bits(answer.observation, first):
             extras.again = _difference(first, answer)
             return extras

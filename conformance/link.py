@@ -18,7 +18,7 @@ from .plan import Description
 from .threads import pin
 
 TIMEOUT = 120.0
-"""Seconds after which a request counts as hung, loading included. Not a deadline on anything that works."""
+"""Seconds after which a request counts as hung; loading is never given less. Not a deadline on anything that works."""
 
 
 class Link:
@@ -74,7 +74,8 @@ class Link:
             bufsize=0,
         )
         try:
-            self._reply()
+            # Importing a framework may take longer than any answer should.
+            self._reply(max(self._timeout, TIMEOUT))
         except NoAnswer as no:
             self.close()
             message = no.message if no.kind == "load" else f"adapter {self._spec} did not load: it {no.kind}; {no.message}"
@@ -87,15 +88,15 @@ class Link:
             send(self._process.stdin, (method, arguments))  # pyright: ignore[reportArgumentType]  (an unbuffered pipe)
         except BrokenPipeError:
             raise self._death() from None
-        return self._reply()
+        return self._reply(self._timeout)
 
-    def _reply(self) -> Any:
+    def _reply(self, timeout: float) -> Any:
         process = self._process
         assert process is not None
         assert process.stdout is not None
-        if not select.select([process.stdout], [], [], self._timeout)[0]:
+        if not select.select([process.stdout], [], [], timeout)[0]:
             self.close()
-            raise NoAnswer("hung", f"no answer within {self._timeout:g} s")
+            raise NoAnswer("hung", f"no answer within {timeout:g} s")
         try:
             reply = receive(process.stdout)  # pyright: ignore[reportArgumentType]  (an unbuffered pipe)
         except EOFError:

@@ -84,8 +84,8 @@ PROFILES: dict[str, tuple[Share, ...]] = {
         Share("strided", _WIDE, 2, 8),
     ),
     "standard": (
-        Share("normal", _WIDE, 44, 110),
-        Share("square", _WIDE, 8, 110),
+        Share("normal", _WIDE, 42, 115),
+        Share("square", _WIDE, 8, 115),
         Share("degenerate", _WIDE, 8, 20),
         Share("strided", _WIDE, 4, 16),
         Share("normal", _NARROW, 6, 20),
@@ -100,7 +100,7 @@ PROFILES: dict[str, tuple[Share, ...]] = {
     ),
 }
 
-_DEPTHS = (1, 2, 2, 3, 3, 4, 5, 6, 8)
+_DEPTHS = (1, 2, 2, 2, 3, 3, 4, 5, 8)
 _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
 
 

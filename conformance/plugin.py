@@ -124,7 +124,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     report = config.option.kterm_report and Path(config.option.kterm_report).absolute()
     path = conclude(worker.run, Path(config.option.kterm_run), report)
     config.stash[_REPORT] = path
-    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and not read(path).conforms:
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and not read(path, passes=False).conforms:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -147,5 +147,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from .report import summary_lines
 
     terminalreporter.section("kterm")
-    for line in summary_lines(read(path)):
+    for line in summary_lines(read(path, passes=False)):
         terminalreporter.write_line(line)

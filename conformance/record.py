@@ -9,7 +9,8 @@ import hashlib
 import json
 import math
 import os
-from collections import Counter
+import shutil
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -53,19 +54,28 @@ def case_set_hash(planned: Iterable[Key]) -> str:
 
 
 def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
-    """One JSON line a verdict; what is at its default is left out, but never check, quantity, grade or worst."""
+    """One JSON line a verdict; what is at its default is left out, and passes keep six digits of `worst` and `power`."""
     for v in verdicts:
         data: dict[str, Any] = {"kind": "verdict", "adapter": adapter, "case": v.case, "check": v.check}
-        data |= {"quantity": v.quantity, "grade": v.grade, "worst": _number(v.worst)}
-        if v.at:
-            data["at"] = v.at
-        for name in ("power", "observed", "expected", "tolerance"):
-            if (value := getattr(v, name)) is not None:
-                data[name] = _number(value)
-        for name in ("activation", "message", "expectation"):
-            if value := getattr(v, name):
-                data[name] = value
-        yield json.dumps(data, separators=(",", ":"))
+        data |= {"quantity": v.quantity, "grade": v.grade}
+        if v.grade == "pass":
+            data["worst"] = _number(float(f"{v.worst:.6g}"))
+            if v.power is not None:
+                data["power"] = _number(float(f"{v.power:.6g}"))
+            if v.at:
+                data["at"] = v.at
+        else:
+            data["worst"] = _number(v.worst)
+            for name in ("power", "observed", "expected", "tolerance"):
+                if (value := getattr(v, name)) is not None:
+                    data[name] = _number(value)
+            for name in ("at", "activation", "message", "expectation"):
+                if value := getattr(v, name):
+                    data[name] = value
+        yield _dumps(data)
+
+
+_dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def _number(value: float) -> float | str:
@@ -75,6 +85,7 @@ def _number(value: float) -> float | str:
     return value
 
 
+_PASS = '"grade":"pass"'
 _FLOATS = ("worst", "power", "observed", "expected", "tolerance")
 _FIELDS = frozenset(f.name for f in fields(Verdict))
 
@@ -88,57 +99,78 @@ def _verdict(data: dict[str, Any]) -> Verdict:
     return Verdict(**given)
 
 
-def write_part(folder: Path, number: int, adapter: str, verdicts: Iterable[Verdict]) -> None:
-    """Write one group's verdicts, whole or not at all; `number` is the group's place in the plan."""
+def write_part(folder: Path, number: int, adapter: str, verdicts: Sequence[Sequence[Verdict]]) -> None:
+    """Write one group's verdicts (a sequence a case) behind their tally, whole or not at all; `number` is its place in the plan."""
     path = folder / f"{number:06}.jsonl"
     scratch = path.with_suffix(f".{os.getpid()}")
-    scratch.write_text("".join(f"{line}\n" for line in lines(adapter, verdicts)), encoding="utf-8")
+    body = "".join(f"{line}\n" for some in verdicts for line in lines(adapter, some))
+    scratch.write_text(f"{_dumps(_tally(adapter, verdicts))}\n{body}", encoding="utf-8")
     scratch.replace(path)
 
 
-def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], extra: Iterable[str] = ()) -> None:
+def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any]:
+    """What the footer is summed from: the status of each case, counts by check, and the pass of least power."""
+    cases: dict[str, Status] = {}
+    checks: dict[str, Counter[str]] = defaultdict(Counter)
+    count, least = 0, None
+    for some in verdicts:
+        cases[some[0].case] = status(some)
+        count += len(some)
+        by_check: dict[str, list[Verdict]] = defaultdict(list)
+        for v in some:
+            by_check[v.check].append(v)
+            if v.grade == "pass" and v.power is not None and (least is None or v.power < least[0]):
+                least = [v.power, adapter, v.case, v.quantity]
+        for check, group in by_check.items():
+            checks[check][status(group)] += 1
+    if least is not None and not math.isfinite(least[0]):
+        least = None
+    return {"adapter": adapter, "cases": cases, "checks": checks, "verdicts": count, "weakest": least}
+
+
+def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key]) -> None:
     """Assemble the record at `path` from the parts in `folder`, in order, with header and footer.
 
-    `extra` are further verdict lines. Planned cases without a verdict are listed in the footer as unanswered.
+    Planned cases without a verdict are listed in the footer as unanswered.
     """
     head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
-    found: dict[Key, list[Verdict]] = {}
+    tallies: list[dict[str, Any]] = []
     scratch = path.with_name(path.name + ".unfinished")
     with scratch.open("w", encoding="utf-8") as out:
-        out.write(json.dumps(head) + "\n")
-
-        def add(line: str) -> None:
-            data = json.loads(line)
-            found.setdefault((data["adapter"], data["case"]), []).append(_verdict(data))
-            out.write(line if line.endswith("\n") else line + "\n")
-
+        out.write(_dumps(head) + "\n")
         for part in sorted(folder.glob("[0-9]*.jsonl")):
             with part.open(encoding="utf-8") as source:
-                for line in source:
-                    add(line)
-        for line in extra:
-            add(line)
-        out.write(json.dumps({"kind": "footer", **_account(planned, found)}) + "\n")
+                tallies.append(json.loads(source.readline()))
+                shutil.copyfileobj(source, out)
+        out.write(_dumps({"kind": "footer", **_footer(planned, tallies)}) + "\n")
     scratch.replace(path)
 
 
-def _account(planned: Sequence[Key], found: dict[Key, list[Verdict]]) -> dict[str, Any]:
-    counts = Counter(status(verdicts) for verdicts in found.values())
-    powers = [v.power for some in found.values() for v in some if v.power is not None and math.isfinite(v.power)]
+def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    answered = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
+    counts = Counter(answered.values())
+    checks: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for tally in tallies:
+        for check, found in tally["checks"].items():
+            checks[tally["adapter"]][check].update(found)
     return {
         "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
-        "unanswered": [list(key) for key in planned if key not in found],
-        "verdicts": sum(map(len, found.values())),
-        "weakest_power": min(powers, default=None),
+        "unanswered": [list(key) for key in planned if key not in answered],
+        "checks": checks,
+        "verdicts": sum(tally["verdicts"] for tally in tallies),
+        "weakest": min((t["weakest"] for t in tallies if t["weakest"] is not None), default=None),
     }
 
 
-def read(path: Path) -> Record:
-    """The record at `path`. Raises RecordError where it cannot be read, has no header or footer, holds duplicates or strangers, or
-    does not add up."""
+def read(path: Path, passes: bool = True) -> Record:
+    """The record at `path`; without `passes`, only the verdicts that are not plain passes, several times as fast.
+
+    Raises RecordError where it cannot be read, has no header or footer, holds duplicates or strangers, or does not add up. Without
+    the passes only the footer's own sum can be checked.
+    """
     try:
         with path.open(encoding="utf-8") as source:
-            rows = [json.loads(line) for line in source]
+            rows = [json.loads(line) for line in source if passes or _PASS not in line]
     except OSError as error:
         raise RecordError(f"record {path}: {error.strerror or error}; name a readable file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -163,23 +195,26 @@ def read(path: Path) -> Record:
             raise RecordError(f"record {path}, line {number}: repeats the verdict on {' '.join(key[:4])}")
         seen.add(key)
         found.setdefault(key[:2], []).append(verdict)
-    _reconcile(path, rows[0], rows[-1], found)
+    _reconcile(path, rows[0], rows[-1], found if passes else None)
     return Record(rows[0], found, rows[-1])
 
 
-def _reconcile(path: Path, header: dict[str, Any], footer: dict[str, Any], found: dict[Key, list[Verdict]]) -> None:
+def _reconcile(
+    path: Path, header: dict[str, Any], footer: dict[str, Any], found: dict[Key, list[Verdict]] | None
+) -> None:
     try:
         told = dict(footer["accounting"])
         planned = told.pop("planned")
-        unanswered = [(a, c) for a, c in footer["unanswered"]]
+        unanswered = len(footer["unanswered"])
+        total = sum(told.values())
     except (KeyError, TypeError, ValueError):
         raise RecordError(f"record {path}: its footer holds no accounting") from None
+    if planned != header.get("planned") or planned != total + unanswered:
+        raise RecordError(f"record {path}: {planned} cases planned, {total} answered, {unanswered} unanswered")
+    if found is None:
+        return
     counts = Counter(status(verdicts) for verdicts in found.values())
     if told != {name: counts[name] for name in STATUSES}:
         raise RecordError(f"record {path}: its footer counts {told}, its verdicts come to {dict(counts)}")
-    if planned != header.get("planned") or planned != len(found) + len(unanswered):
-        raise RecordError(f"record {path}: {planned} cases planned, {len(found)} answered, {len(unanswered)} unanswered")
     if footer.get("verdicts") != sum(map(len, found.values())):
         raise RecordError(f"record {path}: its footer counts other verdicts than it holds")
-
-

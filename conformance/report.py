@@ -1,14 +1,16 @@
 """Views of a record: the lines that pytest and `kterm check` print. Made from the record alone."""
 
+import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
-from .record import Key, Record
-from .verdict import CHECKS, STATUSES, Verdict, status
+from .plan import Description
+from .record import Record
+from .verdict import CHECKS, STATUSES, Verdict
 
 _MOST_CAUSES = 8
 
@@ -20,9 +22,9 @@ def title(header: dict[str, Any]) -> str:
     return f"kterm {header['suite']}: {adapters}; profile {header['profile']}{kept}, seed {header['seed']}"
 
 
-def failure_lines(adapter: str, verdicts: Sequence[Sequence[Verdict]]) -> list[str]:
+def failure_lines(adapter: Description, verdicts: Sequence[Sequence[Verdict]]) -> list[str]:
     """One group's failures, told by cause, in at most 15 lines."""
-    groups = _causes((adapter, some) for some in verdicts)
+    groups = _causes(((adapter.name, some) for some in verdicts), {adapter.name: adapter.spec})
     lines: list[str] = []
     for cause in groups[:2]:
         lines += [*cause, ""]
@@ -43,6 +45,9 @@ def summary_lines(record: Record) -> list[str]:
             lines.append(f"... and {len(footer['unanswered']) - 10} more cases not answered for; all are in the record")
             break
         lines.append(f"not answered for: {case} on {name}")
+    if footer["weakest"] is not None:
+        power, name, case, quantity = footer["weakest"]
+        lines.append(f"weakest pass: power {power:.3g}, {quantity} of {case} on {name}")
     counts = footer["accounting"]
     parts = " + ".join(f"{counts[name]:,} {name}" for name in STATUSES if counts[name] or name in ("passed", "failed"))
     missing = f" + {len(footer['unanswered']):,} not answered for" if footer["unanswered"] else ""
@@ -55,7 +60,8 @@ def summary_lines(record: Record) -> list[str]:
 
 def cause_lines(record: Record) -> list[str]:
     """All failures of a record, 30 of one cause told as one with a count; and what was expected, by reason."""
-    causes = _causes((adapter, some) for (adapter, _), some in record.verdicts.items())
+    specs = {adapter["name"]: adapter["spec"] for adapter in record.header["adapters"]}
+    causes = _causes(((adapter, some) for (adapter, _), some in record.verdicts.items()), specs)
     lines: list[str] = []
     for cause in causes[:_MOST_CAUSES]:
         lines += [*cause, ""]
@@ -75,7 +81,7 @@ def expected_lines(record: Record) -> list[str]:
 _Cause = tuple[str, str, str, str, str]
 
 
-def _causes(answered: Iterable[tuple[str, Sequence[Verdict]]]) -> list[list[str]]:
+def _causes(answered: Iterable[tuple[str, Sequence[Verdict]]], specs: Mapping[str, str]) -> list[list[str]]:
     """The unexpected failures and errors, most frequent cause first, each as lines about its worst example.
 
     Two failures have one cause when adapter, check, kind of quantity, activation and grade (or the message) agree.
@@ -87,10 +93,10 @@ def _causes(answered: Iterable[tuple[str, Sequence[Verdict]]]) -> list[list[str]
                 kind = v.quantity.split("_")[0] if not v.message else v.message
                 found[adapter, v.check, kind, v.activation or "", v.grade].append(v)
     ordered = sorted(found.items(), key=lambda item: (CHECKS.index(item[1][0].check), -len(item[1])))
-    return [_cause(adapter, some) for (adapter, *_), some in ordered]
+    return [_cause(adapter, specs[adapter], some) for (adapter, *_), some in ordered]
 
 
-def _cause(adapter: str, verdicts: list[Verdict]) -> list[str]:
+def _cause(adapter: str, spec: str, verdicts: list[Verdict]) -> list[str]:
     worst = max(verdicts, key=lambda v: v.worst)
     count = len({v.case for v in verdicts})
     cases = f"{count:,} case{'s' if count > 1 else ''}"
@@ -104,12 +110,12 @@ def _cause(adapter: str, verdicts: list[Verdict]) -> list[str]:
             f"  {worst.quantity}{where}{layer}: the framework gives {worst.observed!r}, the rule {worst.expected!r}; "
             f"{worst.worst:.3g} times the tolerance {worst.tolerance:.3g}"
         )
-    lines.append(f"  kterm replay {worst.case} {adapter}")
+    lines.append(f"  kterm replay {worst.case} {shlex.quote(spec)}")
     return lines
 
 
 class CheckTable:
-    """A table of checks by adapters, rendered by rich: how many cases passed each check, and the weakest power."""
+    """A table of checks by adapters, rendered by rich: what each check came to in how many cases."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
@@ -117,16 +123,10 @@ class CheckTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """One row a check, one column an adapter."""
         adapters = [adapter["name"] for adapter in self._record.header["adapters"]]
-        cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-        for (adapter, _), verdicts in self._record.verdicts.items():
-            by_check: dict[str, list[Verdict]] = defaultdict(list)
-            for v in verdicts:
-                by_check[v.check].append(v)
-            for check, some in by_check.items():
-                cells[check, adapter][status(some)] += 1
+        counts = self._record.footer["checks"]
         table = Table("check", *adapters, box=None, pad_edge=False, header_style="bold")
         for check in CHECKS:
-            row = [_cell(cells[check, adapter]) for adapter in adapters]
+            row = [_cell(counts.get(adapter, {}).get(check, {})) for adapter in adapters]
             if any(row):
                 table.add_row(check, *row)
         yield table
@@ -135,20 +135,10 @@ class CheckTable:
 _STYLES = {"passed": "green", "failed": "red", "errored": "red", "blocked": "yellow", "expected": "cyan"}
 
 
-def _cell(counts: Counter[str]) -> str:
+def _cell(counts: dict[str, int]) -> str:
     parts = []
     for name in STATUSES:
-        if counts[name]:
+        if counts.get(name):
             style = _STYLES.get(name, "dim")
             parts.append(f"[{style}]{counts[name]:,} {name}[/{style}]")
     return ", ".join(parts)
-
-
-def weakest(record: Record) -> tuple[float, Key, Verdict] | None:
-    """The verdict of least power that still passed."""
-    best: tuple[float, Key, Verdict] | None = None
-    for key, verdicts in record.verdicts.items():
-        for v in verdicts:
-            if v.grade == "pass" and v.power is not None and (best is None or v.power < best[0]):
-                best = v.power, key, v
-    return best

@@ -151,7 +151,7 @@ class Worker:
             verdicts = [[Verdict(c.id, "contract", "program", "errored", message=str(error))] for c in group.cases]
         else:
             verdicts = examined(group, link, premise, self.run.excuse(adapter.name))
-        write_part(self._folder, number, adapter.name, (v for some in verdicts for v in some))
+        write_part(self._folder, number, adapter.name, verdicts)
         return verdicts
 
     def _link(self, adapter: Description) -> Link:

@@ -41,7 +41,7 @@ class GroupItem(pytest.Item):
         verdicts = suite.worker.examine(self.number)
         statuses = {status(some) for some in verdicts}
         if statuses & {"failed", "errored"}:
-            raise Findings("\n".join(failure_lines(adapter.name, verdicts)))
+            raise Findings("\n".join(failure_lines(adapter, verdicts)))
         if statuses == {"blocked"}:
             pytest.skip(f"blocked {_reason(verdicts)}; {len(group.draws)} cases")
         if statuses == {"unsupported"}:

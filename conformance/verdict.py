@@ -1,5 +1,6 @@
 """Verdicts: what a check answers for one tensor of one case, and what that makes of the case."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -52,7 +53,7 @@ class Verdict:
         return self.grade in ("inaccurate", "wrong")
 
 
-def status(verdicts: list[Verdict]) -> Status:
+def status(verdicts: Sequence[Verdict]) -> Status:
     """What the verdicts of one case come to: the gravest of them, with expected failures apart."""
     grades = {verdict.grade for verdict in verdicts if not verdict.is_finding}
     if "errored" in grades:

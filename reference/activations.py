@@ -3,8 +3,8 @@
 A row gives `f` and `f'`; the points where `f'` (or `f`) jumps, with both one-sided values; the points where `f'` turns,
 so that its range over an interval is known exactly; the parameters, which are passed to every framework; and the
 error magnitudes of a sound implementation: computed values of `f` are within about `f_ulps * u * f_terms(z)`, where
-`f_terms` is the size of the terms that may cancel in a usual formula, and likewise for `f'`. A framework that does worse
-is reported; no magnitude here is widened to hide one.
+`f_terms` is the size of the terms that may cancel in a usual formula, and likewise for `f'`. A framework that does
+worse is reported; no magnitude here is widened to hide one.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ Number = float | np.floating[Any]
 class Kink:
     """A point where `f'` jumps from `left` to `right`, and `f` by `jump`.
 
-    `blur`, in units of u, is how far rounding inside the usual formula can move the point: `relu6(z + 3)` rounds `z + 3`.
+    `blur`, in units of u, is how far rounding inside the usual formula can move it: `relu6(z + 3)` rounds `z + 3`.
     """
 
     point: float
@@ -106,8 +106,8 @@ _GELU_CUBE = 0.044715
 
 
 def _gelu_tanh_gate(z: Array) -> tuple[Array, Array, Array]:
-    # (1 + tanh v) / 2 = sigmoid(2 v). Gives z, held within the range outside which the gate is 0 or 1 in every dtype; 2 v;
-    # and its derivative.
+    # (1 + tanh v) / 2 = sigmoid(2 v). Gives z, held within the range beyond which the gate is 0 or 1 in every dtype;
+    # 2 v; and the derivative of 2 v.
     z = np.clip(z, -100, 10)
     scale = z.dtype.type(_GELU_SCALE)
     cube = _GELU_CUBE * z * z
@@ -127,8 +127,8 @@ def _gelu_tanh_slope(z: Array) -> Array:
 
 
 def _mish_gate(z: Array) -> tuple[Array, Array, Array]:
-    # tanh(log(1 + e)) = n / (n + 2), with e = exp(z) and n = e (e + 2): nothing cancels. Gives z, held below 40, from where
-    # on the quotient is 1 in every dtype; e; and n.
+    # tanh(log(1 + e)) = n / (n + 2), with e = exp(z) and n = e (e + 2): nothing cancels. Gives z, held below 40, from
+    # where on the quotient is 1 in every dtype; e; and n.
     z = np.minimum(z, 40)
     e = np.exp(z)
     return z, e, e * (e + 2)
@@ -142,7 +142,7 @@ def _mish(z: Array) -> Array:
 def _mish_slope(z: Array) -> Array:
     # The gate's own slope is (1 - tanh**2) sigmoid(z), and 1 - tanh**2 = 4 (1 + e)**2 / (n + 2)**2.
     z, e, n = _mish_gate(z)
-    return n / (n + 2) + 4 * z * (e / (n + 2)) * ((1 + e) / (n + 2))
+    return n / (n + 2) + z * (4 * e / (n + 2)) * ((1 + e) / (n + 2))
 
 
 def _hard_swish_slope(z: Array) -> Array:
@@ -169,7 +169,8 @@ def _selu_slope(z: Array) -> Array:
 
 
 def _squareplus(z: Array, b: float) -> tuple[Array, Array]:
-    # f = (z + r) / 2 with r = sqrt(z**2 + b); for negative z, where that would cancel, (b / 4) / ((|z| + r) / 2). And f / r = f'.
+    # f = (z + r) / 2 with r = sqrt(z**2 + b); for negative z, where that would cancel, (b / 4) / ((|z| + r) / 2). And
+    # f' = f / r.
     r = np.hypot(z, np.sqrt(z.dtype.type(b)))
     larger = np.abs(z) / 2 + r / 2
     f = np.where(z >= 0, larger, b / 4 / larger)
@@ -338,7 +339,7 @@ def _table() -> tuple[Activation, ...]:
             softplus,
             sigmoid,
             (3, own_f(softplus)),
-            (4, lambda z: sigmoid(z) * (1 + np.clip(z, 0, 40))),
+            (4, lambda z: sigmoid(z) * (1 + np.minimum(np.abs(z), 40))),
         ),
         _row(
             "softsign",
@@ -354,7 +355,7 @@ def _table() -> tuple[Activation, ...]:
             _silu_slope,
             (4, lambda z: np.abs(z) * sigmoid(z)),
             (4, lambda z: sigmoid(z) * (1 + np.abs(z))),
-            turning=(-2.3993572805154, 2.3993572805154),
+            turning=(-2.3993572805154677, 2.3993572805154677),
         ),
         _row(
             "gelu",
@@ -370,7 +371,7 @@ def _table() -> tuple[Activation, ...]:
             _gelu_tanh_slope,
             (4, _abs),
             (4, gelu_tanh_slope_terms),
-            turning=(-1.4146167, 1.4146167),
+            turning=(-1.4185040087908284, 1.4185040087908284),
         ),
         _row(
             "mish",
@@ -378,14 +379,14 @@ def _table() -> tuple[Activation, ...]:
             _mish_slope,
             (4, own_f(_mish)),
             (4, lambda z: mish_gate(z) * (1 + np.abs(z))),
-            turning=(-2.2563774, 1.4906),
+            turning=(-2.256376396360793, 1.4905711794854285),
         ),
         _row(
             "log_sigmoid",
             lambda z: -softplus(-z),
             lambda z: sigmoid(-z),
             (3, lambda z: softplus(-z)),
-            (4, lambda z: sigmoid(-z) * (1 + np.clip(-z, 0, 40))),
+            (4, lambda z: sigmoid(-z) * (1 + np.minimum(np.abs(z), 40))),
         ),
         _row(
             "tanhshrink",

@@ -1,6 +1,5 @@
 """Networks, their parameters and the structures a framework compiles: plain data, validated."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -20,7 +19,7 @@ class Network:
     """The static structure of a multilayer perceptron.
 
     `widths` is (n_0, ..., n_n), `activations` names one activation a layer (see `ACTIVATIONS`), and `bias` says where
-    the bias is added: "none", "pre" (inside the activation, as every framework's dense layer does) or "post" (outside it).
+    the bias is added: "none", "pre" (inside the activation, as every framework's dense layer does) or "post" (outside).
 
     Raises ValueError, naming the argument, for anything else.
     """
@@ -55,7 +54,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Weights `W_1..W_n`, each (n_{i-1}, n_i), and biases `b_1..b_n`, each (n_i,); no biases when the placement is "none".
+    """Weights `W_1..W_n`, each (n_{i-1}, n_i), and biases `b_1..b_n`, each (n_i,); none for placement "none".
 
     Every array may carry the same leading axes: a stack of parameter sets for one network.
     """
@@ -89,9 +88,9 @@ class Structure:
 
 
 def validate(network: Network, parameters: Parameters, x: Array, y: Array | None = None) -> None:
-    """Raise ValueError, saying which argument has which shape and which it should have, unless all shapes fit `network`.
+    """Raise ValueError, saying which argument has what and what it should have, unless all fit.
 
-    `x` is (..., B, n_0) and `y` is (..., B, n_n).
+    `x` is (..., B, n_0) and `y` is (..., B, n_n). All are of one floating-point dtype, and leading axes broadcast.
     """
     depth, widths = network.depth, network.widths
     if len(parameters.weights) != depth:
@@ -101,16 +100,35 @@ def validate(network: Network, parameters: Parameters, x: Array, y: Array | None
         raise ValueError(
             f"biases: {len(parameters.biases)} given where bias placement {network.bias!r} needs {biases_due}"
         )
-    for i, weight in enumerate(parameters.weights):
-        _expect(f"weights[{i}]", weight, widths[i : i + 2])
-    for i, bias in enumerate(parameters.biases):
-        _expect(f"biases[{i}]", bias, widths[i + 1 : i + 2])
     if x.ndim < 2 or x.shape[-1] != widths[0]:
         raise ValueError(f"x: has shape {x.shape}; it should be (batch, {widths[0]})")
-    if y is not None and y.shape[-2:] != (x.shape[-2], widths[-1]):
-        raise ValueError(f"y: has shape {y.shape}; it should be ({x.shape[-2]}, {widths[-1]})")
+    if x.dtype not in _FLOATING:
+        raise ValueError(f"x: has dtype {x.dtype}; it should be a floating-point dtype")
+    stack: tuple[int, ...] = ()
+    for i, weight in enumerate(parameters.weights):
+        stack = _expect(f"weights[{i}]", weight, widths[i : i + 2], x.dtype, stack)
+    for i, bias in enumerate(parameters.biases):
+        stack = _expect(f"biases[{i}]", bias, widths[i + 1 : i + 2], x.dtype, stack)
+    stack = _expect("x", x, (x.shape[-2], widths[0]), x.dtype, stack)
+    if y is not None:
+        _expect("y", y, (x.shape[-2], widths[-1]), x.dtype, stack)
 
 
-def _expect(name: str, array: Array, shape: Sequence[int]) -> None:
-    if tuple(array.shape[-len(shape) :]) != tuple(shape):
-        raise ValueError(f"{name}: has shape {array.shape}; it should be {tuple(shape)}")
+_FLOATING = frozenset({*(dtype.numpy for dtype in DTYPES.values()), np.dtype(np.longdouble)})
+
+
+def _expect(
+    name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any], stack: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The leading axes of this array and those before it, broadcast; or ValueError."""
+    if array.shape[-len(shape) :] != shape:
+        raise ValueError(f"{name}: has shape {array.shape}; it should be {shape}")
+    if array.dtype != dtype:
+        raise ValueError(f"{name}: has dtype {array.dtype}; it should be that of x, {dtype}")
+    leading = array.shape[: -len(shape)]
+    if leading in ((), stack):
+        return stack
+    try:
+        return np.broadcast_shapes(leading, stack)
+    except ValueError:
+        raise ValueError(f"{name}: has leading axes {leading}; they should broadcast with {stack}") from None

@@ -86,18 +86,21 @@ def bound(dtype: DType) -> Reading:
 
 
 def _underflow(dtype: DType) -> float:
-    # Some compilers flush subnormal results to zero in the formats that hardware computes in (XLA on CPU does). float16 is
-    # computed in float32 and rounded, gradually, when it is stored.
-    return dtype.subnormal if dtype.name == "f16" else dtype.tiny
+    # Some compilers flush subnormal results to zero (XLA on CPU does, in every format).
+    return dtype.tiny
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, its error (a bound or a standard deviation, by the reading) and its jump; None means none. One shape."""
+    """A value, its error (a bound or a standard deviation, by the reading) and its jump; None means none. One shape.
+
+    `once` says that the error is that of one rounding, u times the value: a product then need not carry it by itself.
+    """
 
     value: Array
     error: Array | None = None
     jump: Array | None = None
+    once: bool = False
 
     def tolerance(self, reading: Reading) -> Array:
         """The largest departure that is not a finding: kappa errors, plus the jump."""
@@ -110,12 +113,14 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
     n = a.value.shape[-1]
     value = a.value @ b.value
     size_a, size_b = np.abs(a.value), np.abs(b.value)
-    error = reading.accumulation(n) * reading.product(size_a, size_b) + reading.times(n) * reading.underflow
+    error_a, error_b = (None if side.once else side.error for side in (a, b))
+    rounded = reading.times(a.once + b.once) * reading.u if a.once or b.once else 0.0
+    factor = float(np.power(reading.accumulation(n) ** reading.p + rounded**reading.p, 1 / reading.p))
     error = reading.add(
-        error,
-        None if a.error is None else reading.product(a.error, size_b),
-        None if b.error is None else reading.product(size_a, b.error),
-        None if a.error is None or b.error is None else reading.product(a.error, b.error),
+        factor * reading.product(size_a, size_b) + reading.times(n) * reading.underflow,
+        None if error_a is None else reading.product(error_a, size_b),
+        None if error_b is None else reading.product(size_a, error_b),
+        None if error_a is None or error_b is None else reading.product(error_a, error_b),
         reading.u * np.abs(value) if reading.narrow else None,
     )
     jump = _sum(
@@ -287,8 +292,9 @@ def propagate(
         if own is None:
             return computed
         value = own.astype(np.float64)
-        # A compiler may go on with the wide value that it rounded to show it.
-        return Estimate(value, reading.u * np.abs(value) + reading.underflow if reading.narrow else None)
+        # What a compiler shows is rounded; what it goes on with need not be. It may keep a wider value, or contract a
+        # product and the sum that follows into one fused multiply-add.
+        return Estimate(value, reading.u * np.abs(value) + reading.underflow, once=True)
 
     depth = network.depth
     rows = [ACTIVATIONS[name] for name in network.activations]
@@ -329,4 +335,4 @@ def propagate(
 
 def _transposed(a: Estimate) -> Estimate:
     error, jump = (None if part is None else part.mT for part in (a.error, a.jump))
-    return Estimate(a.value.mT, error, jump)
+    return Estimate(a.value.mT, error, jump, a.once)

@@ -4,7 +4,7 @@ Every function takes and gives `mpf` at the working precision. f' at a kink is t
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import mpmath as mp
 import numpy as np
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from kterm.reference import ACTIVATIONS
 
-MpFunction = Callable[[mpf], mpf]
+Mpf: TypeAlias = Any  # mpmath is untyped, and makes its mpf at run time
+MpFunction = Callable[[Mpf], Mpf]
 
 DIGITS = 50
 # Beyond this every exponential tail is 0 or 1 in every format, x87 included, and mpmath would take it at great length.
 _FAR = mpf(30000)
 
 
-def _parameter(name: str, key: str) -> mpf:
+def _parameter(name: str, key: str) -> Mpf:
     return mpf(ACTIVATIONS[name].parameters[key])
 
 
@@ -29,66 +30,67 @@ def _held(function: MpFunction) -> MpFunction:
 
 
 @_held
-def sigmoid(z: mpf) -> mpf:
+def sigmoid(z: Mpf) -> Mpf:
     return 1 / (1 + mp.exp(-z)) if z >= 0 else mp.exp(z) / (1 + mp.exp(z))
 
 
-def _softplus(z: mpf) -> mpf:
+def _softplus(z: Mpf) -> Mpf:
     return max(z, mpf(0)) + mp.log1p(mp.exp(max(-abs(z), -_FAR)))
 
 
 @_held
-def _tanh(z: mpf) -> mpf:
+def _tanh(z: Mpf) -> Mpf:
     return mp.tanh(z) if abs(z) < 1 else (1 - mp.exp(-2 * abs(z))) / (1 + mp.exp(-2 * abs(z))) * mp.sign(z)
 
 
 @_held
-def _sech_squared(z: mpf) -> mpf:
+def _sech_squared(z: Mpf) -> Mpf:
     return 4 / (mp.exp(z) + mp.exp(-z)) ** 2
 
 
-def _tanhshrink(z: mpf) -> mpf:
+def _tanhshrink(z: Mpf) -> Mpf:
     with mp.workprec(mp.mp.prec + 2 * max(0, -int(mp.mag(z))) if z else mp.mp.prec):  # z**3 / 3 is what is left
         return z - _tanh(z)
 
 
 @_held
-def _normal_cdf(z: mpf) -> mpf:
+def _normal_cdf(z: Mpf) -> Mpf:
     return mp.erfc(-z / mp.sqrt(2)) / 2
 
 
 @_held
-def _normal_pdf(z: mpf) -> mpf:
+def _normal_pdf(z: Mpf) -> Mpf:
     return mp.exp(-z * z / 2) / mp.sqrt(2 * mp.pi)
 
 
-def _gelu_tanh_gate(z: mpf) -> mpf:
+def _gelu_tanh_gate(z: Mpf) -> Mpf:
     return sigmoid(2 * mp.sqrt(2 / mp.pi) * (z + mpf(0.044715) * z**3))
 
 
-def _gelu_tanh_slope(z: mpf) -> mpf:
+@_held
+def _gelu_tanh_slope(z: Mpf) -> Mpf:
     g = _gelu_tanh_gate(z)
     h = _gelu_tanh_gate(-z)
     return g + z * g * h * 2 * mp.sqrt(2 / mp.pi) * (1 + 3 * mpf(0.044715) * z**2)
 
 
-def _mish_slope(z: mpf) -> mpf:
+def _mish_slope(z: Mpf) -> Mpf:
     return _tanh(_softplus(z)) + z * _sech_squared(_softplus(z)) * sigmoid(z)
 
 
-def _hard_sigmoid(z: mpf) -> mpf:
+def _hard_sigmoid(z: Mpf) -> Mpf:
     return max(mpf(0), min(mpf(6), z + 3)) / 6
 
 
-def _elu(z: mpf, alpha: mpf) -> mpf:
+def _elu(z: Mpf, alpha: Mpf) -> Mpf:
     return z if z > 0 else alpha * mp.expm1(max(z, -_FAR))
 
 
-def _elu_slope(z: mpf, alpha: mpf) -> mpf:
+def _elu_slope(z: Mpf, alpha: Mpf) -> Mpf:
     return mpf(1) if z > 0 else alpha * mp.exp(max(z, -_FAR))
 
 
-def _selu_constants() -> tuple[mpf, mpf]:
+def selu_constants() -> tuple[Mpf, Mpf]:
     # The fixed point of mean 0 and variance 1 (Klambauer et al. 2017), solved for rather than quoted.
     e = mp.e
     half, one = mp.erfc(1 / mp.sqrt(2)), mp.erfc(mp.sqrt(2))
@@ -98,7 +100,7 @@ def _selu_constants() -> tuple[mpf, mpf]:
     return alpha, scale
 
 
-def _squareplus(z: mpf) -> mpf:
+def _squareplus(z: Mpf) -> Mpf:
     b = _parameter("squareplus", "b")
     root = mp.sqrt(z * z + b)
     return (z + root) / 2 if z >= 0 else b / (2 * (root - z))
@@ -107,22 +109,20 @@ def _squareplus(z: mpf) -> mpf:
 def _table() -> dict[str, tuple[MpFunction, MpFunction]]:
     zero, one = mpf(0), mpf(1)
     with mp.workdps(DIGITS + 10):
-        selu_alpha, selu_scale = _selu_constants()
-    leaky, alpha, celu = (
-        _parameter(*at) for at in (("leaky_relu", "slope"), ("elu", "alpha"), ("celu", "alpha"))
-    )
+        selu_alpha, selu_scale = selu_constants()
+    leaky, alpha, celu = (_parameter(*at) for at in (("leaky_relu", "slope"), ("elu", "alpha"), ("celu", "alpha")))
     shrink = _parameter("softshrink", "threshold")
 
     def inside(low: float, high: float) -> MpFunction:
         return lambda z: one if low < z < high else zero
 
-    def hard_swish_slope(z: mpf) -> mpf:
+    def hard_swish_slope(z: Mpf) -> Mpf:
         return zero if z <= -3 else one if z >= 3 else z / 3 + mpf(1) / 2
 
-    def sech_of_half(z: mpf) -> mpf:
+    def sech_of_half(z: Mpf) -> Mpf:
         return sigmoid(z) * sigmoid(-z)
 
-    def outside(z: mpf) -> mpf:
+    def outside(z: Mpf) -> Mpf:
         return one if abs(z) > shrink else zero
 
     return {
@@ -160,13 +160,13 @@ EXACT = _table()
 """f and f' of every activation, by name."""
 
 
-def to_mpf(value: Any) -> mpf:
+def to_mpf(value: Any) -> Mpf:
     """The number a NumPy scalar holds, exactly, longdouble included."""
     fraction, exponent = np.frexp(np.longdouble(value))
     high = float(fraction)
     return mp.ldexp(mpf(high) + mpf(float(fraction - np.longdouble(high))), int(exponent))
 
 
-def to_mpfs(values: NDArray[Any]) -> list[mpf]:
+def to_mpfs(values: NDArray[Any]) -> list[Mpf]:
     """`to_mpf` of every element, flattened."""
     return [to_mpf(value) for value in values.ravel()]
