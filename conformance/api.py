@@ -1,4 +1,6 @@
-"""The suite from Python, in the caller's own process: `check_adapter`, and `parametrize_with_cases` for a port's own tests."""
+"""The suite from Python, in the caller's own process: `check_adapter`, and `parametrize_with_cases` for a port's own
+tests.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ from .verdict import Status, Verdict, status
 
 @dataclass(frozen=True)
 class Results:
-    """What a check of one adapter came to: its description, and the verdicts of every case, by id, in the order of the plan."""
+    """What a check of one adapter came to: its description, and the verdicts of every case, by id, in the order of
+    the plan.
+    """
 
     adapter: Description
     unsupported: tuple[str, ...]
@@ -64,11 +68,13 @@ def check_adapter(
 ) -> Results:
     """Check one adapter, an instance or a name, in this process and on its own; a name is loaded here too.
 
-    Nothing protects the caller from an adapter that hangs or ends the process: `kterm check` does. Raises AdapterError for a name
-    that does not load, ChoiceError for an unknown profile, dtype or activation.
+    Nothing protects the caller from an adapter that hangs or ends the process: `kterm check` does. Raises
+    AdapterError for a name that does not load, ChoiceError for an unknown profile, dtype or activation.
     """
     choice = choose(profile, seed, dtypes, activations)
-    runner = Runner(load(adapter) if isinstance(adapter, str) else adapter, adapter if isinstance(adapter, str) else None)
+    runner = Runner(
+        load(adapter) if isinstance(adapter, str) else adapter, adapter if isinstance(adapter, str) else None
+    )
     described = runner.describe()
     planned = plan(described, choice)
     entries = known.read(expectations or known.SHIPPED)
@@ -86,7 +92,8 @@ CaseCheck = Callable[[], None]
 def parametrize_with_cases(
     adapter: Adapter, *, profile: str = "quick", seed: int = 0, draws: int = 1
 ) -> pytest.MarkDecorator:
-    """A pytest decorator: one test a structure, its id the case's, its argument `check` a function that fails as the case does.
+    """A pytest decorator: one test a structure, its id the case's, its argument `check` a function that fails as the
+    case does.
 
         @parametrize_with_cases(MyAdapter())
         def test_conformance(check):
@@ -100,7 +107,9 @@ def parametrize_with_cases(
     def checker(group: Group) -> CaseCheck:
         def check() -> None:
             __tracebackhide__ = True
-            verdicts = examine(group, runner) if group.regime != "layout" else examined(group, runner, None, lambda _: None)
+            verdicts = (
+                examine(group, runner) if group.regime != "layout" else examined(group, runner, None, lambda _: None)
+            )
             if {status(some) for some in verdicts} & {"failed", "errored"}:
                 pytest.fail("\n".join(failure_lines(runner.describe(), verdicts)), pytrace=False)
 

@@ -1,4 +1,6 @@
-"""Cases, and the ids that name them: readable, stable, safe in a shell and in `pytest -k`, and parsed back to the same case."""
+"""Cases, and the ids that name them: readable, stable, safe in a shell and in `pytest -k`, and parsed back to the
+same case.
+"""
 
 import re
 from dataclasses import dataclass

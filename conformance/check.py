@@ -1,4 +1,6 @@
-"""What `kterm check` does: a pytest run of the suite, hermetic against the folder it is called in, and a readable report."""
+"""What `kterm check` does: a pytest run of the suite, hermetic against the folder it is called in, and a readable
+report.
+"""
 
 import os
 import shutil
@@ -71,7 +73,16 @@ def _pytest(run: runs.Run, folder: Path, report: Path | None, workers: str, cons
     """One pytest session over the suite, without the plugins, options and files of the folder it is called in."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
-    arguments = [str(_HERE), "-c", str(_HERE / "pytest.ini"), "--rootdir", str(_HERE), "--noconftest", "-p", __package__ + ".plugin"]
+    arguments = [
+        str(_HERE),
+        "-c",
+        str(_HERE / "pytest.ini"),
+        "--rootdir",
+        str(_HERE),
+        "--noconftest",
+        "-p",
+        "kterm.conformance.plugin",
+    ]
     arguments += ["-p", "no:terminal", "-p", "no:cacheprovider", f"--kterm-run={folder}"]
     arguments += [f"--kterm-report={report}"] if report else []
     if workers != "0":

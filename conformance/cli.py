@@ -60,7 +60,9 @@ def check(
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the record here, as JSON Lines.")] = None,
-    expectations: Annotated[Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")] = None,
+    expectations: Annotated[
+        Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
 ) -> None:

@@ -1,9 +1,11 @@
 """Draws: the numbers put into a structure. Each regime is a function from a structure and a generator to a draw.
 
-A draw is a function of the version of this module's numbers, the case id (structure, regime, seed, index) and nothing else.
+A draw is a function of the version of this module's numbers, the case id (structure, regime, seed, index) and nothing
+else.
 """
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -49,10 +51,10 @@ def _normal(structure: Structure, rng: np.random.Generator) -> Draw:
     network, batch = structure.network, structure.batch
     gain = 2.0 ** rng.integers(-1, 2)
     widths = network.widths
-    weights = tuple(rng.normal(size=pair) * gain / pair[0] ** 0.5 for pair in zip(widths, widths[1:], strict=False))
+    weights = tuple(rng.normal(size=pair) * gain / pair[0] ** 0.5 for pair in itertools.pairwise(widths))
     biases = () if network.bias == "none" else tuple(rng.normal(size=n) / 2 for n in widths[1:])
     x, y = rng.normal(size=(batch, widths[0])), rng.normal(size=(batch, widths[-1]))
-    return Draw(Parameters(weights, biases), x, y, np.False_)
+    return Draw(Parameters(weights, biases), x, y, np.zeros((), bool))
 
 
 def _degenerate(structure: Structure, rng: np.random.Generator) -> Draw:
@@ -129,7 +131,9 @@ def _dead(structure: Structure, stack: Draw) -> Array:
 
 
 def present(regime: str, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
-    """The arrays as an adapter is to meet them: in the strided regime non-contiguous, Fortran-ordered, reversed, read-only."""
+    """The arrays as an adapter is to meet them: in the strided regime non-contiguous, Fortran-ordered, reversed,
+    read-only.
+    """
     if regime != "strided":
         return parameters, x, y
     ways = (np.asfortranarray, _gapped, _reversed, _read_only)

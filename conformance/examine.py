@@ -25,8 +25,8 @@ Excuse = Callable[[Verdict], str | None]
 def examine(group: Group, runs: Runs, excuse: Excuse = lambda _: None) -> list[list[Verdict]]:
     """The verdicts of each case of a group, a list a case.
 
-    `excuse` gives the reason why a failing verdict is expected, or None. An expected failure blocks nothing: what follows is
-    judged from the framework's own values. Nothing an adapter does raises here.
+    `excuse` gives the reason why a failing verdict is expected, or None. An expected failure blocks nothing: what
+    follows is judged from the framework's own values. Nothing an adapter does raises here.
     """
     cases, stack = group.cases, draw(group.cases)
     answers = _answers(group, stack, runs)
@@ -109,7 +109,9 @@ def _blocked(case: str, behind: Check) -> list[Verdict]:
 
 
 class _Alike:
-    """Observations sorted into stacks that show the same quantities, and the ones that are not finite where they should be."""
+    """Observations sorted into stacks that show the same quantities, and the ones that are not finite where they
+    should be.
+    """
 
     def __init__(self) -> None:
         self.stacks: list[list[int]] = []
@@ -143,9 +145,7 @@ def _finite_where_not(group: Group, one: Draw, observation: Observation, names: 
     shown, most = arrays(observation), group.structure.format.max
     # A value within a factor 2 of the largest number may overflow by rounding alone.
     return [
-        name
-        for name in names
-        if (~np.isfinite(shown[name].astype(float)) & (np.abs(values[name]) < most / 2)).any()
+        name for name in names if (~np.isfinite(shown[name].astype(float)) & (np.abs(values[name]) < most / 2)).any()
     ]
 
 
@@ -212,7 +212,9 @@ class _Extras:
     def verdicts(self, group: Group, case: Case, before: Sequence[Verdict], excuse: Excuse) -> list[Verdict]:
         """The descent and batch checks, blocked where anything before them failed."""
         if any(v.grade in ("blocked", "errored") or (v.is_finding and v.expectation is None) for v in before):
-            return [Verdict(case.id, check, "all", "blocked", message="behind an earlier check") for check in CHECKS[-2:]]
+            return [
+                Verdict(case.id, check, "all", "blocked", message="behind an earlier check") for check in CHECKS[-2:]
+            ]
         found: list[Verdict] = []
         if self.trouble is not None:
             found.append(Verdict(case.id, self.trouble[0], "program", "errored", message=self.trouble[1]))
@@ -325,7 +327,8 @@ def _batch_verdict(group: Group, case: Case, stack: Draw, observed: list[Observa
             continue
         whole, *parts = (each[step.name].astype(np.float64) for each in shown)
         tolerance = step.estimate.tolerance(reading).sum(0)
-        error = np.abs(whole - sum(parts))
+        total = np.sum(parts, axis=0)
+        error = np.abs(whole - total)
         ratio = np.where(error == 0, 0.0, error / np.where(tolerance == 0, np.finfo(float).tiny, tolerance))
         at = np.unravel_index(int(ratio.argmax()), ratio.shape)
         power = float(np.linalg.norm(whole) / max(float(np.linalg.norm(tolerance)), np.finfo(float).tiny))
@@ -333,7 +336,7 @@ def _batch_verdict(group: Group, case: Case, stack: Draw, observed: list[Observa
         grade: Grade = "wrong" if ratio[at] > 1 else "inconclusive" if low else "pass"
         verdict = Verdict(
             case.id, "batch", step.name, grade, float(ratio[at]), tuple(int(j) for j in at), power,
-            float(whole[at]), float(sum(parts)[at]), float(tolerance[at]),
+            float(whole[at]), float(total[at]), float(tolerance[at]),
         )  # fmt: skip
         if verdict.worst >= worst.worst:
             worst = verdict

@@ -23,7 +23,9 @@ SHIPPED = Path(__file__).with_name("expectations.toml")
 
 
 class ExpectationError(ValueError):
-    """An expectations file that cannot be read or that says too little, in one line that names the entry and the mend."""
+    """An expectations file that cannot be read or that says too little, in one line that names the entry and the
+    mend.
+    """
 
 
 @dataclass(frozen=True)

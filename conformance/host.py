@@ -1,10 +1,12 @@
-"""The adapter host: a process of its own that holds one adapter and answers requests, so that nothing it does can hurt the run.
+"""The adapter host: a process of its own that holds one adapter and answers requests, so that nothing it does can
+hurt the run.
 
     python -m kterm.conformance.host SPEC DEVICE
 
-Requests come on standard input and replies go to what was standard output, each a pickle behind its length in 8 bytes. The framework's
-own output goes to standard error. End of input ends the process. A request is (method of Runner, arguments); a reply is
-("ok", result), ("no", kind, message), or ("load", message) once, instead of ("ok", None), when the adapter does not load.
+Requests come on standard input and replies go to what was standard output, each a pickle behind its length in 8
+bytes. The framework's own output goes to standard error. End of input ends the process. A request is (method of
+Runner, arguments); a reply is ("ok", result), ("no", kind, message), or ("load", message) once, instead of ("ok",
+None), when the adapter does not load.
 """
 
 import os

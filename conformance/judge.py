@@ -28,8 +28,8 @@ CONCLUSIVE_POWER = 10.0
 class Comparison:
     """One quantity of a stack of D observations, judged: arrays of shape (D,), `at` a flat index into one tensor.
 
-    `worst` is the largest error in units of its tolerance; `within_bound` says whether every error lies within the worst-case
-    bound; `sigmas` is the largest error in standard deviations.
+    `worst` is the largest error in units of its tolerance; `within_bound` says whether every error lies within the
+    worst-case bound.
     """
 
     check: Check
@@ -44,7 +44,6 @@ class Comparison:
     expected: Array
     tolerance: Array
     within_bound: Array
-    sigmas: Array
 
     def grade(self, i: int) -> Grade:
         """The grade of the i-th observation."""
@@ -56,8 +55,8 @@ class Comparison:
 def compare(structure: Structure, stack: Draw, observed: Sequence[Observation]) -> Iterator[Comparison]:
     """Every quantity that the observations hold, against the rule, in the order of the computation.
 
-    Where z, x and k are shown, each step is judged from the framework's own previous value. The stack and the observations have
-    one entry a case; all observations show the same quantities.
+    Where z, x and k are shown, each step is judged from the framework's own previous value. The stack and the
+    observations have one entry a case; all observations show the same quantities.
     """
     wide = stack.astype(np.dtype(np.float64))
     views = _views(observed)
@@ -102,7 +101,13 @@ def _views(observed: Sequence[Observation]) -> dict[str, Array]:
 
     first = observed[0]
     views = {"outputs": stacked([o.outputs for o in observed]), "E": stacked([o.error for o in observed])}
-    for symbol, field in (("z", "z"), ("x", "x"), ("k", "k"), ("dE/dW", "weight_gradients"), ("dE/db", "bias_gradients")):
+    for symbol, field in (
+        ("z", "z"),
+        ("x", "x"),
+        ("k", "k"),
+        ("dE/dW", "weight_gradients"),
+        ("dE/db", "bias_gradients"),
+    ):
         for i in range(len(getattr(first, field) or ())):
             views[f"{symbol}_{i + 1}"] = stacked([getattr(o, field)[i] for o in observed])
     return views
@@ -121,14 +126,24 @@ def _compared(structure: Structure, step: Quantity, name: str, observed: Array, 
     flat, shape = ratio.reshape(cases, -1), observed.shape[1:]
     if flat.shape[1] == 0:
         zeros = np.zeros(cases)
-        some = (zeros, zeros.astype(int), np.full(cases, np.inf), zeros, zeros, zeros)
+        worst, at, power, pick = zeros, zeros.astype(int), np.full(cases, np.inf), [zeros, zeros, zeros]
     else:
         at, rows = flat.argmax(1), np.arange(cases)
         pick = [array.reshape(cases, -1)[rows, at] for array in (observed, value, tolerance)]
-        some = (flat[rows, at], at, _power(value, tolerance, step.estimate.jump), *pick)
-    worst = some[0]
+        worst, power = flat[rows, at], _power(value, tolerance, step.estimate.jump)
     return Comparison(
-        _CHECK_OF[step.symbol], name, step.symbol, step.layer, shape, *some, worst <= 1, worst * reading.kappa
+        check=_CHECK_OF[step.symbol],
+        quantity=name,
+        symbol=step.symbol,
+        layer=step.layer,
+        shape=shape,
+        worst=worst,
+        at=at,
+        power=power,
+        observed=pick[0],
+        expected=pick[1],
+        tolerance=pick[2],
+        within_bound=worst <= 1,
     )
 
 

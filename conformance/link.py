@@ -22,8 +22,9 @@ TIMEOUT = 120.0
 
 
 class Link:
-    """Runs an adapter in a host process, like `Runner` in this one. A host that dies or hangs is NoAnswer, and the next build
-    starts another. Raises AdapterError, in one line, when the adapter does not load."""
+    """Runs an adapter in a host process, like `Runner` in this one. A host that dies or hangs is NoAnswer, and the
+    next build starts another. Raises AdapterError, in one line, when the adapter does not load.
+    """
 
     def __init__(self, spec: str, device: str | None = None, timeout: float = TIMEOUT) -> None:
         self._spec, self._device, self._timeout = spec, device or "", timeout
@@ -78,7 +79,9 @@ class Link:
             self._reply(max(self._timeout, TIMEOUT))
         except NoAnswer as no:
             self.close()
-            message = no.message if no.kind == "load" else f"adapter {self._spec} did not load: it {no.kind}; {no.message}"
+            message = (
+                no.message if no.kind == "load" else f"adapter {self._spec} did not load: it {no.kind}; {no.message}"
+            )
             raise AdapterError(message) from None
 
     def _ask(self, method: str, *arguments: Any) -> Any:

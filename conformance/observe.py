@@ -1,4 +1,4 @@
-"""Running an adapter on draws: in this process (`Runner`), with every way of not answering turned into one exception."""
+"""Running an adapter on draws, in this process (`Runner`): every way of not answering becomes one exception."""
 
 import copy
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Plans: which cases a profile puts to an adapter. A function of the profile, the seed and what the adapter declares."""
+"""Plans: the cases that a profile puts to an adapter: a function of profile, seed and what the adapter declares."""
 
 import difflib
 import hashlib
@@ -34,7 +34,8 @@ class Description:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Description":
         """The inverse of `to_json`."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+        lists: dict[str, Any] = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
+        return cls(**(data | lists))
 
 
 def describe(adapter: Adapter, spec: str) -> Description:
@@ -84,10 +85,10 @@ PROFILES: dict[str, tuple[Share, ...]] = {
         Share("strided", _WIDE, 2, 8),
     ),
     "standard": (
-        Share("normal", _WIDE, 42, 115),
-        Share("square", _WIDE, 8, 115),
+        Share("normal", _WIDE, 36, 135),
+        Share("square", _WIDE, 6, 135),
         Share("degenerate", _WIDE, 8, 20),
-        Share("strided", _WIDE, 4, 16),
+        Share("strided", _WIDE, 3, 16),
         Share("normal", _NARROW, 6, 20),
     ),
     "thorough": (
@@ -149,7 +150,7 @@ def plan(adapter: Description, choice: Choice) -> Plan:
     wanted_activations = choice.activations or tuple(ACTIVATIONS)
     dtypes = [name for name in wanted_dtypes if name in adapter.dtypes]
     pool = [name for name in wanted_activations if name in adapter.activations]
-    left_out = [f"dtype {name}" for name in wanted_dtypes if name not in dtypes]
+    left_out: list[str] = [f"dtype {name}" for name in wanted_dtypes if name not in dtypes]
     left_out += [f"activation {name}" for name in wanted_activations if name not in pool]
     left_out += [f"bias {name}" for name in BIASES if name not in adapter.biases]
     if not dtypes or not pool:
@@ -190,7 +191,7 @@ def _share(share: Share, dtype: str, pool: Sequence[str], biases: Sequence[Bias]
         depth, batch, widths = _shape(share.regime, i, rng)
         if len(deck) < depth:
             # Dealt, not drawn: every activation comes up equally often.
-            deck += [pool[j] for j in rng.permutation(len(pool))] * (1 + depth // len(pool))
+            deck += [pool[int(j)] for j in rng.permutation(len(pool))] * (1 + depth // len(pool))
         names, deck = deck[:depth], deck[depth:]
         network = Network(widths, tuple(names), biases[i % len(biases)])
         yield Group(Structure(network, batch, dtype), share.regime, seed, tuple(range(share.draws)))

@@ -1,6 +1,7 @@
-"""The pytest plugin. In a run that names no adapter it adds its options and does nothing else, importing nothing of weight.
+"""The pytest plugin. In a run that names no adapter it adds its options and does nothing else, importing nothing of
+weight.
 
-    pytest --pyargs kterm.conformance --kterm-adapter torch --kterm-adapter jax -n auto
+pytest --pyargs kterm.conformance --kterm-adapter torch --kterm-adapter jax -n auto
 """
 
 import os
@@ -53,7 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
         # Workers are given the controller's options, and with them the folder.
         config.option.kterm_run = str(folder)
     folder = Path(config.option.kterm_run)
-    worker = runs.Worker(runs.load(folder), folder, getattr(config, "workerinput", {}).get("workerid", f"p{os.getpid()}"))
+    worker = runs.Worker(
+        runs.load(folder), folder, getattr(config, "workerinput", {}).get("workerid", f"p{os.getpid()}")
+    )
     config.stash[_WORKER] = worker
 
 
@@ -124,7 +127,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     report = config.option.kterm_report and Path(config.option.kterm_report).absolute()
     path = conclude(worker.run, Path(config.option.kterm_run), report)
     config.stash[_REPORT] = path
-    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and not read(path, passes=False).conforms:
+    if (
+        session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        and not read(path, passes=False).conforms
+    ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

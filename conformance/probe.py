@@ -13,9 +13,9 @@ from .verdict import Verdict
 def probe(group: Group, runs: Runs) -> list[list[Verdict]]:
     """The layout verdict of each case of a probe group.
 
-    The declared layout holds when outputs and weight gradients agree with the rule. Otherwise the other layouts are tried: one
-    that agrees where the declared one does not is what the framework really uses. Where none agrees the probe is
-    inconclusive, and the checks behind it say what else is wrong.
+    The declared layout holds when outputs and weight gradients agree with the rule. Otherwise the other layouts are
+    tried: one that agrees where the declared one does not is what the framework really uses. Where none agrees the
+    probe is inconclusive, and the checks behind it say what else is wrong.
     """
     return [[_probe(group, case, runs)] for case in group.cases]
 
@@ -67,6 +67,4 @@ def _departures(group: Group, case: Case, runs: Runs, layout: str | None) -> Seq
         return tuple(answer.problems)
     # From the inputs alone: judged from its own intermediate values, a transposed network would agree with itself.
     compared = compare(group.structure, stack, [replace(answer.observation, z=None, x=None, k=None)])
-    return tuple(
-        c.quantity for c in compared if (c.quantity == "outputs" or c.symbol == "W") and not c.worst[0] <= 1
-    )
+    return tuple(c.quantity for c in compared if (c.quantity == "outputs" or c.symbol == "W") and not c.worst[0] <= 1)

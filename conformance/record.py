@@ -1,8 +1,9 @@
-"""The record of a run, as JSON Lines: a header, a line a verdict, a footer with the accounting. Every view is made from it alone.
+"""The record of a run, as JSON Lines: a header, a line a verdict, a footer with the accounting. Every view is made
+from it alone.
 
-While a run goes on, each group's verdicts are a file of their own in a folder beside the record, written whole; so nothing
-recorded is lost when a process dies, and the record comes out in the order of the plan however many workers there were. The
-schema is in docs/record.md; `SCHEMA` is raised when a reader of the old one could misread the new.
+While a run goes on, each group's verdicts are a file of their own in a folder beside the record, written whole; so
+nothing recorded is lost when a process dies, and the record comes out in the order of the plan however many workers
+there were. The schema is in docs/record.md; `SCHEMA` is raised when a reader of the old one could misread the new.
 """
 
 import hashlib
@@ -30,7 +31,9 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """A whole record: header and footer as written, and the verdicts of each case of each adapter, in the order of the plan."""
+    """A whole record: header and footer as written, and the verdicts of each case of each adapter, in the order of
+    the plan.
+    """
 
     header: dict[str, Any]
     verdicts: dict[Key, list[Verdict]]
@@ -42,7 +45,9 @@ class Record:
 
     @property
     def conforms(self) -> bool:
-        """Whether something was checked, every planned case was answered for, and nothing failed, errored or was blocked."""
+        """Whether something was checked, every planned case was answered for, and nothing failed, errored or was
+        blocked.
+        """
         counts = self.footer["accounting"]
         bad = counts["failed"] + counts["errored"] + counts["blocked"] + len(self.footer["unanswered"])
         return bad == 0 and counts["passed"] + counts["expected"] > 0
@@ -54,7 +59,7 @@ def case_set_hash(planned: Iterable[Key]) -> str:
 
 
 def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
-    """One JSON line a verdict; what is at its default is left out, and passes keep six digits of `worst` and `power`."""
+    """One JSON line a verdict; what is at its default is left out, and passes keep six digits of `worst`, `power`."""
     for v in verdicts:
         data: dict[str, Any] = {"kind": "verdict", "adapter": adapter, "case": v.case, "check": v.check}
         data |= {"quantity": v.quantity, "grade": v.grade}
@@ -100,7 +105,9 @@ def _verdict(data: dict[str, Any]) -> Verdict:
 
 
 def write_part(folder: Path, number: int, adapter: str, verdicts: Sequence[Sequence[Verdict]]) -> None:
-    """Write one group's verdicts (a sequence a case) behind their tally, whole or not at all; `number` is its place in the plan."""
+    """Write one group's verdicts (a sequence a case) behind their tally, whole or not at all; `number` is its place
+    in the plan.
+    """
     path = folder / f"{number:06}.jsonl"
     scratch = path.with_suffix(f".{os.getpid()}")
     body = "".join(f"{line}\n" for some in verdicts for line in lines(adapter, some))
@@ -165,8 +172,8 @@ def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]]) -> dict[s
 def read(path: Path, passes: bool = True) -> Record:
     """The record at `path`; without `passes`, only the verdicts that are not plain passes, several times as fast.
 
-    Raises RecordError where it cannot be read, has no header or footer, holds duplicates or strangers, or does not add up. Without
-    the passes only the footer's own sum can be checked.
+    Raises RecordError where it cannot be read, has no header or footer, holds duplicates or strangers, or does not
+    add up. Without the passes only the footer's own sum can be checked.
     """
     try:
         with path.open(encoding="utf-8") as source:

@@ -1,6 +1,6 @@
-"""What `kterm replay` does: one case, the whole pass side by side, in units of tolerance, with the first step that departs."""
-
-from collections.abc import Iterator
+"""What `kterm replay` does: one case, the whole pass side by side, in units of tolerance, with the first step that
+departs.
+"""
 
 import numpy as np
 from rich.console import Console
@@ -35,27 +35,23 @@ def run_replay(text: str, spec: str, device: str | None) -> int:
         console.print(f"contract: {problem}", markup=False)
     if answer.observation is None:
         return 1
-    return _side_by_side(console, case.id, stack, answer.observation, list(_compared(case.structure, stack, answer.observation)))
+    compared = list(compare(case.structure, stack, [answer.observation]))
+    return _side_by_side(console, stack, answer.observation, compared)
 
 
-def _compared(structure: object, stack: Draw, observation: Observation) -> Iterator[Comparison]:
-    from ..reference import Structure
-
-    assert isinstance(structure, Structure)
-    yield from compare(structure, stack, [observation])
-
-
-def _side_by_side(
-    console: Console, case: str, stack: Draw, observation: Observation, compared: list[Comparison]
-) -> int:
+def _side_by_side(console: Console, stack: Draw, observation: Observation, compared: list[Comparison]) -> int:
     shown = arrays(observation)
     console.print(f"x_0 {_numbers(stack.x[0])}", markup=False)
-    table = Table("step", "largest entry", "worst at", "framework", "rule", "error / tolerance", "grade", box=None, pad_edge=False)
+    table = Table(
+        "step", "largest entry", "worst at", "framework", "rule", "error / tolerance", "grade", box=None, pad_edge=False
+    )
     first: Comparison | None = None
     for one in compared:
         departs = not one.worst[0] <= 1
         first = one if departs and first is None else first
-        at = "[" + ", ".join(str(int(i)) for i in np.unravel_index(int(one.at[0]), one.shape)) + "]" if one.shape else ""
+        at = (
+            "[" + ", ".join(str(int(i)) for i in np.unravel_index(int(one.at[0]), one.shape)) + "]" if one.shape else ""
+        )
         values = shown[one.quantity].astype(float)
         style = "red" if departs else None
         table.add_row(
@@ -69,8 +65,8 @@ def _side_by_side(
             style=style,
         )
     console.print(table)
-    console.print(f"The tolerance is {SIGMAS:g} standard deviations of the rounding error; where z, x and k are shown, each step is")
-    console.print("judged from the framework's own previous value.")
+    console.print(f"The tolerance is {SIGMAS:g} standard deviations of the rounding error; where z, x and k are shown,")
+    console.print("each step is judged from the framework's own previous value.")
     if first is None:
         console.print("every step agrees with the rule")
         return 0

@@ -75,7 +75,9 @@ def expected_lines(record: Record) -> list[str]:
     reasons: Counter[tuple[str, str]] = Counter()
     for (adapter, _), verdicts in record.verdicts.items():
         reasons.update({(adapter, v.expectation) for v in verdicts if v.expectation})
-    return [f"expected in {count:,} cases of {adapter}: {reason}" for (adapter, reason), count in sorted(reasons.items())]
+    return [
+        f"expected in {count:,} cases of {adapter}: {reason}" for (adapter, reason), count in sorted(reasons.items())
+    ]
 
 
 _Cause = tuple[str, str, str, str, str]

@@ -1,4 +1,6 @@
-"""A run: which adapters, which plan, where its record grows. One description on disk, shared by the controller and its workers."""
+"""A run: which adapters, which plan, where its record grows. One description on disk, shared by the controller and
+its workers.
+"""
 
 import json
 import platform
@@ -61,7 +63,9 @@ class Run:
         return [(self.groups[n][0].name, case.id) for n in chosen for case in self.groups[n][1].cases]
 
     def header(self) -> dict[str, Any]:
-        """What the record's header says of the run: enough to repeat it, and nothing that differs from one repetition to the next."""
+        """What the record's header says of the run: enough to repeat it, and nothing that differs from one repetition
+        to the next.
+        """
         return {
             "suite": metadata.version("kterm"),
             "numbers": NUMBERS,
@@ -118,7 +122,8 @@ def save(run: Run, folder: Path) -> None:
 def load(folder: Path) -> Run:
     """The run described in a folder."""
     data = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-    choice = {key: tuple(value) if isinstance(value, list) else value for key, value in data["choice"].items()}
+    choice: dict[str, Any] = data["choice"]
+    choice |= {key: tuple(value) for key, value in choice.items() if isinstance(value, list)}
     return Run(
         tuple(map(Description.from_json, data["adapters"])),
         Choice(**choice),

@@ -47,7 +47,7 @@ class GroupItem(pytest.Item):
         if statuses == {"unsupported"}:
             pytest.skip(f"unsupported: {_reason(verdicts)}")
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ARG002
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The findings as text, without a traceback of the suite's own code."""
         if isinstance(excinfo.value, Findings):
             return str(excinfo.value)

@@ -1,4 +1,6 @@
-"""One compute thread a process: the environment that pins BLAS, OpenMP and XLA. To be set before any of them is imported."""
+"""One compute thread a process: the environment that pins BLAS, OpenMP and XLA. To be set before any of them is
+imported.
+"""
 
 import os
 
@@ -15,7 +17,7 @@ _XLA = "--xla_cpu_multi_thread_eigen=false"
 
 
 def pin(environment: dict[str, str]) -> dict[str, str]:
-    """A copy of `environment` in which every thread pool has one thread. What the user set for XLA otherwise is kept."""
+    """A copy of `environment` in which every thread pool has one thread. Other XLA flags are kept."""
     flags = environment.get("XLA_FLAGS", "")
     return environment | dict.fromkeys(_ONE, "1") | {"XLA_FLAGS": flags if _XLA in flags else f"{flags} {_XLA}".strip()}
 

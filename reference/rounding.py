@@ -2,13 +2,13 @@
 
 Each step of the rule has a counterpart here that takes values with errors and gives a value with an error. One
 propagation has two readings (`Reading`): with p = 1 the errors are worst-case bounds and add (running error analysis,
-Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3); with p = 2 they are standard deviations of independent errors
-and add in squares (Higham and Mary 2019; Ipsen and Zhou, arXiv 1906.10465). Sums are written for a general p: `|.|**p` summed, then the
-p-th root.
+Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3); with p = 2 they are standard deviations of
+independent errors and add in squares (Higham and Mary 2019; Ipsen and Zhou, arXiv 1906.10465). Sums are written for a
+general p: `|.|**p` summed, then the p-th root.
 
-Two things are not roundoff and are carried apart, in `Estimate.jump`, which always adds linearly: where a pre-activation lies
-within its own error of a point at which f' jumps, every slope between the extremes is right (Clarke's
-subdifferential), so the slope is taken in the middle of that interval and half its length is a jump.
+One thing is not roundoff and is carried apart, in `Estimate.jump`, which always adds linearly: where a
+pre-activation lies within its own error of a point at which f' jumps, every slope between the extremes is right
+(Clarke's subdifferential), so the slope is taken in the middle of that interval and half its length is a jump.
 
 All computation is in float64, whatever the format under test. The oracle's own rounding is of the same form with
 u = 2**-53 and the two add, which is the same as adding the unit roundoffs.
@@ -211,11 +211,15 @@ def derivative(row: Activation, z: Estimate, reading: Reading) -> Estimate:
 def residual(x: Estimate, y: Array, reading: Reading) -> Estimate:
     """x - y. Three roundings: the difference, and a loss's scale down to its mean and up again to E."""
     value = x.value - y
-    return Estimate(value, reading.add(x.error, reading.times(3) * reading.u * np.abs(value) + reading.underflow), x.jump)
+    return Estimate(
+        value, reading.add(x.error, reading.times(3) * reading.u * np.abs(value) + reading.underflow), x.jump
+    )
 
 
 def squared_error(r: Estimate, reading: Reading) -> Estimate:
-    """E = 1/2 sum r**2, a scalar a batch. All terms have one sign, so a running sum errs by sqrt(n) u times their total."""
+    """E = 1/2 sum r**2, a scalar a batch. All terms have one sign, so a running sum errs by sqrt(n) u times their
+    total.
+    """
     n = r.value.shape[-1] * r.value.shape[-2]
     square = np.square(r.value)
     value = square.sum((-2, -1)) / 2
@@ -262,7 +266,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Quantity:
-    """One quantity of the rule with its error: `symbol` is z, x, E, k, W (for dE/dW) or b (for dE/db); E has layer 0."""
+    """One quantity of the rule with its error; `symbol` is z, x, E, k, W (dE/dW) or b (dE/db); E has layer 0."""
 
     symbol: str
     layer: int
@@ -279,7 +283,8 @@ class Quantity:
 def propagate(
     network: Network, parameters: Parameters, x: Array, y: Array, reading: Reading, shown: Shown | None = None
 ) -> Iterator[Quantity]:
-    """Every quantity of the rule with its error, in the order of the computation: z_1, x_1, ..., x_n, E, k_n, ..., k_1, gradients.
+    """Every quantity of the rule with its error, in the order of the computation: z_1, x_1, ..., x_n, E, k_n, ...,
+    k_1, gradients.
 
     `x`, `y` and parameters are float64 arrays holding numbers that are exact in the format under test, stacked or not.
     Where `shown` holds a value, the step after it starts from that value, taken as it stands: a *local

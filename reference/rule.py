@@ -31,8 +31,9 @@ from .network import Array, Network, Parameters, validate
 class Pass:
     """One forward and backward pass.
 
-    `x` is (x_0, ..., x_n), one longer than `z` = (z_1, ..., z_n) and `k` = (k_1, ..., k_n); arrays are (..., B, n_i), the
-    error `E` is (...,), weight gradients (..., n_{i-1}, n_i) and bias gradients (..., n_i), in the dtype of the input.
+    `x` is (x_0, ..., x_n), one longer than `z` = (z_1, ..., z_n) and `k` = (k_1, ..., k_n); arrays are (..., B, n_i),
+    the error `E` is (...,), weight gradients (..., n_{i-1}, n_i) and bias gradients (..., n_i), in the dtype of the
+    input.
     """
 
     z: tuple[Array, ...]
@@ -76,8 +77,8 @@ def k_terms(network: Network, parameters: Parameters, z: tuple[Array, ...], resi
 def backpropagate(network: Network, parameters: Parameters, x: Array, y: Array) -> Pass:
     """The whole rule: forward pass, error, k-terms and gradients.
 
-    `x` is (..., B, n_0) and `y` (..., B, n_n), of the parameters' dtype. Raises ValueError, naming the argument, where a
-    shape does not fit the network.
+    `x` is (..., B, n_0) and `y` (..., B, n_n), of the parameters' dtype. Raises ValueError, naming the argument,
+    where a shape does not fit the network.
     """
     validate(network, parameters, x, y)
     zs, xs = forward(network, parameters, x)

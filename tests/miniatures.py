@@ -1,4 +1,6 @@
-"""Deliberately bad frameworks: the reference in the guise of one, each with one thing wrong, to prove that the suite can fail."""
+"""Deliberately bad frameworks: the reference in the guise of one, each with one thing wrong, to prove that the suite
+can fail.
+"""
 
 import os
 import signal
@@ -203,7 +205,8 @@ class HalfThePrecision(Miniature):
 
     def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
         narrow = Parameters(
-            tuple(w.astype(np.float32) for w in parameters.weights), tuple(b.astype(np.float32) for b in parameters.biases)
+            tuple(w.astype(np.float32) for w in parameters.weights),
+            tuple(b.astype(np.float32) for b in parameters.biases),
         )
         found = right(structure, narrow, x.astype(np.float32), y.astype(np.float32))
         return Observation(
@@ -332,7 +335,7 @@ class NotAnObservation(Miniature):
     name = "not-an-observation"
 
     def build(self, structure: Structure) -> Program:
-        return lambda parameters, x, y: (x, y)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+        return lambda parameters, x, y: (x, y)  # type: ignore[return-value]  (that is the mistake)
 
 
 def _is_chosen(structure: Structure) -> bool:

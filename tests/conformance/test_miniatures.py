@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from kterm.conformance import Results, check_adapter
 from kterm.conformance.record import read
 from kterm.conformance.verdict import CHECKS
@@ -51,9 +52,7 @@ def test_a_sound_framework_conforms(sound: type[miniatures.Miniature], seed: int
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_a_bad_framework_is_caught_for_its_own_reason(
-    bad: type[miniatures.Miniature], check: str, words: str
-) -> None:
+def test_a_bad_framework_is_caught_for_its_own_reason(bad: type[miniatures.Miniature], check: str, words: str) -> None:
     results = check_adapter(bad(), dtypes=["f32"] if bad is miniatures.WrongType else ["f64"])
     assert not results.conforms
     assert _first(results) == check, str(results)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from kterm.conformance.record import read
 
 from .. import miniatures
@@ -110,7 +111,9 @@ def test_a_failure_is_told_without_a_traceback(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
     assert not re.search(r"\.py:\d+", done.stdout)
-    assert re.search(r"dE/dW_\d+\[\d+, \d+\] \(\w+\): the framework gives \S+, the rule \S+; \S+ times the tolerance", done.stdout)
+    assert re.search(
+        r"dE/dW_\d+\[\d+, \d+\] \(\w+\): the framework gives \S+, the rule \S+; \S+ times the tolerance", done.stdout
+    )
     assert re.search(rf"kterm replay \S+ {re.escape(str(MINIATURES))}:WeightDecay", done.stdout)
 
 
@@ -144,7 +147,9 @@ def test_without_an_adapter_the_plugin_does_nothing(tmp_path: Path) -> None:
 
 
 def test_the_plugin_costs_next_to_nothing_without_an_adapter(tmp_path: Path) -> None:
-    """Counted in imported modules, not in seconds: its own two, and nothing else that pytest has not imported already."""
+    """Counted in imported modules, not in seconds: its own two, and nothing else that pytest has not imported
+    already.
+    """
     script = (
         "import sys, pytest, _pytest.config\n"
         "before = set(sys.modules)\n"

@@ -8,10 +8,11 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
-from exact import EXACT, Mpf, to_mpf
 from numpy.typing import NDArray
 
 from kterm.reference import ACTIVATIONS, BIASES, Bias, Network, Parameters, Pass, backpropagate, descend, forward, rule
+
+from .exact import EXACT, Mpf, to_mpf
 
 Array = NDArray[Any]
 Matrix = list[list[Mpf]]

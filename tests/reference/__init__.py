@@ -1,0 +1,1 @@
+"""Tests of the reference: the activations, the rule, and what it refuses."""
