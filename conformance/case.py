@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ..reference import BIASES, DTYPES, Network, Structure
 
 _ID = re.compile(
-    r"(?P<widths>\d+(?:x\d+)+)-(?P<activations>[a-z0-9_]+(?:\.[a-z0-9_]+)*)-b(?P<batch>\d+)"
-    r"-(?P<bias>[a-z]+)-(?P<dtype>[a-z0-9]+)-(?P<regime>[a-z]+)(?:-s(?:(?P<seed>\d+)\.)?(?P<draw>\d+))?"
+    r"(?P<widths>\d{1,19}(?:x\d{1,19})+)-(?P<activations>[a-z0-9_]+(?:\.[a-z0-9_]+)*)-b(?P<batch>\d{1,19})"
+    r"-(?P<bias>[a-z]+)-(?P<dtype>[a-z0-9]+)-(?P<regime>[a-z]+)(?:-s(?:(?P<seed>\d{1,19})\.)?(?P<draw>\d{1,19}))?"
 )
 _EXAMPLE = "4x8x3-relu.tanh-b5-pre-f32-normal-s17"
 

@@ -45,7 +45,7 @@ def examine(group: Group, runs: Runs, excuse: Excuse = lambda _: None) -> list[l
         compared = list(compare(group.structure, _pick(stack, chosen), observed))
         for position, i in enumerate(chosen):
             dead = bool(stack.dead[i])
-            verdicts[i] += _judged(group, cases[i].id, compared, position, dead, excuse)
+            verdicts[i] += _judged(group, cases[i], compared, position, dead, excuse)
     if first is not None and extras is not None:
         verdicts[first] += extras.verdicts(group, cases[first], verdicts[first], excuse)
     return [_with_passed_contract(case, some) for case, some in zip(cases, verdicts, strict=True)]
@@ -96,15 +96,16 @@ def _contract(case: Case, answer: Answer | NoAnswer) -> list[Verdict]:
         what = answer.message if answer.kind in ("raised", "unsupported") else f"{answer.kind}: {answer.message}"
         return [Verdict(case.id, "contract", "program", grade, message=what)]
     found = [Verdict(case.id, "contract", "observation", "wrong", message=problem) for problem in answer.problems]
-    return found + _blocked(case.id, "contract") if found else []
+    return found + _blocked(case, "contract") if found else []
 
 
-def _blocked(case: str, behind: Check) -> list[Verdict]:
-    after = CHECKS[CHECKS.index(behind) + 1 :]
+def _blocked(case: Case, behind: Check) -> list[Verdict]:
+    """Every check of a case that comes after a failed one, but for those asked once a structure."""
+    besides = {"layout", "descent", "batch"} | ({"bias_gradients"} if case.structure.network.bias == "none" else set())
     return [
-        Verdict(case, check, "all", "blocked", message=f"behind {behind}")
-        for check in after
-        if check not in ("layout", "descent", "batch")
+        Verdict(case.id, check, "all", "blocked", message=f"behind {behind}")
+        for check in CHECKS[CHECKS.index(behind) + 1 :]
+        if check not in besides
     ]
 
 
@@ -123,9 +124,9 @@ def _alike(group: Group, stack: Draw, observed: Sequence[tuple[int, Observation]
     for i, observation in observed:
         strays = [name for name, array in arrays(observation).items() if not np.isfinite(array.astype(float)).all()]
         if strays and (finite := _finite_where_not(group, stack[i], observation, strays)):
-            case = group.cases[i].id
+            case = group.cases[i]
             message = f"{', '.join(finite)} not finite where the rule gives a finite number"
-            sorted_out.unsound.append((i, Verdict(case, "contract", finite[0], "wrong", message=message)))
+            sorted_out.unsound.append((i, Verdict(case.id, "contract", finite[0], "wrong", message=message)))
             sorted_out.unsound += [(i, verdict) for verdict in _blocked(case, "contract")]
             continue
         by_shown.setdefault(tuple(arrays(observation)), []).append(i)
@@ -150,14 +151,14 @@ def _finite_where_not(group: Group, one: Draw, observation: Observation, names: 
 
 
 def _judged(
-    group: Group, case: str, compared: Sequence[Comparison], i: int, dead: bool, excuse: Excuse
+    group: Group, case: Case, compared: Sequence[Comparison], i: int, dead: bool, excuse: Excuse
 ) -> list[Verdict]:
     verdicts: list[Verdict] = []
     failed: Check | None = None
     for one in compared:
         if failed is not None and one.check != failed:
             break
-        verdict = _verdict(group, case, one, i, dead)
+        verdict = _verdict(group, case.id, one, i, dead)
         if verdict.is_finding:
             verdict = replace(verdict, expectation=excuse(verdict))
             failed = failed if verdict.expectation is not None else one.check
@@ -207,7 +208,7 @@ class _Extras:
             found.append(Verdict(case.id, "contract", "earlier observation", "wrong", message=message))
         if self.trouble is not None and self.trouble[0] == "contract":
             found.append(Verdict(case.id, "contract", "same call twice", "errored", message=self.trouble[1]))
-        return found + _blocked(case.id, "contract") if found else []
+        return found + _blocked(case, "contract") if found else []
 
     def verdicts(self, group: Group, case: Case, before: Sequence[Verdict], excuse: Excuse) -> list[Verdict]:
         """The descent and batch checks, blocked where anything before them failed."""

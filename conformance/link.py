@@ -31,10 +31,12 @@ class Link:
         self._process: subprocess.Popen[bytes] | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the link)
         self._start()
+        # Asked once: what it declares stays known when its process is gone.
+        self._description: Description = self._ask("describe")
 
     def describe(self) -> Description:
         """What the adapter declares."""
-        return self._ask("describe")
+        return self._description
 
     def build(self, structure: Structure, layout: str | None = None) -> None:
         """As `Runner.build`; starts a host where the last one is gone."""

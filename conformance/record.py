@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .verdict import CHECKS, STATUSES, Status, Verdict, status
+from .verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
 
 SCHEMA = 1
 
@@ -188,6 +188,7 @@ def read(path: Path, passes: bool = True) -> Record:
         raise RecordError(f"record {path}: has schema {rows[0].get('schema')}; this version reads schema {SCHEMA}")
     if rows[-1].get("kind") != "footer":
         raise RecordError(f"record {path}: has no footer; the run that wrote it did not end")
+    adapters = {adapter["name"] for adapter in rows[0].get("adapters", ())}
     found: dict[Key, list[Verdict]] = {}
     seen: set[tuple[str, ...]] = set()
     for number, row in enumerate(rows[1:-1], 2):
@@ -196,8 +197,10 @@ def read(path: Path, passes: bool = True) -> Record:
             verdict = _verdict({**row, "grade": row["grade"]})
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"record {path}, line {number}: is no verdict: {error}") from None
-        if verdict.check not in CHECKS or row.get("kind") != "verdict":
-            raise RecordError(f"record {path}, line {number}: is no verdict")
+        if row.get("kind") != "verdict" or verdict.check not in CHECKS or verdict.grade not in GRADES:
+            raise RecordError(f"record {path}, line {number}: is no verdict that this version knows")
+        if row["adapter"] not in adapters:
+            raise RecordError(f"record {path}, line {number}: adapter {row['adapter']!r} is not in the header")
         if key in seen:
             raise RecordError(f"record {path}, line {number}: repeats the verdict on {' '.join(key[:4])}")
         seen.add(key)
@@ -220,6 +223,8 @@ def _reconcile(
         raise RecordError(f"record {path}: {planned} cases planned, {total} answered, {unanswered} unanswered")
     if found is None:
         return
+    if not unanswered and case_set_hash(found) != header.get("cases"):
+        raise RecordError(f"record {path}: holds other cases than its header says were planned")
     counts = Counter(status(verdicts) for verdicts in found.values())
     if told != {name: counts[name] for name in STATUSES}:
         raise RecordError(f"record {path}: its footer counts {told}, its verdicts come to {dict(counts)}")

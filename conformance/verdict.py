@@ -19,6 +19,7 @@ CHECKS: tuple[Check, ...] = get_args(Check)
 """In dependency order: a check whose premise failed is blocked."""
 
 Grade = Literal["pass", "inaccurate", "wrong", "inconclusive", "blocked", "errored", "unsupported"]
+GRADES: tuple[Grade, ...] = get_args(Grade)
 Status = Literal["passed", "failed", "expected", "inconclusive", "unsupported", "blocked", "errored"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 

@@ -1,7 +1,7 @@
 from importlib.metadata import version
 
-import autograd.numpy as np  # pyright: ignore[reportMissingImports]
-from autograd import grad  # pyright: ignore[reportMissingImports]
+import autograd.numpy as np
+from autograd import grad
 
 from kterm.adapters import IN_OUT, Adapter, Observation
 

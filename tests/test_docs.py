@@ -81,10 +81,11 @@ def test_included_examples_equal_their_files(name: str) -> None:
         assert code == _page(path), f"{name} differs from {path}"
 
 
-def test_every_example_is_shown() -> None:
+def test_every_example_stands_in_a_page_as_it_is() -> None:
     pages = "".join(map(_page, NAMES))
     for path in (ROOT / "examples").glob("*.py"):
-        assert f"examples/{path.name}" in pages, f"no page mentions examples/{path.name}"
+        shown = path.read_text(encoding="utf-8")
+        assert f"```python\n{shown}```" in pages, f"no page shows examples/{path.name} as it is"
 
 
 def _commands() -> Iterator[tuple[str, str]]:
