@@ -64,11 +64,14 @@ class Reading:
         """(sum_j a_ij**p b_jk**p)**(1/p) for nonnegative a, b."""
         if self.p == 1:
             return a @ b
-        root = np.sqrt(np.square(a) @ np.square(b))
-        if min(_smallest(a), _smallest(b)) < _SQUARES_UNDERFLOW and a.shape[-1]:
-            # Squares below 1e-308 vanish. The root of a sum of n squares is at least the sum over sqrt(n).
-            root = np.maximum(root, (a @ b) / a.shape[-1] ** 0.5)
-        return root
+        if not a.shape[-1] or min(_smallest(a), _smallest(b)) >= _SQUARES_UNDERFLOW:
+            return np.sqrt(np.square(a) @ np.square(b))
+        # Squares below 1e-308 vanish: rows and columns are scaled to 1. What is still lost, where the large entries
+        # of a row meet the small ones of a column, is made up for by the root of a sum of n squares being at least
+        # the sum over sqrt(n).
+        row, column = (np.where(most > 0, most, 1.0) for most in (a.max(-1, keepdims=True), b.max(-2, keepdims=True)))
+        root = np.sqrt(np.square(a / row) @ np.square(b / column)) * row * column
+        return np.maximum(root, (a @ b) / a.shape[-1] ** 0.5)
 
 
 def _smallest(a: Array) -> float:
@@ -147,6 +150,16 @@ def _reach(z: Estimate, reading: Reading) -> Array | None:
     return _sum(spread, z.jump)
 
 
+def _turning(row: Activation, left: Array) -> Iterator[float | Array]:
+    """The points where f' turns; of a periodic f' the first two from `left` on, a maximum and a minimum."""
+    for point in row.turning:
+        if row.turning_period is None:
+            yield point
+        else:
+            first = point + row.turning_period * np.ceil((left - point) / row.turning_period)
+            yield from (first, first + row.turning_period)
+
+
 def _slopes(row: Activation, z: Array, reach: Array | None, reading: Reading) -> tuple[Array, Array, Array]:
     """The least and the greatest value of f' within `reach` of z, and whether it jumps there; exact, not sampled."""
     middle = row.derivative(z)
@@ -156,9 +169,7 @@ def _slopes(row: Activation, z: Array, reach: Array | None, reading: Reading) ->
         left, right = np.nextafter(z - reach, -np.inf), np.nextafter(z + reach, np.inf)
         ends = (row.derivative(left), row.derivative(right))
         low, high = np.minimum(low, np.minimum(*ends)), np.maximum(high, np.maximum(*ends))
-        for point in row.turning:
-            if row.turning_period is not None:
-                point = point + row.turning_period * np.round((z - point) / row.turning_period)
+        for point in _turning(row, left):
             inside = (left <= point) & (point <= right)
             extreme = row.derivative(np.broadcast_to(np.asarray(point, z.dtype), z.shape))
             low = np.where(inside, np.minimum(low, extreme), low)
@@ -173,10 +184,15 @@ def _slopes(row: Activation, z: Array, reach: Array | None, reading: Reading) ->
     return low, high, jumps
 
 
+def _vanishing(row: Activation, z: Array, reading: Reading, ulps: float) -> Array | float:
+    """What the formula loses when an intermediate result falls below the normal range: none where it is exact."""
+    return reading.underflow * row.underflow_gain(z) if ulps else 0.0
+
+
 def activation(row: Activation, z: Estimate, reading: Reading) -> Estimate:
     """f(z): the error of z through the steepest slope in reach, plus the formula's own."""
     value = row.f(z.value)
-    error = row.f_ulps * reading.u * row.f_terms(z.value) + (reading.underflow if row.f_ulps else 0.0)
+    error = row.f_ulps * reading.u * row.f_terms(z.value) + _vanishing(row, z.value, reading, row.f_ulps)
     reach = _reach(z, reading)
     jump: Array | None = None
     if reach is not None:
@@ -199,7 +215,8 @@ def derivative(row: Activation, z: Estimate, reading: Reading) -> Estimate:
     low, high, jumps = _slopes(row, z.value, reach, reading)
     if z.jump is not None:
         jumps |= z.jump > 0
-    formula = row.slope_ulps * reading.u * row.slope_terms(z.value) + (reading.underflow if row.slope_ulps else 0.0)
+    formula = row.slope_ulps * reading.u * row.slope_terms(z.value)
+    formula = formula + _vanishing(row, z.value, reading, row.slope_ulps)
     # The range was taken out to kappa errors, so the error of one is its kappa-th part.
     change = None if reach is None else np.where(jumps, 0.0, np.maximum(high - value, value - low) / reading.kappa)
     if not jumps.any():
@@ -223,8 +240,10 @@ def squared_error(r: Estimate, reading: Reading) -> Estimate:
     n = r.value.shape[-1] * r.value.shape[-2]
     square = np.square(r.value)
     value = square.sum((-2, -1)) / 2
-    inherited = 0.0 if r.error is None else 2 * np.abs(r.value) * r.error + np.square(r.error)
-    inherited = np.power(np.power(inherited, reading.p).sum((-2, -1)), 1 / reading.p) / 2 if n else np.zeros_like(value)
+    inherited = None
+    if r.error is not None:
+        each = (2 * np.abs(r.value) * r.error + np.square(r.error)).reshape(*value.shape, 1, n)
+        inherited = reading.product(each, np.ones((n, 1)))[..., 0, 0] / 2
     own = (reading.accumulation(n) + reading.times(4) * reading.u) * value + reading.times(n) * reading.underflow
     jump = None if r.jump is None else (np.abs(r.value) * r.jump + np.square(r.jump) / 2).sum((-2, -1))
     return Estimate(value, reading.add(inherited, own), jump)

@@ -256,7 +256,9 @@ SMOOTH = [row.name for row in ROWS if not row.kinks]
 def in_another_order(
     network: Network, parameters: Parameters, x: Array, y: Array, dtype: Any, rng: np.random.Generator
 ) -> Pass:
-    """The rule in `dtype` with every sum in another order: units and rows are renumbered, and the answer numbered back."""
+    """The rule in `dtype` with every sum in another order: units and rows are renumbered, and the answer numbered
+    back.
+    """
     orders = [rng.permutation(width) for width in network.widths]
     rows = rng.permutation(x.shape[0])
     back, rows_back = [np.argsort(order) for order in orders], np.argsort(rows)
@@ -328,7 +330,8 @@ def test_the_deviation_of_the_whole_rule_is_one(format_: DType, local: bool, nam
         assert max(found) <= reading.kappa, kind
         assert names is not SMOOTH or max(found) < 7, kind
         # E is one number, and NumPy sums pairwise: its largest error is no maximum over many.
-        assert np.median(found) > (BLIND if kind != "E" else BLIND / 4), kind
+        # In float64 NumPy's pass is the oracle's own arithmetic, and says nothing of blindness.
+        assert format_ is F64 or np.median(found) > (BLIND if kind != "E" else BLIND / 4), kind
 
 
 @needs_longdouble
@@ -558,6 +561,10 @@ def test_the_range_of_slopes_is_exact(row: Activation) -> None:
         # Both one-sided slopes belong to it, whether a sample falls on that side or not.
         ends = np.where(inside[:, None], [kink.left, kink.right], sampled[:, :1])
         sampled = np.concatenate([sampled, ends], 1)
+    for point in row.turning:  # a cusp, as softsign's, may fall between two samples
+        inside = np.abs(z - point) <= reach
+        ends = np.where(inside, row.derivative(np.full(z.shape, point)), sampled[:, 0])
+        sampled = np.concatenate([sampled, ends[:, None]], 1)
     assert np.array_equal(jumps, crossed)
     least, most = sampled.min(1), sampled.max(1)
     assert (low <= least + 1e-14).all()
