@@ -178,7 +178,7 @@ def test_only_what_was_asked_for_is_planned_or_missed() -> None:
 
 
 @pytest.mark.parametrize("kept", [{"dtypes": ("f16",)}, {"activations": ("mish",)}])
-def test_nothing_is_planned_where_nothing_is_left(kept: dict[str, tuple[str, ...]]) -> None:
+def test_nothing_is_planned_where_nothing_is_left(kept: dict[str, Any]) -> None:
     adapter = replace(FULL, activations=tuple(name for name in ACTIVATIONS if name != "mish"))
     answer = planned(adapter=adapter, **kept)
     assert answer.groups == ()
@@ -245,7 +245,7 @@ def test_a_declaration_that_means_nothing_is_refused(declared: dict[str, Any], t
 
 def test_a_description_is_in_canonical_order_and_survives_json() -> None:
     adapter = type("Shuffled", (Numpy,), {"dtypes": ("f32", "f64"), "biases": BIASES[::-1], "max_structures": 3})()
-    adapter.activations = dict(reversed(Numpy.activations.items()))
+    adapter.activations = dict(reversed(list(Numpy.activations.items())))
     described = describe(adapter, "some:Spec")
     assert described.dtypes == ("f64", "f32")
     assert described.biases == BIASES

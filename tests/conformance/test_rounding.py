@@ -294,9 +294,10 @@ def passes(
         drawn = drawn_network(rng, names, BIASES[number % 3], format_, 1 + number % 5)
         with np.errstate(all="ignore"):
             dtype = np.dtype(np.longdouble) if exact else format_.numpy
-            answer = in_another_order(*drawn, dtype, rng)
+            network, parameters, x, y = drawn
+            answer = in_another_order(network, parameters, x, y, dtype, rng)
         answers = named(answer)
-        for quantity in propagate(*drawn, reading, shown(answer, format_) if local else None):
+        for quantity in propagate(network, parameters, x, y, reading, shown(answer, format_) if local else None):
             computed = answers[quantity.name]
             if np.isfinite(computed).all():
                 yield quantity.name, excess(quantity.estimate, computed, reading)
@@ -533,7 +534,7 @@ def test_only_the_step_after_a_wrong_value_is_judged_from_it() -> None:
     right = shown(answer, F64)
     assert right.z is not None
     z = list(right.z)
-    z[1] = z[1] + 0.01
+    z[1] = answer.z[1] + 0.01
     changed = Shown(tuple(z), right.x, right.k)
 
     def values(given: Shown) -> dict[str, Array]:
