@@ -7,6 +7,7 @@ import platform
 import re
 import statistics
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
@@ -110,7 +111,8 @@ def circumstances(*distributions: str) -> str:
     """Processor, cores and versions, for the foot of a table."""
     versions = [f"{name} {metadata.version(name)}" for name in distributions]
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}; {', '.join([python, *versions])}."
+    line = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}; {', '.join([python, *versions])}."
+    return textwrap.fill(line, 120)
 
 
 def _processor() -> str:
