@@ -267,7 +267,9 @@ def _asked(group: Group, one: Draw, runs: Runs) -> Observation:
 
 
 def _descent(group: Group, one: Draw, first: Observation, runs: Runs) -> tuple[Draw, list[Observation]] | None:
-    slope = max(float(np.abs(g.astype(float)).max()) for g in first.weight_gradients)
+    # Of biases too: in a saturated network they alone may be large, and would be thrown out of the format.
+    gradients = (*first.weight_gradients, *first.bias_gradients)
+    slope = max(float(np.abs(g.astype(float)).max()) for g in gradients)
     size = max(float(np.abs(w.astype(float)).max()) for w in one.parameters.weights)
     if not slope or not size:
         return None
