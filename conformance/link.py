@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from typing import Any
+from typing import IO, Any
 
 from ..adapters.registry import AdapterError
 from ..reference import Array, Parameters, Structure
@@ -29,7 +29,7 @@ class Link:
     def __init__(self, spec: str, device: str | None = None, timeout: float = TIMEOUT) -> None:
         self._spec, self._device, self._timeout = spec, device or "", timeout
         self._process: subprocess.Popen[bytes] | None = None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the link)
+        self._errors: IO[bytes]
         self._start()
         # Asked once: what it declares stays known when its process is gone.
         self._description: Description = self._ask("describe")
@@ -63,11 +63,11 @@ class Link:
             for stream in (self._process.stdin, self._process.stdout):
                 if stream is not None:
                     stream.close()
+            self._errors.close()
             self._process = None
 
     def _start(self) -> None:
-        self._errors.seek(0)
-        self._errors.truncate()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the host)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kterm.conformance.host", self._spec, self._device],
             stdin=subprocess.PIPE,
@@ -122,7 +122,7 @@ class Link:
             how = "closed its pipe"
         elif code < 0:
             how = f"was ended by {signal.Signals(-code).name}"
-        self.close()
         self._errors.seek(0)
         said = deque(self._errors.read().decode(errors="replace").strip().splitlines(), maxlen=1)
+        self.close()
         return NoAnswer("died", f"the adapter's process {how}" + (f" ({said[0][:200]})" if said else ""))

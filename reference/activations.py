@@ -71,18 +71,19 @@ class Activation:
         return _in_blocks(self.slope, z)
 
 
-# Formulas make temporaries. In blocks of this many elements they stay in cache, which is worth a factor of 2 to 5.
-_BLOCK = 1 << 15
+# Formulas make temporaries. In blocks of this many bytes they stay in cache and are not mapped anew by the allocator
+# each time, which is worth a factor of 2 to 5.
+_BLOCK = 1 << 17
 
 
 def _in_blocks(function: Function, z: Array) -> Array:
-    if z.size <= _BLOCK:
+    block = _BLOCK // z.itemsize
+    if z.size <= block:
         return _in_working_precision(function, z)
     flat = z.reshape(-1)
     out = np.empty_like(flat)
-    for start in range(0, flat.size, _BLOCK):
-        block = slice(start, start + _BLOCK)
-        out[block] = _in_working_precision(function, flat[block])
+    for start in range(0, flat.size, block):
+        out[start : start + block] = _in_working_precision(function, flat[start : start + block])
     return out.reshape(z.shape)
 
 
