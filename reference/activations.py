@@ -213,7 +213,7 @@ def _table() -> tuple[Activation, ...]:
     exact = (0.0, _zero)
     own_f = lambda f: lambda z: np.abs(f(z))  # noqa: E731  (a magnitude: nothing cancels, so the term is the value)
     gated = lambda z: 1 + np.abs(z)  # noqa: E731
-    step = lambda low, high=np.inf: lambda z: _step((z > low) & (z < high), z)  # noqa: E731
+    inside = lambda low, high: lambda z: _step((z > low) & (z < high), z)  # noqa: E731
 
     def elu_slope(z: Array) -> Array:
         return _elu_slope(z, ELU_ALPHA)
@@ -273,7 +273,7 @@ def _table() -> tuple[Activation, ...]:
         _row(
             "relu",
             lambda z: np.maximum(z, 0),
-            step(0),
+            lambda z: _step(z > 0, z),
             exact,
             exact,
             kinks=(Kink(0, 0, 1),),
@@ -292,7 +292,7 @@ def _table() -> tuple[Activation, ...]:
         _row(
             "relu6",
             lambda z: np.clip(z, 0, 6),
-            step(0, 6),
+            inside(0, 6),
             exact,
             exact,
             kinks=(Kink(0, 0, 1), Kink(6, 1, 0)),
@@ -301,7 +301,7 @@ def _table() -> tuple[Activation, ...]:
         _row(
             "hardtanh",
             lambda z: np.clip(z, -1, 1),
-            step(-1, 1),
+            inside(-1, 1),
             exact,
             exact,
             kinks=(Kink(-1, 0, 1), Kink(1, 1, 0)),

@@ -1,6 +1,7 @@
 """Networks, their parameters and the structures a framework compiles: plain data, validated."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -93,6 +94,8 @@ def validate(network: Network, parameters: Parameters, x: Array, y: Array | None
     `x` is (..., B, n_0) and `y` is (..., B, n_n). All are of one floating-point dtype, and leading axes broadcast.
     """
     depth, widths = network.depth, network.widths
+    if _plainly_fits(network, parameters, x, y):
+        return
     if len(parameters.weights) != depth:
         raise ValueError(f"weights: {len(parameters.weights)} given for {depth} layers; give one matrix a layer")
     biases_due = 0 if network.bias == "none" else depth
@@ -112,6 +115,23 @@ def validate(network: Network, parameters: Parameters, x: Array, y: Array | None
     stack = _expect("x", x, (x.shape[-2], widths[0]), x.dtype, stack)
     if y is not None:
         _expect("y", y, (x.shape[-2], widths[-1]), x.dtype, stack)
+
+
+def _plainly_fits(network: Network, parameters: Parameters, x: Array, y: Array | None) -> bool:
+    """Whether all shapes and dtypes are just what is due, without leading axes: the usual case, told at once."""
+    widths, dtype = network.widths, x.dtype
+    arrays = (*parameters.weights, *parameters.biases)
+    due: list[tuple[int, ...]] = list(pairwise(widths))
+    if network.bias != "none":
+        due += [(n,) for n in widths[1:]]
+    return (
+        [a.shape for a in arrays] == due
+        and x.ndim == 2
+        and x.shape[1] == widths[0]
+        and dtype in _FLOATING
+        and all(a.dtype == dtype for a in arrays)
+        and (y is None or (y.shape == (x.shape[0], widths[-1]) and y.dtype == dtype))
+    )
 
 
 _FLOATING = frozenset({*(dtype.numpy for dtype in DTYPES.values()), np.dtype(np.longdouble)})

@@ -33,8 +33,13 @@ def sigmoid_derivative(z: Array) -> Array:
 
 def tanh_derivative(z: Array) -> Array:
     """1 - tanh(z)**2 = 4 exp(-2|z|) / (1 + exp(-2|z|))**2."""
-    e = np.square(np.exp(-np.abs(z)))  # exp(-2|z|), where 2|z| may overflow
-    return 4 * e / (1 + e * (2 + e))
+    e = np.exp(np.minimum(z, -z))
+    e *= e  # exp(-2|z|), where 2|z| may overflow
+    below = e + 1
+    below *= below
+    e *= 4
+    e /= below  # in place: on small arrays the allocations are what costs
+    return e
 
 
 def softplus(z: Array) -> Array:
