@@ -8,8 +8,8 @@ import numpy as np
 
 from ..adapters import Observation
 from ..reference import Array, Parameters, Structure
-from ..reference.rounding import Quantity, Reading, Shown, bound, deviation, propagate
-from .draw import Draw
+from ..reference.rounding import Estimate, Quantity, Reading, Shown, bound, deviation, propagate
+from .regimes import REGIMES, Draw
 from .verdict import Check, Grade
 
 _CHECK_OF: dict[str, Check] = {
@@ -52,7 +52,9 @@ class Comparison:
         return "pass" if self.power[i] >= CONCLUSIVE_POWER else "inconclusive"
 
 
-def compare(structure: Structure, stack: Draw, observed: Sequence[Observation]) -> Iterator[Comparison]:
+def compare(
+    structure: Structure, stack: Draw, observed: Sequence[Observation], regime: str = "normal"
+) -> Iterator[Comparison]:
     """Every quantity that the observations hold, against the rule, in the order of the computation.
 
     Where z, x and k are shown, each step is judged from the framework's own previous value. The stack and the
@@ -60,7 +62,11 @@ def compare(structure: Structure, stack: Draw, observed: Sequence[Observation]) 
     """
     wide = stack.astype(np.dtype(np.float64))
     views = _views(observed)
-    reading = deviation(structure.format)
+    known = REGIMES[regime]
+    reading, worst_case = (
+        make(structure.format, known.rounding == "gradual", known.selects) for make in (deviation, bound)
+    )
+    tolerated = _no_rounding if known.rounding == "exact" else Estimate.tolerance
     steps = _steps(structure, wide, views, reading)
     bounds: list[Quantity] | None = None
     for number, step in enumerate(steps):
@@ -70,13 +76,21 @@ def compare(structure: Structure, stack: Draw, observed: Sequence[Observation]) 
             # The outputs are the last x, shown or not, and both must be right.
             targets.append(("outputs", views["outputs"]))
         for name, value in targets:
-            compared = _compared(structure, step, name, value.astype(np.float64), reading)
+            tolerance = tolerated(step.estimate, reading)
+            compared = _compared(structure, step, name, value.astype(np.float64), tolerance)
             if (compared.worst > 1).any():
                 # The second reading costs as much again, and only a departure needs it.
-                bounds = bounds or list(_steps(structure, wide, views, bound(structure.format)))
-                limit = _compared(structure, bounds[number], name, value.astype(np.float64), bound(structure.format))
+                bounds = bounds or list(_steps(structure, wide, views, worst_case))
+                tolerance = tolerated(bounds[number].estimate, worst_case)
+                limit = _compared(structure, bounds[number], name, value.astype(np.float64), tolerance)
                 compared = Comparison(**{**vars(compared), "within_bound": limit.worst <= 1})
             yield compared
+
+
+def _no_rounding(estimate: Estimate, reading: Reading) -> Array:
+    """Half of a unit in the last place: what no two numbers of the format are apart."""
+    own = np.maximum(reading.format.u * np.abs(estimate.value), reading.format.subnormal)
+    return own / 2 if estimate.jump is None else own / 2 + estimate.jump
 
 
 def _steps(structure: Structure, wide: Draw, views: dict[str, Array], reading: Reading) -> Iterator[Quantity]:
@@ -113,9 +127,9 @@ def _views(observed: Sequence[Observation]) -> dict[str, Array]:
     return views
 
 
-def _compared(structure: Structure, step: Quantity, name: str, observed: Array, reading: Reading) -> Comparison:
+def _compared(structure: Structure, step: Quantity, name: str, observed: Array, tolerance: Array) -> Comparison:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        value, tolerance = step.estimate.value, step.estimate.tolerance(reading)
+        value = step.estimate.value
         error = np.abs(observed - value)
         ratio = np.where(error <= 0, 0.0, error / tolerance)
         # Where the value itself leaves the format, an infinity of its sign is right.

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from ..adapters import Adapter
 from ..reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
 from .case import Group
+from .regimes import REGIMES, Deal
 
 
 @dataclass(frozen=True)
@@ -78,30 +80,16 @@ class Share:
 _WIDE = ("f32", "f64")
 _NARROW = ("bf16", "f16")
 PROFILES: dict[str, tuple[Share, ...]] = {
-    "quick": (
-        Share("normal", _WIDE, 12, 40),
-        Share("square", _WIDE, 3, 40),
-        Share("degenerate", _WIDE, 6, 10),
-        Share("strided", _WIDE, 2, 8),
-    ),
-    "standard": (
-        Share("normal", _WIDE, 36, 135),
-        Share("square", _WIDE, 6, 135),
-        Share("degenerate", _WIDE, 8, 20),
-        Share("strided", _WIDE, 3, 16),
-        Share("normal", _NARROW, 6, 20),
-    ),
-    "thorough": (
-        Share("normal", _WIDE, 240, 400),
-        Share("square", _WIDE, 40, 400),
-        Share("degenerate", _WIDE, 32, 60),
-        Share("strided", _WIDE, 16, 40),
-        Share("normal", _NARROW, 40, 100),
-        Share("square", _NARROW, 8, 100),
-    ),
+    profile: tuple(
+        Share(name, dtypes, *counts[profile])
+        for name, regime in REGIMES.items()
+        for dtypes, counts in ((_WIDE, regime.wide), (_NARROW, regime.narrow))
+        if profile in counts
+    )
+    for profile in ("quick", "standard", "thorough")
 }
+"""What each profile takes, from the regimes' own rows."""
 
-_DEPTHS = (1, 2, 2, 2, 3, 3, 4, 5, 8)
 _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
 
 
@@ -156,23 +144,30 @@ def plan(adapter: Description, choice: Choice) -> Plan:
     if not dtypes or not pool:
         return Plan((), tuple(left_out))
     groups = {group.id: group for group in _probes(adapter, dtypes[0])}
-    shares = PROFILES[choice.profile]
-    covered = {dtype for share in shares for dtype in share.dtypes}
-    # A dtype asked for by name is run as the widest is, even where the profile would not think of it.
-    besides = tuple(dtype for dtype in choice.dtypes if dtype not in covered)
-    for share in shares:
-        for dtype in (*share.dtypes, *(besides if "f64" in share.dtypes else ())):
-            if dtype in dtypes:
+    for share in PROFILES[choice.profile]:
+        # A narrow dtype asked for by name is run as the wide ones are.
+        besides = tuple(name for name in choice.dtypes if name in _NARROW)
+        dtypes_due = (*share.dtypes, *besides) if share.dtypes == _WIDE else share.dtypes
+        for dtype in dtypes_due:
+            if dtype in dtypes and not (dtype in besides and share.dtypes == _NARROW):
                 for group in _share(share, dtype, pool, adapter.biases, choice.seed):
                     groups.setdefault(group.id, group)
     return Plan(_sampled(tuple(groups.values()), adapter.max_structures), tuple(left_out))
 
 
 def _sampled(groups: tuple[Group, ...], most: int | None) -> tuple[Group, ...]:
+    """The probes, and `most` groups besides: of each regime in turn, the further on in its dtypes the later."""
     if most is None or len(groups) <= most + 2:
         return groups
-    probes, rest = groups[:2], groups[2:]
-    return probes + tuple(rest[i * len(rest) // most] for i in range(most))
+    probes, left = groups[:2], list(groups[2:])
+    picked: list[Group] = []
+    for regime in itertools.cycle(dict.fromkeys(group.regime for group in left)):
+        if len(picked) == most:
+            return probes + tuple(group for group in groups[2:] if group in picked)
+        if some := [group for group in left if group.regime == regime]:
+            picked.append(some[len(picked) * len(some) // most])
+            left.remove(picked[-1])
+    raise AssertionError("there are groups, and so regimes")
 
 
 def _probes(adapter: Description, dtype: str) -> Iterator[Group]:
@@ -183,40 +178,22 @@ def _probes(adapter: Description, dtype: str) -> Iterator[Group]:
         yield Group(Structure(network, 2, dtype), "layout", 0, (0,))
 
 
-def _share(share: Share, dtype: str, pool: Sequence[str], biases: Sequence[Bias], seed: int) -> Iterator[Group]:
+def _share(share: Share, dtype: str, names: Sequence[str], biases: Sequence[Bias], seed: int) -> Iterator[Group]:
+    regime = REGIMES[share.regime]
+    suited = [name for name in names if regime.pool(ACTIVATIONS[name])]
+    if not suited:
+        return
     digest = hashlib.blake2b(f"plan/{share.regime}/{dtype}/{seed}".encode(), digest_size=16).digest()
     rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
-    deck: list[str] = []
+    pool, every, made = Deal(suited, rng), Deal(names, rng), set[str]()
     for i in range(share.structures):
-        depth, batch, widths = _shape(share.regime, i, rng)
-        if len(deck) < depth:
-            # Dealt, not drawn: every activation comes up equally often.
-            deck += [pool[int(j)] for j in rng.permutation(len(pool))] * (1 + depth // len(pool))
-        names, deck = deck[:depth], deck[depth:]
-        network = Network(widths, tuple(names), biases[i % len(biases)])
-        yield Group(Structure(network, batch, dtype), share.regime, seed, tuple(range(share.draws)))
-
-
-def _shape(regime: str, i: int, rng: np.random.Generator) -> tuple[int, int, tuple[int, ...]]:
-    depth = int(_DEPTHS[rng.integers(len(_DEPTHS))])
-    batch = _log_uniform(rng, 2, 32)
-    widths = tuple(_log_uniform(rng, 1, 64) for _ in range(depth + 1))
-    if regime == "square":
-        batch = _log_uniform(rng, 2, 16)
-        return min(depth, 5), batch, (batch,) * (min(depth, 5) + 1)
-    if regime == "degenerate":
-        depth = min(depth, 3)
-        widths = tuple(min(w, 8) for w in widths[: depth + 1])
-        kind = i % 4
-        if kind == 0:
-            return depth, 0, widths
-        if kind == 1:
-            return depth, 1, widths
-        if kind == 2:
-            return depth, min(batch, 6), (1,) * (depth + 1)
-        return depth, max(2, min(batch, 6)), widths
-    return depth, batch, widths
-
-
-def _log_uniform(rng: np.random.Generator, low: int, high: int) -> int:
-    return int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
+        shape = regime.shape(i, pool, every, rng)
+        widths, draws = shape.widths, tuple(range(share.draws))
+        while True:
+            network = Network(widths, shape.activations, biases[i % len(biases)])
+            group = Group(Structure(network, shape.batch, dtype), share.regime, seed, draws)
+            if group.id not in made:
+                break
+            widths = (widths[0] + 1, *widths[1:])  # small structures may come up twice
+        made.add(group.id)
+        yield group

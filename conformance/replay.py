@@ -35,7 +35,7 @@ def run_replay(text: str, spec: str, device: str | None) -> int:
         console.print(f"contract: {problem}", markup=False)
     if answer.observation is None:
         return 1
-    compared = list(compare(case.structure, stack, [answer.observation]))
+    compared = list(compare(case.structure, stack, [answer.observation], case.regime))
     return _side_by_side(console, stack, answer.observation, compared)
 
 

@@ -53,6 +53,8 @@ class Activation:
     slope_terms: Function
     parameters: Mapping[str, float] = field(default_factory=dict)
     kinks: tuple[Kink, ...] = ()
+    seams: tuple[float, ...] = ()
+    """Points where a usual formula changes while f' does not jump: one value is right there."""
     turning: tuple[float, ...] = ()
     turning_period: float | None = None
     underflow_gain: Function = _one
@@ -261,6 +263,11 @@ def _table() -> tuple[Activation, ...]:
         _, _, n = _mish_gate(z)
         return n / (n + 2)
 
+    def mish_slope_terms(z: Array) -> Array:
+        # z (1 - tanh**2) is computed with an absolute error of |z| u until tanh is exactly 1; in the left tail the gate
+        # by exp(z - softplus(z)), whose argument carries the rounding of a difference.
+        return mish_gate(z) * (1 + np.abs(np.minimum(z, 40))) * (1 + np.clip(-z, 0, 40))
+
     def gelu_tanh_slope_terms(z: Array) -> Array:
         # 1 - tanh(v)**2 is computed with an absolute error of u, then multiplied by z v', until tanh(v) is exactly 1.
         z, w, w_slope = _gelu_tanh_gate(z)
@@ -269,7 +276,7 @@ def _table() -> tuple[Activation, ...]:
     return (
         _row("identity", lambda z: z.copy(), _one, exact, exact, piecewise_linear=True),
         _row("sigmoid", sigmoid, special.sigmoid_derivative, (5, sigmoid), (5, sigmoid), turning=(0.0,)),
-        _row("tanh", np.tanh, special.tanh_derivative, (6, own_f(np.tanh)), (11, _one), turning=(0.0,)),
+        _row("tanh", np.tanh, special.tanh_derivative, (8, own_f(np.tanh)), (15, _one), turning=(0.0,)),
         _row(
             "relu",
             lambda z: np.maximum(z, 0),
@@ -323,7 +330,7 @@ def _table() -> tuple[Activation, ...]:
             (3, lambda z: np.where(z < -3, 0, np.minimum(np.abs(z), 3) / 3 + 0.5)),
             kinks=(Kink(-3, 0, -0.5), Kink(3, 1.5, 1, blur=6)),
         ),
-        _row("elu", elu, elu_slope, (6, own_f(elu)), (4, elu_slope), parameters={"alpha": ELU_ALPHA}),
+        _row("elu", elu, elu_slope, (6, own_f(elu)), (4, elu_slope), parameters={"alpha": ELU_ALPHA}, seams=(0.0,)),
         _row(
             "selu",
             _selu,
@@ -337,16 +344,18 @@ def _table() -> tuple[Activation, ...]:
             celu,
             celu_slope,
             (6, own_f(celu)),
-            (6, lambda z: celu_slope(z) * (1 + np.minimum(np.abs(z), 1000) / CELU_ALPHA)),
+            (3, lambda z: celu_slope(z) * (1 + np.minimum(np.abs(z), 1000) / CELU_ALPHA)),
             parameters={"alpha": CELU_ALPHA},
+            underflow_gain=lambda z: np.full_like(z, CELU_ALPHA),
+            seams=(0.0,),
         ),
         # A usual derivative is exp(z - f(z)), whose argument carries the rounding of z - f.
         _row(
             "softplus",
             softplus,
             sigmoid,
-            (6, own_f(softplus)),
-            (7, lambda z: sigmoid(z) * (1 + np.minimum(np.abs(z), 40))),
+            (7, own_f(softplus)),
+            (4, lambda z: sigmoid(z) * (1 + np.minimum(np.abs(z), 40))),
         ),
         _row(
             "softsign",
@@ -369,7 +378,7 @@ def _table() -> tuple[Activation, ...]:
             "gelu",
             lambda z: z * special.normal_cdf(z),
             _gelu_slope,
-            (5, _abs),
+            (7, _abs),
             (5, lambda z: 1 + pdf_term(z)),
             underflow_gain=gated,
             turning=(-(2**0.5), 2**0.5),
@@ -379,7 +388,7 @@ def _table() -> tuple[Activation, ...]:
             _gelu_tanh,
             _gelu_tanh_slope,
             (6, _abs),
-            (11, gelu_tanh_slope_terms),
+            (5, gelu_tanh_slope_terms),
             underflow_gain=lambda z: 1 + np.abs(z) * _gelu_tanh_gate(z)[1],
             turning=(-1.4185040087908284, 1.4185040087908284),
         ),
@@ -388,7 +397,7 @@ def _table() -> tuple[Activation, ...]:
             _mish,
             _mish_slope,
             (7, own_f(_mish)),
-            (9, lambda z: mish_gate(z) * (1 + np.abs(z))),
+            (14, mish_slope_terms),
             underflow_gain=gated,
             turning=(-2.256376396360793, 1.4905711794854285),
         ),
@@ -396,15 +405,15 @@ def _table() -> tuple[Activation, ...]:
             "log_sigmoid",
             lambda z: -softplus(-z),
             lambda z: sigmoid(-z),
-            (6, lambda z: softplus(-z)),
-            (8, lambda z: sigmoid(-z) * (1 + np.minimum(np.abs(z), 40))),
+            (7, lambda z: softplus(-z)),
+            (4, lambda z: sigmoid(-z) * (1 + np.minimum(np.abs(z), 40))),
         ),
         _row(
             "tanhshrink",
             special.tanhshrink,
             lambda z: np.square(np.tanh(z)),
-            (6, lambda z: np.abs(z) + np.abs(np.tanh(z))),
-            (11, _one),
+            (3, lambda z: np.abs(z) + np.abs(np.tanh(z))),
+            (15, _one),
             turning=(0.0,),
         ),
         _row(
@@ -433,7 +442,7 @@ def _table() -> tuple[Activation, ...]:
             (3, _one),
             parameters={"b": SQUAREPLUS_B},
         ),
-        _row("sin", np.sin, np.cos, (3, _one), (3, _one), turning=(0.0,), turning_period=np.pi),
+        _row("sin", np.sin, np.cos, (2, _one), (2, _one), turning=(0.0,), turning_period=np.pi),
     )
 
 

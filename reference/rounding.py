@@ -28,6 +28,7 @@ SIGMAS = 10.0
 """λ, the number of standard deviations at which a verdict is given."""
 
 ORACLE_U = DTYPES["f64"].u
+ORACLE_QUANTUM = DTYPES["f64"].subnormal
 _SQUARES_UNDERFLOW = 1e-75
 
 
@@ -35,15 +36,19 @@ _SQUARES_UNDERFLOW = 1e-75
 class Reading:
     """How errors add (`p`), and out to how many of them a function's slope is looked at (`kappa`), for one format.
 
-    `underflow` is the absolute error that one operation may make below the normal range.
+    `underflow` is the absolute error that one operation may make below the normal range, `underflow_acc` that of one
+    inside a product. `selects` says that rows of x_0 select rows of a matrix, so that sums of one term are to be told
+    from others: they are exact.
     """
 
     p: int
     kappa: float
+    format: DType
     u: float
     u_acc: float
-    narrow: bool
     underflow: float
+    underflow_acc: float
+    selects: bool = False
 
     def times(self, n: int) -> float:
         """What n independent errors of size 1 come to: n**(1/p)."""
@@ -54,7 +59,11 @@ class Reading:
         present = [error for error in errors if error is not None]
         if not present:
             return None
-        return reduce(np.add if self.p == 1 else np.hypot, present)
+        return reduce(self.both, present)
+
+    def both(self, a: Array, b: Array) -> Array:
+        """Two errors of one sum, added."""
+        return a + b if self.p == 1 else np.hypot(a, b)
 
     def accumulation(self, n: int) -> float:
         """The factor on the terms of a sum of n products: gamma_n for the bound, sqrt(n) u for the deviation."""
@@ -78,19 +87,25 @@ def _smallest(a: Array) -> float:
     return float(np.min(a, where=a > 0, initial=np.inf))
 
 
-def deviation(dtype: DType) -> Reading:
-    """The reading with p = 2: errors are standard deviations, and a verdict is given at `SIGMAS` of them."""
-    return Reading(2, SIGMAS, dtype.u + ORACLE_U, dtype.u_acc + ORACLE_U, dtype.is_narrow, _underflow(dtype))
+def deviation(dtype: DType, gradual: bool = False, selects: bool = False) -> Reading:
+    """The reading with p = 2: errors are standard deviations, and a verdict is given at `SIGMAS` of them.
+
+    `gradual` holds the format to gradual underflow, as IEEE 754 has it; otherwise what falls below the normal range may
+    be flushed to zero. `selects` is as in `Reading`.
+    """
+    return _reading(2, SIGMAS, dtype, gradual, selects)
 
 
-def bound(dtype: DType) -> Reading:
-    """The reading with p = 1: errors are worst-case bounds."""
-    return Reading(1, 1.0, dtype.u + ORACLE_U, dtype.u_acc + ORACLE_U, dtype.is_narrow, _underflow(dtype))
+def bound(dtype: DType, gradual: bool = False, selects: bool = False) -> Reading:
+    """The reading with p = 1: errors are worst-case bounds; arguments as of `deviation`."""
+    return _reading(1, 1.0, dtype, gradual, selects)
 
 
-def _underflow(dtype: DType) -> float:
+def _reading(p: int, kappa: float, dtype: DType, gradual: bool, selects: bool) -> Reading:
+    inside = DTYPES["f32"] if dtype.is_narrow else dtype
     # Some compilers flush subnormal results to zero (XLA on CPU does, in every format).
-    return dtype.tiny
+    underflow, underflow_acc = (max(f.subnormal / 2, ORACLE_QUANTUM) if gradual else f.tiny for f in (dtype, inside))
+    return Reading(p, kappa, dtype, dtype.u + ORACLE_U, dtype.u_acc + ORACLE_U, underflow, underflow_acc, selects)
 
 
 @dataclass(frozen=True)
@@ -119,12 +134,17 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
     error_a, error_b = (None if side.once else side.error for side in (a, b))
     rounded = reading.times(a.once + b.once) * reading.u if a.once or b.once else 0.0
     factor = float(np.power(reading.accumulation(n) ** reading.p + rounded**reading.p, 1 / reading.p))
+    own = factor * reading.product(size_a, size_b) + reading.times(n) * reading.underflow_acc
+    if reading.format.is_narrow:
+        own = reading.both(own, reading.u * np.abs(value) + reading.underflow)
+    if reading.selects and (_picks(a.value) or _picks(b.value)):
+        terms = (a.value != 0).astype(float) @ (b.value != 0).astype(float)
+        own = np.where(terms <= 1, rounded * np.abs(value), own)
     error = reading.add(
-        factor * reading.product(size_a, size_b) + reading.times(n) * reading.underflow,
+        own,
         None if error_a is None else reading.product(error_a, size_b),
         None if error_b is None else reading.product(size_a, error_b),
         None if error_a is None or error_b is None else reading.product(error_a, error_b),
-        reading.u * np.abs(value) if reading.narrow else None,
     )
     jump = _sum(
         None if a.jump is None else a.jump @ size_b,
@@ -134,6 +154,11 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
     return Estimate(value, error, jump)
 
 
+def _picks(a: Array) -> bool:
+    """Whether a product with this matrix picks entries of the other."""
+    return bool(((a == 0) | (a == 1)).all())
+
+
 def _sum(*terms: Array | None) -> Array | None:
     present = [term for term in terms if term is not None]
     return reduce(np.add, present) if present else None
@@ -141,8 +166,19 @@ def _sum(*terms: Array | None) -> Array | None:
 
 def shifted(a: Estimate, bias: Array, reading: Reading) -> Estimate:
     """a + bias, for an exact bias of shape (..., width)."""
-    value = a.value + bias[..., None, :]
-    return Estimate(value, reading.add(a.error, reading.u * np.abs(value) + reading.underflow), a.jump)
+    added = bias[..., None, :]
+    value = a.value + added
+    own = reading.u * np.abs(value) + reading.underflow
+    if reading.selects:
+        exact = (value - added == a.value) & (value - a.value == added) & _is_exact(value, reading)
+        own = np.where(exact, 0.0, own)
+    return Estimate(value, reading.add(a.error, own), a.jump)
+
+
+def _is_exact(value: Array, reading: Reading) -> Array:
+    """Where a value is a number of the format."""
+    with np.errstate(over="ignore"):
+        return value.astype(reading.format.numpy).astype(np.float64) == value
 
 
 def _reach(z: Estimate, reading: Reading) -> Array | None:
@@ -166,7 +202,9 @@ def _slopes(row: Activation, z: Array, reach: Array | None, reading: Reading) ->
     low = high = middle
     left = right = z
     if reach is not None:
-        left, right = np.nextafter(z - reach, -np.inf), np.nextafter(z + reach, np.inf)
+        # One place further out, for the rounding of these ends; a z that is exact stays where it is.
+        left = np.where(reach > 0, np.nextafter(z - reach, -np.inf), z)
+        right = np.where(reach > 0, np.nextafter(z + reach, np.inf), z)
         ends = (row.derivative(left), row.derivative(right))
         low, high = np.minimum(low, np.minimum(*ends)), np.maximum(high, np.maximum(*ends))
         for point in _turning(row, left):
@@ -316,6 +354,13 @@ def propagate(
         if own is None:
             return computed
         value = own.astype(np.float64)
+        if (
+            reading.selects
+            and computed.error is not None
+            and not computed.error.any()
+            and (value == computed.value).all()
+        ):
+            return Estimate(value)
         # What a compiler shows is rounded; what it goes on with need not be. It may keep a wider value, or contract a
         # product and the sum that follows into one fused multiply-add.
         return Estimate(value, reading.u * np.abs(value) + reading.underflow, once=True)
