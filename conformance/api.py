@@ -16,18 +16,20 @@ from .observe import Runner
 from .plan import Description, choose, plan
 from .report import failure_lines
 from .run import examined, layout_trouble
+from .settle import FAILING, Key, Settled, Terms, covered
 from .verdict import Status, Verdict, status
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a check of one adapter came to: its description, and the verdicts of every case, by id, in the order of
-    the plan.
+    """What a check of one adapter came to: its description, the verdicts of every case, by id, in the order of the
+    plan, and what its expectations came to.
     """
 
     adapter: Description
     unsupported: tuple[str, ...]
     verdicts: dict[str, list[Verdict]]
+    settled: tuple[Settled, ...] = ()
 
     def statuses(self) -> dict[str, Status]:
         """The status of each case."""
@@ -36,24 +38,23 @@ class Results:
     @property
     def failures(self) -> list[Verdict]:
         """Every verdict that is wrong or inaccurate and not expected, and every error."""
-        return [
-            v
-            for some in self.verdicts.values()
-            for v in some
-            if v.grade == "errored" or (v.is_finding and v.expectation is None)
-        ]
+        return [v for some in self.verdicts.values() for v in some if v.grade == "errored" or v.is_unexpected]
 
     @property
     def conforms(self) -> bool:
-        """Whether something was checked and nothing failed, errored or was blocked."""
+        """Whether something was checked, nothing failed, errored or was blocked, and no expectation is stale or
+        unmatched.
+        """
         found = set(self.statuses().values())
-        return not found & {"failed", "errored", "blocked"} and bool(found & {"passed", "expected"})
+        held = all(one.state not in FAILING for one in self.settled)
+        return held and not found & {"failed", "errored", "blocked"} and bool(found & {"passed", "expected"})
 
     def __str__(self) -> str:
         """The failures by cause, or one line that says that it conforms."""
         if self.conforms:
             return f"{self.adapter.name} {self.adapter.version} conforms in {len(self.verdicts):,} cases"
-        return "\n".join(failure_lines(self.adapter, list(self.verdicts.values()))) or "nothing was checked"
+        lines = failure_lines(self.adapter, list(self.verdicts.values()))
+        return "\n".join([*lines, *(one.message for one in self.settled if one.message)]) or "nothing was checked"
 
 
 def check_adapter(
@@ -68,7 +69,8 @@ def check_adapter(
     """Check one adapter, an instance or a name, in this process and on its own; a name is loaded here too.
 
     Nothing protects the caller from an adapter that hangs or ends the process: `kterm check` does. Raises
-    AdapterError for a name that does not load, ChoiceError for an unknown profile, dtype or activation.
+    AdapterError for a name that does not load, ChoiceError for an unknown profile, dtype or activation, and
+    ExpectationError for a file of expectations that cannot be read.
     """
     choice = choose(profile, seed, dtypes, activations)
     runner = Runner(
@@ -76,13 +78,16 @@ def check_adapter(
     )
     described = runner.describe()
     planned = plan(described, choice)
-    entries = known.read(expectations or known.SHIPPED)
+    terms = Terms(known.read(expectations or known.SHIPPED), (described,), choice, expectations is not None)
+    entries = terms.of(described.name, described.version)
     premise = layout_trouble((group for group in planned.groups if group.regime == "layout"), runner)
     verdicts: dict[str, list[Verdict]] = {}
     for group in planned.groups:
-        answered = examined(group, runner, premise, lambda v: known.excuse(described.name, v, entries))
+        answered = examined(group, runner, premise, lambda v: known.excuse(v, entries))
         verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
-    return Results(described, planned.unsupported, verdicts)
+    answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
+    findings = covered(entries, (v for some in verdicts.values() for v in some))
+    return Results(described, planned.unsupported, verdicts, terms.settle(list(answers), answers, findings))
 
 
 CaseCheck = Callable[[], None]
@@ -98,17 +103,18 @@ def parametrize_with_cases(
         def test_conformance(check):
             check()
 
-    `draws` is how many draws of each structure one test takes.
+    `draws` is how many draws of each structure one test takes. A test excuses what is expected, and holds no
+    expectation to being met: `check_adapter` does.
     """
     runner = Runner(adapter)
     described = runner.describe()
     planned = plan(described, choose(profile, seed))
-    entries = known.read(known.SHIPPED)
+    entries = [e for e in known.read(known.SHIPPED) if e.concerns(described.name, described.version)]
 
     def checker(group: Group) -> CaseCheck:
         def check() -> None:
             __tracebackhide__ = True
-            verdicts = examined(group, runner, None, lambda v: known.excuse(described.name, v, entries))
+            verdicts = examined(group, runner, None, lambda v: known.excuse(v, entries))
             if {status(some) for some in verdicts} & {"failed", "errored"}:
                 pytest.fail("\n".join(failure_lines(described, verdicts)), pytrace=False)
 

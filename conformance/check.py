@@ -23,7 +23,7 @@ from .report import CheckTable, cause_lines, expected_lines, summary_lines, titl
 from .threads import pin_here
 
 _HERE = Path(__file__).resolve().parent
-_DEFAULT = ("torch", "jax")
+DEFAULT = ("torch", "jax")
 _FALLBACK = ("numpy",)
 
 
@@ -43,7 +43,7 @@ def run_check(
     started = time.monotonic()
     pin_here()
     choice = choose(profile, seed, dtypes, activations)
-    specs = list(specs) or [name for name in _DEFAULT if is_installed(name)] or list(_FALLBACK)
+    specs = list(specs) or [name for name in DEFAULT if is_installed(name)] or list(_FALLBACK)
     run = runs.prepare(specs, choice, expectations, device, timeout or TIMEOUT)
     console = Console(highlight=False, soft_wrap=True)
     console.print(title(run.header()), markup=False)

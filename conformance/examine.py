@@ -6,13 +6,15 @@ from dataclasses import replace
 import numpy as np
 
 from ..adapters import Observation
-from ..reference import Array, backpropagate
+from ..reference import Array, Parameters, backpropagate
 from ..reference.rounding import deviation, propagate
 from .case import Case, Group
-from .draw import Draw, draw
+from .draw import draw
 from .judge import CONCLUSIVE_POWER, Comparison, compare, descended
+from .kinks import with_choices
 from .observe import Answer, NoAnswer, Runs, arrays, same_bits
-from .verdict import CHECKS, Check, Grade, Verdict
+from .regimes import REGIMES, Draw
+from .verdict import CHECKS, Check, Grade, Verdict, quantity_of
 
 DEATHS = 3
 """A structure in which the adapter died or hung this often is given up."""
@@ -25,27 +27,32 @@ Excuse = Callable[[Verdict], str | None]
 def examine(group: Group, runs: Runs, excuse: Excuse = lambda _: None) -> list[list[Verdict]]:
     """The verdicts of each case of a group, a list a case.
 
-    `excuse` gives the reason why a failing verdict is expected, or None. An expected failure blocks nothing: what
-    follows is judged from the framework's own values. Nothing an adapter does raises here.
+    `excuse` gives the id of the expectation that excuses a finding, or None. An expected finding blocks nothing: what
+    follows is judged from the framework's own values, where it left any. Nothing an adapter does raises here.
     """
     cases, stack = group.cases, draw(group.cases)
     answers = _answers(group, stack, runs)
     good = [i for i, answer in enumerate(answers) if isinstance(answer, Answer) and answer.observation is not None]
     first = good[0] if good else None
     extras = None if first is None else _extras(group, stack[first], _observation(answers[first]), runs)
-    verdicts: list[list[Verdict]] = [_contract(case, answer) for case, answer in zip(cases, answers, strict=True)]
+    verdicts: list[list[Verdict]] = [
+        _contract(case, answer, excuse) for case, answer in zip(cases, answers, strict=True)
+    ]
     if first is not None and extras is not None:
-        verdicts[first] += extras.contract(cases[first])
-    sound = [i for i in good if not any(verdict.is_finding for verdict in verdicts[i])]
+        verdicts[first] += extras.contract(cases[first], excuse)
+    sound = [i for i in good if not any(verdict.is_unexpected for verdict in verdicts[i])]
     alike = _alike(group, stack, [(i, _observation(answers[i])) for i in sound])
     for i, verdict in alike.unsound:
-        verdicts[i].append(verdict)
+        verdicts[i] += _contracted(cases[i], [verdict], excuse)
     for chosen in alike.stacks:
         observed = [_observation(answers[i]) for i in chosen]
-        compared = list(compare(group.structure, _pick(stack, chosen), observed))
+        compared = list(compare(group.structure, _pick(stack, chosen), observed, group.regime))
         for position, i in enumerate(chosen):
             dead = bool(stack.dead[i])
-            verdicts[i] += _judged(group, cases[i], compared, position, dead, excuse)
+            judged = _judged(group, cases[i], compared, position, dead, excuse)
+            if REGIMES[group.regime].records_choices:
+                judged = with_choices(group.structure, stack[i], arrays(observed[position]), judged)
+            verdicts[i] += judged
     if first is not None and extras is not None:
         verdicts[first] += extras.verdicts(group, cases[first], verdicts[first], excuse)
     return [_with_passed_contract(case, some) for case, some in zip(cases, verdicts, strict=True)]
@@ -90,13 +97,24 @@ def _answers(group: Group, stack: Draw, runs: Runs) -> list[Answer | NoAnswer]:
     return answers
 
 
-def _contract(case: Case, answer: Answer | NoAnswer) -> list[Verdict]:
+def _excused(verdict: Verdict, excuse: Excuse) -> Verdict:
+    return replace(verdict, expectation=excuse(verdict)) if verdict.is_finding else verdict
+
+
+def _contract(case: Case, answer: Answer | NoAnswer, excuse: Excuse) -> list[Verdict]:
     if isinstance(answer, NoAnswer):
         grade: Grade = "unsupported" if answer.kind == "unsupported" else "errored"
         what = answer.message if answer.kind in ("raised", "unsupported") else f"{answer.kind}: {answer.message}"
         return [Verdict(case.id, "contract", "program", grade, message=what)]
     found = [Verdict(case.id, "contract", "observation", "wrong", message=problem) for problem in answer.problems]
-    return found + _blocked(case, "contract") if found else []
+    return _contracted(case, found, excuse)
+
+
+def _contracted(case: Case, found: Sequence[Verdict], excuse: Excuse) -> list[Verdict]:
+    """What was found of the contract, and the rest of the case blocked where that is not expected."""
+    found = [_excused(verdict, excuse) for verdict in found]
+    troubled = any(verdict.is_unexpected or verdict.grade == "errored" for verdict in found)
+    return [*found, *(_blocked(case, "contract") if troubled else ())]
 
 
 def _blocked(case: Case, behind: Check) -> list[Verdict]:
@@ -124,14 +142,26 @@ def _alike(group: Group, stack: Draw, observed: Sequence[tuple[int, Observation]
     for i, observation in observed:
         strays = [name for name, array in arrays(observation).items() if not np.isfinite(array.astype(float)).all()]
         if strays and (finite := _finite_where_not(group, stack[i], observation, strays)):
-            case = group.cases[i]
-            message = f"{', '.join(finite)} not finite where the rule gives a finite number"
-            sorted_out.unsound.append((i, Verdict(case.id, "contract", finite[0], "wrong", message=message)))
-            sorted_out.unsound += [(i, verdict) for verdict in _blocked(case, "contract")]
+            sorted_out.unsound.append((i, _not_finite(group, group.cases[i], finite)))
             continue
         by_shown.setdefault(tuple(arrays(observation)), []).append(i)
     sorted_out.stacks = list(by_shown.values())
     return sorted_out
+
+
+def _not_finite(group: Group, case: Case, names: Sequence[str]) -> Verdict:
+    """The finding, told of the quantity where it began, so that it can be expected of an activation."""
+    activations = group.structure.network.activations
+
+    def place(name: str) -> int:
+        check, layer = quantity_of(name)
+        forward, layer = check in ("forward", "error"), layer or len(activations)
+        return layer if forward else 2 * len(activations) + 1 - layer
+
+    first = min(names, key=place)
+    message = f"{', '.join(names)} not finite where the rule gives a finite number"
+    layer = quantity_of(first)[1] or len(activations)
+    return Verdict(case.id, "contract", first, "wrong", message=message, activation=activations[layer - 1])
 
 
 def _finite_where_not(group: Group, one: Draw, observation: Observation, names: Sequence[str]) -> list[str]:
@@ -158,18 +188,16 @@ def _judged(
     for one in compared:
         if failed is not None and one.check != failed:
             break
-        verdict = _verdict(group, case.id, one, i, dead)
-        if verdict.is_finding:
-            verdict = replace(verdict, expectation=excuse(verdict))
-            failed = failed if verdict.expectation is not None else one.check
+        verdict = _excused(_verdict(group, case.id, one, i, dead), excuse)
+        failed = one.check if verdict.is_unexpected else failed
         verdicts.append(verdict)
     return verdicts + (_blocked(case, failed) if failed else [])
 
 
 def _verdict(group: Group, case: str, one: Comparison, i: int, dead: bool) -> Verdict:
     grade = one.grade(i)
-    if dead and grade == "pass":
-        grade = "inconclusive"
+    if dead and (grade == "pass" or REGIMES[group.regime].rounding == "exact"):
+        grade = "inconclusive"  # numbers that are not exact say nothing of an exact match
     at = tuple(int(j) for j in np.unravel_index(int(one.at[i]), one.shape)) if one.shape and 0 not in one.shape else ()
     layer = one.layer or group.structure.network.depth
     passed = grade in ("pass", "inconclusive")
@@ -198,7 +226,7 @@ class _Extras:
         self.descent: tuple[Draw, list[Observation]] | None = None
         self.halves: tuple[Draw, list[Observation]] | None = None
 
-    def contract(self, case: Case) -> list[Verdict]:
+    def contract(self, case: Case, excuse: Excuse) -> list[Verdict]:
         """Whether the program gave the same bits twice and left its earlier answer alone."""
         found = []
         if self.again is not None:
@@ -208,11 +236,11 @@ class _Extras:
             found.append(Verdict(case.id, "contract", "earlier observation", "wrong", message=message))
         if self.trouble is not None and self.trouble[0] == "contract":
             found.append(Verdict(case.id, "contract", "same call twice", "errored", message=self.trouble[1]))
-        return found + _blocked(case, "contract") if found else []
+        return _contracted(case, found, excuse)
 
     def verdicts(self, group: Group, case: Case, before: Sequence[Verdict], excuse: Excuse) -> list[Verdict]:
         """The descent and batch checks, blocked where anything before them failed."""
-        if any(v.grade in ("blocked", "errored") or (v.is_finding and v.expectation is None) for v in before):
+        if any(v.grade in ("blocked", "errored") or v.is_unexpected for v in before):
             return [
                 Verdict(case.id, check, "all", "blocked", message="behind an earlier check") for check in CHECKS[-2:]
             ]
@@ -222,7 +250,7 @@ class _Extras:
         if self.descent is not None:
             found += _descent_verdicts(group, case, *self.descent, excuse)
         if self.halves is not None:
-            found.append(_batch_verdict(group, case, *self.halves))
+            found.append(_excused(_batch_verdict(group, case, *self.halves), excuse))
         return found
 
 
@@ -238,6 +266,9 @@ def _extras(group: Group, one: Draw, first: Observation, runs: Runs) -> _Extras 
             return extras
         if not all(np.isfinite(array.astype(float)).all() for array in arrays(first).values()) or one.dead:
             return extras
+        regime = REGIMES[group.regime]
+        if regime.selects or regime.rounding != "normal":
+            return extras  # whose numbers would not be what the regime is about after a step
         asked = "descent"
         extras.descent = _descent(group, one, first, runs)
         asked = "batch"
@@ -267,21 +298,30 @@ def _asked(group: Group, one: Draw, runs: Runs) -> Observation:
 
 
 def _descent(group: Group, one: Draw, first: Observation, runs: Runs) -> tuple[Draw, list[Observation]] | None:
-    # Of biases too: in a saturated network they alone may be large, and would be thrown out of the format.
-    gradients = (*first.weight_gradients, *first.bias_gradients)
-    slope = max(float(np.abs(g.astype(float)).max()) for g in gradients)
-    size = max(float(np.abs(w.astype(float)).max()) for w in one.parameters.weights)
-    if not slope or not size:
-        return None
-    # A power of two near 1/64 of the weights a step: large enough to matter, small enough to stay alive.
-    rate = 2.0 ** (np.floor(np.log2(size / slope)) - 6)
     draws, observed, current = [], [], first
     for _ in range(_DESCENT_STEPS):
+        rate = _rate(one.parameters, current)
+        if rate is None:
+            break
         one = replace(one, parameters=descended(one.parameters, current, rate))
         current = _asked(group, one, runs)
         draws.append(one)
         observed.append(current)
-    return _stacked(draws), observed
+    return (_stacked(draws), observed) if draws else None
+
+
+def _rate(parameters: Parameters, observed: Observation) -> float | None:
+    """A power of two that moves weights by about 1/64 of their size: enough to matter, and to stay alive.
+
+    Anew for each step, since gradients near a minimum grow with the first; and from the biases' gradients too, which
+    outside a saturated layer are the only large ones. None where there is no finite step to take.
+    """
+    gradients = (*observed.weight_gradients, *observed.bias_gradients)
+    slope = max(float(np.abs(g.astype(float)).max()) for g in gradients)
+    size = max(float(np.abs(w.astype(float)).max()) for w in parameters.weights)
+    if not (0 < slope < np.inf and size):
+        return None
+    return float(2.0 ** (np.floor(np.log2(size / slope)) - 6))
 
 
 def _halves(group: Group, one: Draw, first: Observation, runs: Runs) -> tuple[Draw, list[Observation]]:
@@ -309,14 +349,16 @@ def _stacked(draws: Sequence[Draw]) -> Draw:
 def _descent_verdicts(
     group: Group, case: Case, stack: Draw, observed: list[Observation], excuse: Excuse
 ) -> list[Verdict]:
-    """One verdict a step, for the quantity that is furthest out, judged from the step's own weights."""
+    """Of each step, judged from its own weights, every finding, or else the quantity that is furthest out."""
     compared = list(compare(group.structure, stack, observed))
-    found = []
+    found: list[Verdict] = []
     for step in range(len(observed)):
-        verdicts = [_verdict(group, case.id, one, step, False) for one in compared]
-        verdicts = [replace(v, expectation=excuse(v)) if v.is_finding else v for v in verdicts]
-        worst = max(verdicts, key=lambda v: (v.is_finding and v.expectation is None, v.worst))
-        found.append(replace(worst, check="descent", quantity=f"step {step + 1}: {worst.quantity}"))
+        verdicts = [
+            replace(verdict, check="descent", quantity=f"step {step + 1}: {verdict.quantity}")
+            for verdict in (_verdict(group, case.id, one, step, False) for one in compared)
+        ]
+        findings = [_excused(verdict, excuse) for verdict in verdicts if verdict.is_finding]
+        found += findings or [max(verdicts, key=lambda v: v.worst)]
     return found
 
 
@@ -325,6 +367,7 @@ def _batch_verdict(group: Group, case: Case, stack: Draw, observed: list[Observa
     wide, reading = stack.astype(np.dtype(np.float64)), deviation(group.structure.format)
     shown = [arrays(o) for o in observed]
     worst = Verdict(case.id, "batch", "all", "pass", power=np.inf)
+    activations = group.structure.network.activations
     for step in propagate(group.structure.network, wide.parameters, wide.x, wide.y, reading):
         if step.symbol not in "Wb":
             continue
@@ -339,7 +382,7 @@ def _batch_verdict(group: Group, case: Case, stack: Draw, observed: list[Observa
         grade: Grade = "wrong" if ratio[at] > 1 else "inconclusive" if low else "pass"
         verdict = Verdict(
             case.id, "batch", step.name, grade, float(ratio[at]), tuple(int(j) for j in at), power,
-            float(whole[at]), float(total[at]), float(tolerance[at]),
+            float(whole[at]), float(total[at]), float(tolerance[at]), activations[step.layer - 1],
         )  # fmt: skip
         if verdict.worst >= worst.worst:
             worst = verdict

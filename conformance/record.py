@@ -14,15 +14,15 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .expectations import Expectation, excuse
+from .settle import FAILING, Key, Settled, Terms, covered
 from .verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
 
-SCHEMA = 1
-
-Key = tuple[str, str]
-"""(adapter name, case id): what is planned and accounted for."""
+SCHEMA = 2
 
 
 class RecordError(ValueError):
@@ -43,13 +43,29 @@ class Record:
         """The status of each case that was answered for."""
         return {key: status(verdicts) for key, verdicts in self.verdicts.items()}
 
+    @cached_property
+    def expectations(self) -> dict[str, Expectation]:
+        """The expectations that the run was held to, by id."""
+        return {entry["id"]: Expectation(**entry) for entry in self.header["expectations"]}
+
+    @cached_property
+    def settled(self) -> tuple[Settled, ...]:
+        """What each of them came to."""
+        return tuple(Settled(**row) for row in self.footer["expectations"])
+
+    def concerning(self, adapter: str) -> tuple[Expectation, ...]:
+        """Those that speak of this adapter in its version."""
+        versions = {described["name"]: described["version"] for described in self.header["adapters"]}
+        return tuple(e for e in self.expectations.values() if e.concerns(adapter, versions[adapter]))
+
     @property
     def conforms(self) -> bool:
-        """Whether something was checked, every planned case was answered for, and nothing failed, errored or was
-        blocked.
+        """Whether something was checked, every planned case was answered for, nothing failed, errored or was blocked,
+        and no expectation is stale or unmatched.
         """
         counts = self.footer["accounting"]
         bad = counts["failed"] + counts["errored"] + counts["blocked"] + len(self.footer["unanswered"])
+        bad += sum(one.state in FAILING for one in self.settled)
         return bad == 0 and counts["passed"] + counts["expected"] > 0
 
 
@@ -77,6 +93,8 @@ def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
             for name in ("at", "activation", "message", "expectation"):
                 if value := getattr(v, name):
                     data[name] = value
+        if v.chosen:
+            data["chosen"] = [[point, _number(float(f"{slope:.9g}"))] for point, slope in v.chosen]
         yield _dumps(data)
 
 
@@ -101,17 +119,25 @@ def _verdict(data: dict[str, Any]) -> Verdict:
         if isinstance(given.get(name), str):
             given[name] = float(given[name])
     given["at"] = tuple(given.get("at", ()))
+    given["chosen"] = tuple((point, float(slope)) for point, slope in given.get("chosen", ()))
     return Verdict(**given)
 
 
-def write_part(folder: Path, number: int, adapter: str, verdicts: Sequence[Sequence[Verdict]]) -> None:
+def write_part(
+    folder: Path,
+    number: int,
+    adapter: str,
+    verdicts: Sequence[Sequence[Verdict]],
+    expectations: Sequence[Expectation] = (),
+) -> None:
     """Write one group's verdicts (a sequence a case) behind their tally, whole or not at all; `number` is its place
-    in the plan.
+    in the plan, `expectations` are those that concern the adapter.
     """
     path = folder / f"{number:06}.jsonl"
     scratch = path.with_suffix(f".{os.getpid()}")
     body = "".join(f"{line}\n" for some in verdicts for line in lines(adapter, some))
-    scratch.write_text(f"{_dumps(_tally(adapter, verdicts))}\n{body}", encoding="utf-8")
+    tally = {**_tally(adapter, verdicts), "covered": covered(expectations, (v for some in verdicts for v in some))}
+    scratch.write_text(f"{_dumps(tally)}\n{body}", encoding="utf-8")
     scratch.replace(path)
 
 
@@ -135,12 +161,13 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
     return {"adapter": adapter, "cases": cases, "checks": checks, "verdicts": count, "weakest": least}
 
 
-def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key]) -> None:
+def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], terms: Terms) -> None:
     """Assemble the record at `path` from the parts in `folder`, in order, with header and footer.
 
-    Planned cases without a verdict are listed in the footer as unanswered.
+    Planned cases without a verdict are listed in the footer as unanswered, and expectations are settled by `terms`.
     """
     head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
+    head["expectations"] = [entry.to_json() for entry in terms.held]
     tallies: list[dict[str, Any]] = []
     scratch = path.with_name(path.name + ".unfinished")
     with scratch.open("w", encoding="utf-8") as out:
@@ -149,15 +176,17 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
             with part.open(encoding="utf-8") as source:
                 tallies.append(json.loads(source.readline()))
                 shutil.copyfileobj(source, out)
-        out.write(_dumps({"kind": "footer", **_footer(planned, tallies)}) + "\n")
+        out.write(_dumps({"kind": "footer", **_footer(planned, tallies, terms)}) + "\n")
     scratch.replace(path)
 
 
-def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]], terms: Terms) -> dict[str, Any]:
     answered = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
     counts = Counter(answered.values())
     checks: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    findings: Counter[str] = Counter()
     for tally in tallies:
+        findings.update(tally["covered"])
         for check, found in tally["checks"].items():
             checks[tally["adapter"]][check].update(found)
     return {
@@ -166,6 +195,7 @@ def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]]) -> dict[s
         "checks": checks,
         "verdicts": sum(tally["verdicts"] for tally in tallies),
         "weakest": min((t["weakest"] for t in tallies if t["weakest"] is not None), default=None),
+        "expectations": [one.to_json() for one in terms.settle(planned, answered, findings)],
     }
 
 
@@ -173,7 +203,7 @@ def read(path: Path, passes: bool = True) -> Record:
     """The record at `path`; without `passes`, only the verdicts that are not plain passes, several times as fast.
 
     Raises RecordError where it cannot be read, has no header or footer, holds duplicates or strangers, or does not
-    add up. Without the passes only the footer's own sum can be checked.
+    add up. Without the passes only the footer's own sum and what is expected can be checked.
     """
     try:
         with path.open(encoding="utf-8") as source:
@@ -205,8 +235,15 @@ def read(path: Path, passes: bool = True) -> Record:
             raise RecordError(f"record {path}, line {number}: repeats the verdict on {' '.join(key[:4])}")
         seen.add(key)
         found.setdefault(key[:2], []).append(verdict)
+    record = Record(rows[0], found, rows[-1])
     _reconcile(path, rows[0], rows[-1], found if passes else None)
-    return Record(rows[0], found, rows[-1])
+    try:
+        trouble = _unsettled(record, passes)
+    except (KeyError, TypeError, ValueError):
+        raise RecordError(f"record {path}: its header or its footer holds no expectations") from None
+    if trouble:
+        raise RecordError(f"record {path}: {trouble}")
+    return record
 
 
 def _reconcile(
@@ -230,3 +267,32 @@ def _reconcile(
         raise RecordError(f"record {path}: its footer counts {told}, its verdicts come to {dict(counts)}")
     if footer.get("verdicts") != sum(map(len, found.values())):
         raise RecordError(f"record {path}: its footer counts other verdicts than it holds")
+
+
+def _unsettled(record: Record, passes: bool) -> str | None:
+    """What does not agree between a record's expectations, its verdicts and what its footer says they came to."""
+    if [one.id for one in record.settled] != list(record.expectations):
+        return "its footer settles other expectations than its header lists"
+    findings: Counter[str] = Counter()
+    for adapter in record.header["adapters"]:
+        entries = record.concerning(adapter["name"])
+        verdicts = [v for (name, _), some in record.verdicts.items() if name == adapter["name"] for v in some]
+        for v in verdicts:
+            if v.expectation != (excuse(v, entries) if v.is_finding else None):
+                return f"its expectations do not agree with the verdict on {v.case} {v.check} {v.quantity}"
+        findings += covered(entries, verdicts)
+    for one in record.settled:
+        if one.findings != findings[one.id] or (one.state == "met") != (one.findings > 0):
+            return (
+                f"expectation {one.id} covers {findings[one.id]} findings, its footer says {one.findings}, {one.state}"
+            )
+        if passes and one.cases != _cases(record, one.id):
+            return f"expectation {one.id} covers other cases than its footer counts"
+    return None
+
+
+def _cases(record: Record, expectation: str) -> int:
+    entry = record.expectations[expectation]
+    adapters = [a["name"] for a in record.header["adapters"] if entry.concerns(a["name"], a["version"])]
+    keys = (*record.verdicts, *map(tuple, record.footer["unanswered"]))
+    return sum(adapter in adapters and entry.covers_case(case) for adapter, case in keys)

@@ -54,6 +54,7 @@ def summary_lines(record: Record) -> list[str]:
     lines.append(f"planned {counts['planned']:,} = {parts}{missing}")
     if not counts["planned"]:
         lines.append("nothing was checked: no case is left by what was asked for and what the adapters declare")
+    lines += [one.message for one in record.settled if one.message]
     lines.append("conforms" if record.conforms else "does not conform")
     return lines
 
@@ -73,8 +74,9 @@ def cause_lines(record: Record) -> list[str]:
 def expected_lines(record: Record) -> list[str]:
     """The known divergences that were met, each with its reason and how often."""
     reasons: Counter[tuple[str, str]] = Counter()
+    told = {name: f"{e.reason} ({e.issue})" if e.issue else e.reason for name, e in record.expectations.items()}
     for (adapter, _), verdicts in record.verdicts.items():
-        reasons.update({(adapter, v.expectation) for v in verdicts if v.expectation})
+        reasons.update({(adapter, told[v.expectation]) for v in verdicts if v.expectation})
     return [
         f"expected in {count:,} cases of {adapter}: {reason}" for (adapter, reason), count in sorted(reasons.items())
     ]
@@ -91,7 +93,7 @@ def _causes(answered: Iterable[tuple[str, Sequence[Verdict]]], specs: Mapping[st
     found: dict[_Cause, list[Verdict]] = defaultdict(list)
     for adapter, verdicts in answered:
         for v in verdicts:
-            if (v.is_finding and v.expectation is None) or v.grade == "errored":
+            if v.is_unexpected or v.grade == "errored":
                 kind = v.quantity.split("_")[0] if not v.message else v.message
                 found[adapter, v.check, kind, v.activation or "", v.grade].append(v)
     ordered = sorted(found.items(), key=lambda item: (CHECKS.index(item[1][0].check), -len(item[1])))

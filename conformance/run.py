@@ -27,7 +27,8 @@ from .link import TIMEOUT, Link
 from .observe import Runs
 from .plan import Choice, Description, Plan, plan
 from .probe import probe
-from .record import Key, finish, write_part
+from .record import finish, write_part
+from .settle import Key, Terms
 from .verdict import Verdict
 
 _FILE = "run.json"
@@ -35,13 +36,16 @@ _FILE = "run.json"
 
 @dataclass(frozen=True)
 class Run:
-    """What one run does: plain data, the same in every process that takes part in it."""
+    """What one run does: plain data, the same in every process that takes part in it. `own` says that the expectations
+    are the user's own, and not the shipped.
+    """
 
     adapters: tuple[Description, ...]
     choice: Choice
     expectations: tuple[known.Expectation, ...]
     device: str | None = None
     timeout: float = TIMEOUT
+    own: bool = False
 
     @cached_property
     def plans(self) -> tuple[Plan, ...]:
@@ -79,9 +83,19 @@ class Run:
             ],
         }
 
+    @cached_property
+    def terms(self) -> Terms:
+        """What the expectations are held to."""
+        return Terms(self.expectations, self.adapters, self.choice, self.own)
+
+    def concerning(self, adapter: str) -> tuple[known.Expectation, ...]:
+        """The expectations that concern this adapter, by name, in its version."""
+        return next(self.terms.of(a.name, a.version) for a in self.adapters if a.name == adapter)
+
     def excuse(self, adapter: str) -> Callable[[Verdict], str | None]:
-        """The reason why a failing verdict of this adapter is expected, or None."""
-        return lambda verdict: known.excuse(adapter, verdict, self.expectations)
+        """Gives the id of the expectation that excuses a finding of this adapter, or None."""
+        entries = self.concerning(adapter)
+        return lambda verdict: known.excuse(verdict, entries)
 
 
 def prepare(
@@ -110,7 +124,7 @@ def prepare(
     for name in names:
         if names.count(name) > 1:
             raise AdapterError(f"two adapters are called {name!r}; give each class a name of its own")
-    return Run(adapters, choice, entries, device, timeout)
+    return Run(adapters, choice, entries, device, timeout, expectations is not None)
 
 
 def save(run: Run, folder: Path) -> None:
@@ -130,6 +144,7 @@ def load(folder: Path) -> Run:
         tuple(known.Expectation(**entry) for entry in data["expectations"]),
         data["device"],
         data["timeout"],
+        data["own"],
     )
 
 
@@ -156,7 +171,7 @@ class Worker:
             verdicts = [[Verdict(c.id, "contract", "program", "errored", message=str(error))] for c in group.cases]
         else:
             verdicts = examined(group, link, premise, self.run.excuse(adapter.name))
-        write_part(self._folder, number, adapter.name, verdicts)
+        write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name))
         return verdicts
 
     def _link(self, adapter: Description) -> Link:
@@ -216,7 +231,7 @@ def conclude(run: Run, folder: Path, report: Path | None) -> Path:
         chosen |= set(json.loads(note.read_text(encoding="utf-8")))
     planned = run.cases(sorted(chosen) if notes else None)
     path = report or folder / "record.jsonl"
-    finish(path, folder, run.header(), planned)
+    finish(path, folder, run.header(), planned, run.terms)
     if report is not None:
         shutil.rmtree(folder, ignore_errors=True)
     return path

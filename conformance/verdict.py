@@ -20,6 +20,9 @@ CHECKS: tuple[Check, ...] = get_args(Check)
 
 Grade = Literal["pass", "inaccurate", "wrong", "inconclusive", "blocked", "errored", "unsupported"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
+FINDINGS: tuple[Grade, ...] = ("inaccurate", "wrong")
+"""The grades that say that something is wrong."""
+
 Status = Literal["passed", "failed", "expected", "inconclusive", "unsupported", "blocked", "errored"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -31,7 +34,8 @@ class Verdict:
     `worst` is the largest error in units of its tolerance, at index `at`; `power` is the tensor's norm over the norm of
     its tolerance: how large a mistake would have to be to go unseen is about 1/power. `observed`, `expected` and
     `tolerance` are the numbers at `at`, and are recorded where the verdict is not a pass. `activation` is that of the
-    tensor's layer. `expectation` is the reason why a failure is expected, where it is.
+    tensor's layer. `expectation` is the id of the expectation that excuses a finding, where one does.
+    `chosen` holds, in the kinks regime, (point, value of f' there) for every pre-activation that lies at a kink.
     """
 
     case: str
@@ -47,11 +51,37 @@ class Verdict:
     activation: str | None = None
     message: str = ""
     expectation: str | None = None
+    chosen: tuple[tuple[float, float], ...] = ()
 
     @property
     def is_finding(self) -> bool:
         """Whether the grade says that something is wrong, expected or not."""
-        return self.grade in ("inaccurate", "wrong")
+        return self.grade in FINDINGS
+
+    @property
+    def is_unexpected(self) -> bool:
+        """Whether it is a finding that no expectation excuses."""
+        return self.is_finding and self.expectation is None
+
+
+_CHECK_OF: dict[str, Check] = {
+    "z": "forward",
+    "x": "forward",
+    "outputs": "forward",
+    "E": "error",
+    "k": "k_terms",
+    "dE/dW": "weight_gradients",
+    "dE/db": "bias_gradients",
+}
+
+
+def quantity_of(name: str) -> tuple[Check | None, int | None]:
+    """The check that asks after a quantity by its name in verdicts, and its layer, counted from 1; without a layer for
+    the outputs and E, and neither for what is no quantity of the rule. A quantity of a descent step counts as itself.
+    """
+    symbol, _, layer = name.rpartition(": ")[2].partition("_")
+    check = _CHECK_OF.get(symbol)
+    return check, int(layer) if check is not None and layer.isdigit() else None
 
 
 def status(verdicts: Sequence[Verdict]) -> Status:
@@ -59,7 +89,7 @@ def status(verdicts: Sequence[Verdict]) -> Status:
     grades = {verdict.grade for verdict in verdicts if not verdict.is_finding}
     if "errored" in grades:
         return "errored"
-    if any(verdict.is_finding and verdict.expectation is None for verdict in verdicts):
+    if any(verdict.is_unexpected for verdict in verdicts):
         return "failed"
     if "blocked" in grades:
         return "blocked"

@@ -1,42 +1,121 @@
-"""Expectations: what they cover, what they never excuse, and one line for each way a file can be wrong."""
+"""Expectations: what they cover, what they never excuse, what they are held to, and one line for each way in which a
+file can be wrong.
+"""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kterm.conformance import Results, check_adapter
 from kterm.conformance import expectations as known
 from kterm.conformance.expectations import Expectation, ExpectationError
-from kterm.conformance.verdict import Verdict, status
+from kterm.conformance.plan import Choice, describe, plan
+from kterm.conformance.record import read
+from kterm.conformance.settle import Terms
+from kterm.conformance.verdict import Verdict, quantity_of, status
 
+from .. import miniatures
+from ..command import kterm, pytest_run
+
+MINIATURES = Path(miniatures.__file__)
 WRONG = Verdict("4x3-elu-b2-none-f32-normal-s0", "k_terms", "k_1", "wrong", 3.0, activation="elu")
-ENTRY = Expectation("jax*", "cancels", "https://example.org/1", "*-f32-*", "k_terms", "elu")
+ENTRY = Expectation("1", "jax*", "cancels", "https://example.org/1", "*-f32-*", "k_terms", "elu", "wrong")
+
+
+# What an entry covers.
 
 
 def test_an_entry_covers_what_its_patterns_name_and_nothing_else() -> None:
-    assert ENTRY.covers("jax-vmap", WRONG)
-    assert not ENTRY.covers("torch", WRONG)
-    assert not ENTRY.covers("jax", replace(WRONG, case="4x3-elu-b2-none-f64-normal-s0"))
-    assert not ENTRY.covers("jax", replace(WRONG, check="weight_gradients"))
-    assert not ENTRY.covers("jax", replace(WRONG, activation="selu"))
+    assert ENTRY.covers(WRONG)
+    assert not ENTRY.covers(replace(WRONG, case="4x3-elu-b2-none-f64-normal-s0"))
+    assert not ENTRY.covers(replace(WRONG, check="weight_gradients"))
+    assert not ENTRY.covers(replace(WRONG, activation="selu"))
+    assert not ENTRY.covers(replace(WRONG, grade="inaccurate"))
+    assert ENTRY.concerns("jax-vmap", "0.10.2")
+    assert not ENTRY.concerns("torch", "0.10.2")
 
 
-def test_the_reason_comes_with_its_link() -> None:
-    assert known.excuse("jax", WRONG, [ENTRY]) == "cancels (https://example.org/1)"
-    assert known.excuse("torch", WRONG, [ENTRY]) is None
+@pytest.mark.parametrize("check", ["descent", "k_terms"])
+def test_a_finding_in_a_descent_step_counts_as_one_of_descent_and_of_its_own_check(check: str) -> None:
+    step = replace(WRONG, check="descent", quantity="step 2: k_1")
+    assert replace(ENTRY, check=check).covers(step)
+    assert not replace(ENTRY, check="forward").covers(step)
+    assert not ENTRY.covers(replace(step, quantity="step 2: z_1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "layer"),
+    [
+        ("z_2", "forward", 2),
+        ("outputs", "forward", None),
+        ("E", "error", None),
+        ("step 3: k_12", "k_terms", 12),
+        ("dE/dW_1", "weight_gradients", 1),
+        ("dE/db_4", "bias_gradients", 4),
+        ("observation", None, None),
+        ("all", None, None),
+    ],
+)
+def test_quantities_are_told_by_their_names(name: str, check: str | None, layer: int | None) -> None:
+    assert quantity_of(name) == (check, layer)
+
+
+@pytest.mark.parametrize(
+    ("versions", "version", "concerned"),
+    [
+        ("", "2.13.0+cpu", True),
+        ("", "unknown", True),
+        (">=2.13,<2.15", "2.13.0+cpu", True),
+        ("==2.13.0", "2.13.0+cpu", True),
+        (">=2.13,<2.15", "2.14.0.dev20260101+cu130", True),
+        (">=2.13,<2.15", "2.15.0", False),
+        ("<2.13", "2.13.0", False),
+        (">=2", "unknown", False),
+    ],
+)
+def test_an_entry_speaks_of_the_versions_that_it_names(versions: str, version: str, concerned: bool) -> None:
+    assert replace(ENTRY, versions=versions).concerns("jax", version) == concerned
+
+
+def test_the_first_entry_that_covers_a_finding_excuses_it() -> None:
+    entries = [replace(ENTRY, id="1", check="forward"), replace(ENTRY, id="2"), replace(ENTRY, id="3")]
+    assert known.excuse(WRONG, entries) == "2"
+    assert known.excuse(replace(WRONG, activation="tanh"), entries) is None
 
 
 def test_an_expectation_never_excuses_a_crash() -> None:
-    errored = replace(WRONG, grade="errored", expectation="cancels")
-    assert status([errored]) == "errored"
-    assert status([replace(WRONG, expectation="cancels")]) == "expected"
-    assert status([replace(WRONG, expectation="cancels"), WRONG]) == "failed"
+    assert not Expectation("1", "*", "everything").covers(replace(WRONG, grade="errored"))
+    assert status([replace(WRONG, grade="errored", expectation="1")]) == "errored"
+    assert status([replace(WRONG, expectation="1")]) == "expected"
+    assert status([replace(WRONG, expectation="1"), WRONG]) == "failed"
 
 
-def test_the_shipped_entries_have_reasons_and_links() -> None:
-    entries = known.read(known.SHIPPED)
-    assert entries
-    assert all(entry.reason and entry.link.startswith("https://") for entry in entries)
+def test_nor_a_wrong_layout() -> None:
+    assert not Expectation("1", "*", "everything").covers(replace(WRONG, check="layout"))
+
+
+# Files.
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "expectations.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_array_of_patterns_stands_for_as_many_entries(tmp_path: Path) -> None:
+    entry = "[[expectation]]\nadapter = 'a'\nreason = 'r'\n"
+    several = entry + "case = ['*-f32-*', '*-f64-*']\nactivation = ['elu', 'selu']\nissue = 'i'"
+    entries = known.read(_file(tmp_path, f"{entry}\n{several}"))
+    assert [(e.id, e.case, e.activation) for e in entries] == [
+        ("1", "*", "*"),
+        ("2.1", "*-f32-*", "elu"),
+        ("2.2", "*-f32-*", "selu"),
+        ("2.3", "*-f64-*", "elu"),
+        ("2.4", "*-f64-*", "selu"),
+    ]
+    assert [Expectation(**e.to_json()) for e in entries] == list(entries)
 
 
 @pytest.mark.parametrize(
@@ -44,16 +123,28 @@ def test_the_shipped_entries_have_reasons_and_links() -> None:
     [
         ("not toml", "is not TOML"),
         ("[other]\na = 1", "give"),
-        ("[[expectation]]\nadapter = 'a'\nlink = 'l'", "entry 1: has no reason; write one"),
-        ("[[expectation]]\nadapter = 'a'\nreason = ' '\nlink = 'l'", "entry 1: reason should be a non-empty string"),
-        ("[[expectation]]\nadapter = 'a'\nreason = 'r'", "entry 1: has no link; write one"),
-        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nlink = 'l'\ncolour = 'red'", "unknown key 'colour'"),
-        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nlink = 'l'\ncheck = 'gradient'", "matches none of contract"),
+        ("expectation = [1]", "entry 1: is not a table"),
+        ("[[expectation]]\nreason = 'r'", "entry 1: has no adapter; write one"),
+        ("[[expectation]]\nadapter = 'a'", "entry 1: has no reason; write one"),
+        ("[[expectation]]\nadapter = 'a'\nreason = ' '", "entry 1: its reason is empty; write why"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nissue = ''", "issue should be a non-empty string"),
+        ("[[expectation]]\nadapter = 'a'\nreason = ['r']", "reason should be a non-empty string"),
+        ("[[expectation]]\nadapter = []\nreason = 'r'", "adapter should be a non-empty string or an array of them"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nversions = 2.13", "versions should be a non-empty string"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nlink = 'l'", "unknown key 'link'; known are activation, ada"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nid = 'x'", "unknown key 'id'"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\ncheck = 'gradient'", "'gradient' matches none of contract"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\ncheck = 'layout'", "'layout' matches none of contract"),
+        (
+            "[[expectation]]\nadapter = 'a'\nreason = 'r'\nactivation = ['elu', 'rellu']",
+            "'rellu' matches none of ident",
+        ),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\ngrade = 'errored'", "matches none of inaccurate, wrong"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nversions = '2.13'", "'2.13' is no version specifier; write"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, words: str) -> None:
-    path = tmp_path / "expectations.toml"
-    path.write_text(text, encoding="utf-8")
+    path = _file(tmp_path, text)
     with pytest.raises(ExpectationError, match=words.replace("[", r"\[")) as caught:
         known.read(path)
     assert "\n" not in str(caught.value)
@@ -63,3 +154,235 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, words: str) -> None
 def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ExpectationError, match="name a readable file"):
         known.read(tmp_path / "none.toml")
+
+
+# What a run holds them to.
+
+_STEEP = """
+[[expectation]]
+adapter = "steep*"
+case = "*-f64-*"
+check = "k_terms"
+activation = ["tanh", "softsign"]
+reason = "too steep by 1e-6"
+"""
+
+
+def _checked(
+    folder: Path, adapter: type[miniatures.Miniature], text: str, dtypes: tuple[str, ...] = ("f64",)
+) -> Results:
+    return check_adapter(adapter(), dtypes=dtypes, expectations=_file(folder, text))
+
+
+def _states(results: Results) -> list[str]:
+    return [one.state for one in results.settled]
+
+
+def test_what_is_expected_and_met_conforms(tmp_path: Path) -> None:
+    assert not check_adapter(miniatures.SteepInSome(), dtypes=["f64"]).conforms
+    results = _checked(tmp_path, miniatures.SteepInSome, _STEEP)
+    assert results.conforms, str(results)
+    assert _states(results) == ["met", "met"]
+    assert [one.id for one in results.settled] == ["1.1", "1.2"]
+    excused = [v for some in results.verdicts.values() for v in some if v.expectation]
+    assert {v.activation for v in excused} == {"tanh", "softsign"}
+    assert sum(one.findings for one in results.settled) == len(excused)
+    assert {v.check for v in excused} == {"k_terms", "descent"}
+
+
+def test_an_unexpected_pass_fails(tmp_path: Path) -> None:
+    results = _checked(tmp_path, miniatures.SteepInSome, _STEEP.replace('"tanh"', '"elu", "tanh"'))
+    assert _states(results) == ["stale", "met", "met"]
+    assert not results.conforms
+    assert results.failures == []
+    label = "expectation 1.1 (steep*, *-f64-*, k_terms, elu)"
+    cases = results.settled[0].cases
+    assert cases > 0
+    assert str(results) == f"{label}: nothing it covers failed, in {cases:,} cases; remove it, or narrow it"
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (
+            "adapter = 'steep*'\ncase = '*-f46-*'",
+            "(steep*, *-f46-*): it covers no case of these adapters, in any profile, under seed 0; mend its patterns",
+        ),
+        ("adapter = 'step*'", "(step*): no adapter is called so, of steep-in-some; mend the name, or remove it"),
+        ("adapter = 'step*'\nversions = '>=0'", "(step*, >=0): no adapter is called so"),
+        (
+            "adapter = '*'\nactivation = 'elu'\nwitness = '*-tail-*'",
+            "(*, elu): it covers no case that its witness matches, under seed 0; mend its patterns, or remove it",
+        ),
+        ("adapter = '*'\ncase = '*-layout-*'", "(*, *-layout-*): it covers no case"),
+    ],
+)
+def test_an_entry_that_matches_nothing_fails(tmp_path: Path, entry: str, words: str) -> None:
+    results = _checked(tmp_path, miniatures.SteepInSome, f"{_STEEP}\n[[expectation]]\nreason = 'r'\n{entry}")
+    assert _states(results) == ["met", "met", "unmatched"]
+    assert not results.conforms
+    assert results.settled[2].message.startswith(f"expectation 2 {words}")
+    assert str(results) == results.settled[2].message
+
+
+def test_an_entry_for_an_activation_that_is_not_declared_matches_nothing(tmp_path: Path) -> None:
+    text = "[[expectation]]\nadapter = 'composed'\nreason = 'r'\nactivation = 'elu'"
+    assert _states(_checked(tmp_path, miniatures.Composed, text)) == ["unmatched"]
+
+
+def test_a_crash_is_not_excused(tmp_path: Path) -> None:
+    results = _checked(tmp_path, miniatures.Raises, "[[expectation]]\nadapter = 'raises'\nreason = 'everything'")
+    assert not results.conforms
+    assert "errored" in results.statuses().values()
+    assert {v.grade for v in results.failures} == {"errored"}
+    # Its cases were not all answered, so that nothing can be said of the entry.
+    assert _states(results) == ["open"]
+
+
+def test_a_grade_that_an_entry_does_not_name_is_not_excused(tmp_path: Path) -> None:
+    results = _checked(tmp_path, miniatures.SteepInSome, _STEEP + "grade = 'inaccurate'")
+    assert {v.grade for v in results.failures} == {"wrong"}
+    assert not results.conforms
+    assert _checked(tmp_path, miniatures.SteepInSome, _STEEP + "grade = 'wr*'").conforms
+
+
+def test_a_version_that_an_entry_does_not_name_is_not_excused_and_not_held_to_it(tmp_path: Path) -> None:
+    results = _checked(tmp_path, miniatures.SteepInSome, _STEEP + "versions = '<1'")
+    assert "failed" in results.statuses().values()
+    assert results.settled == ()
+    results = _checked(tmp_path, miniatures.Miniature, _STEEP.replace("steep", "so") + "versions = '<1'")
+    assert results.conforms
+    assert _checked(tmp_path, miniatures.SteepInSome, _STEEP + "versions = '>=1'").conforms
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "activations", "state"),
+    [
+        ((), (), "stale"),
+        (("f64",), (), "stale"),
+        (("f32",), (), "open"),
+        (("f64",), ("elu", "tanh"), "open"),
+    ],
+)
+def test_a_run_that_is_kept_to_some_cases_judges_what_it_holds_whole(
+    tmp_path: Path, dtypes: tuple[str, ...], activations: tuple[str, ...], state: str
+) -> None:
+    path = _file(tmp_path, "[[expectation]]\nadapter = '*'\ncase = '*-f64-*'\nactivation = 'elu'\nreason = 'r'")
+    results = check_adapter(miniatures.Miniature(), dtypes=dtypes, activations=activations, expectations=path)
+    assert _states(results) == [state]
+    assert results.conforms == (state == "open")
+
+
+def test_a_sample_of_the_structures_does_not_make_an_entry_stale(tmp_path: Path) -> None:
+    class Sampled(miniatures.Miniature):
+        max_structures = 3
+
+    text = "[[expectation]]\nadapter = '*'\nactivation = 'elu'\nreason = 'r'"
+    assert _states(_checked(tmp_path, Sampled, text)) == ["open"]
+    assert _states(_checked(tmp_path, Sampled, text + "\ncase = '*-f46-*'")) == ["unmatched"]
+
+
+def test_only_witnesses_make_an_entry_stale(tmp_path: Path) -> None:
+    text = "[[expectation]]\nadapter = '*'\nactivation = 'elu'\nreason = 'r'\nwitness = "
+    assert _states(_checked(tmp_path, miniatures.Miniature, text + "'*-f64-tails-*'")) == ["stale"]
+    assert _states(_checked(tmp_path, miniatures.Miniature, text + "'*-f32-tails-*'")) == ["open"]
+    # A finding elsewhere meets it as well.
+    text = _STEEP + "witness = '*-degenerate-*'"
+    assert _states(_checked(tmp_path, miniatures.SteepInSome, text)) == ["met", "met"]
+
+
+# Findings of the contract, of a descent and of a batch.
+
+
+def test_an_expected_breach_of_the_contract_leaves_nothing_to_judge(tmp_path: Path) -> None:
+    text = "[[expectation]]\nadapter = 'wrong-type'\ncheck = 'contract'\nreason = 'answers in float64'"
+    results = _checked(tmp_path, miniatures.WrongType, text, ("f32",))
+    assert results.conforms, str(results)
+    assert {v.check for some in results.verdicts.values() for v in some} == {"contract", "layout"}
+
+
+def test_a_number_that_is_not_finite_can_be_expected_of_an_activation(tmp_path: Path) -> None:
+    text = "[[expectation]]\nadapter = '*'\ncheck = 'contract'\nreason = 'NaN where x is large'\nactivation = "
+    results = _checked(tmp_path, miniatures.NotANumber, text + "'*'")
+    assert results.conforms, str(results)
+    excused = [v for some in results.verdicts.values() for v in some if v.expectation]
+    assert all(v.activation == v.case.split("-")[1].split(".")[0] and v.quantity == "dE/dW_1" for v in excused)
+    one, *others = sorted({v.activation or "" for v in excused})
+    results = _checked(tmp_path, miniatures.NotANumber, f"{text}'{one}'")
+    assert {v.activation for some in results.verdicts.values() for v in some if v.expectation} == {one}
+    assert {v.activation for v in results.failures} == set(others) != set()
+
+
+def test_what_is_left_after_an_expected_finding_is_judged(tmp_path: Path) -> None:
+    def entry(check: str) -> str:
+        return f"[[expectation]]\nadapter = '*'\ncheck = '{check}'\nreason = 'weight decay'\n"
+
+    results = _checked(tmp_path, miniatures.WeightDecay, entry("weight_gradients"))
+    assert {v.check for v in results.failures} == {"batch"}
+    results = _checked(tmp_path, miniatures.WeightDecay, entry("weight_gradients") + entry("batch"))
+    assert results.conforms, str(results)
+
+
+# The shipped file.
+
+
+@pytest.mark.parametrize(("framework", "name"), [("torch", "torch"), ("torch", "torch-func"), ("jax", "jax")])
+@pytest.mark.parametrize("profile", ["quick", "standard"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_shipped_entries_are_held_to_witnesses_in_every_run(
+    framework: str, name: str, profile: str, seed: int
+) -> None:
+    pytest.importorskip(framework)
+    from kterm.adapters.registry import load
+
+    described, choice = describe(load(name), name), Choice(profile, seed)
+    terms = Terms(known.read(known.SHIPPED), (described,), choice, own=False)
+    assert terms.held
+    cases = [(name, case.id) for group in plan(described, choice).groups for case in group.cases]
+    settled = terms.settle(cases, dict.fromkeys(cases, "passed"), {})
+    assert [one.state for one in settled] == ["stale"] * len(terms.held)
+
+
+def test_the_shipped_entries_have_reasons_and_issues() -> None:
+    entries = known.read(known.SHIPPED)
+    assert entries
+    assert all(entry.reason and entry.issue.startswith("https://") for entry in entries)
+
+
+def test_the_shipped_entries_are_not_held_against_other_adapters() -> None:
+    class Small(miniatures.Miniature):
+        name = "torch-of-ones-own"
+        activations = {name: miniatures.Miniature.activations[name] for name in ("tanh", "relu")}  # noqa: RUF012
+
+    results = check_adapter(Small(), dtypes=["f64"])
+    assert results.conforms, str(results)
+    assert {one.state for one in results.settled} == {"open"}
+
+
+# On the command line.
+
+
+def test_a_run_with_a_stale_entry_fails_and_says_so(tmp_path: Path) -> None:
+    path, report = _file(tmp_path, _STEEP.replace('"tanh"', '"elu", "tanh"')), tmp_path / "record.jsonl"
+    run = ("--profile", "quick", "--dtype", "f64", "--expectations", str(path), "--report", str(report))
+    done = kterm("check", f"{MINIATURES}:SteepInSome", *run, folder=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "expectation 1.1 (steep*, *-f64-*, k_terms, elu): nothing it covers failed" in done.stdout
+    assert "0 failed" in done.stdout
+    assert "expected in " in done.stdout
+    record = read(report)
+    assert not record.conforms
+    assert [one.state for one in record.settled] == ["stale", "met", "met"]
+    assert record.footer["accounting"]["failed"] == 0
+
+
+def test_a_selection_under_pytest_judges_no_entry_by_what_was_not_selected(tmp_path: Path) -> None:
+    text = "[[expectation]]\nadapter = 'sound'\nreason = 'r'\ncase = "
+    for case, code in (("'*'", 0), ("'*-f32-degenerate-*'", 1), ("'*-f33-*'", 1)):
+        done = pytest_run(
+            "--pyargs", "kterm.conformance", "-p", "no:cacheprovider", "-q", "-n", "0", "-k", "degenerate and f32",
+            "--kterm-adapter", f"{MINIATURES}:Miniature", "--kterm-profile", "quick",
+            "--kterm-expectations", str(_file(tmp_path, text + case)), folder=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        assert ("expectation 1" in done.stdout) == bool(code)
