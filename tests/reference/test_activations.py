@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kterm.conformance.exact import DIGITS, EXACT, selu_constants, to_mpf, to_mpfs
 from kterm.reference import ACTIVATIONS, Activation
 from kterm.reference import activations as table
-
-from .exact import DIGITS, EXACT, selu_constants, to_mpf, to_mpfs
 
 Array = NDArray[Any]
 WIDE = {"f32": np.float32, "f64": np.float64, "longdouble": np.longdouble}

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kterm.conformance.exact import EXACT, Mpf, to_mpf
 from kterm.reference import ACTIVATIONS, BIASES, Bias, Network, Parameters, Pass, backpropagate, descend, forward, rule
-
-from .exact import EXACT, Mpf, to_mpf
 
 Array = NDArray[Any]
 Matrix = list[list[Mpf]]

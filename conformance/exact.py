@@ -1,9 +1,11 @@
 """The activations written out in mpmath, from their definitions and apart from the table's formulas: f, and f' by hand.
 
-Every function takes and gives `mpf` at the working precision. f' at a kink is the table's convention.
+Every function takes and gives `mpf` at the working precision. f' at a kink is the table's convention. This is the one
+module that needs mpmath, the extra `ulp`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import mpmath as mp
@@ -11,7 +13,7 @@ import numpy as np
 from mpmath import mpf
 from numpy.typing import NDArray
 
-from kterm.reference import ACTIVATIONS
+from ..reference import ACTIVATIONS, Array, DType
 
 Mpf: TypeAlias = Any  # mpmath is untyped, and makes its mpf at run time
 MpFunction = Callable[[Mpf], Mpf]
@@ -170,3 +172,83 @@ def to_mpf(value: Any) -> Mpf:
 def to_mpfs(values: NDArray[Any]) -> list[Mpf]:
     """`to_mpf` of every element, flattened."""
     return [to_mpf(value) for value in values.ravel()]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Numbers to 106 bits, whatever their size: sign * (high * 2**53 + low) * 2**(exponent - 106).
+
+    `high` and `low` hold integers below 2**53, and 2**(exponent - 1) <= |value| < 2**exponent. Zero has sign 0. Arrays
+    of one shape: float64, and int64 for the exponent.
+    """
+
+    sign: Array
+    high: Array
+    low: Array
+    exponent: Array
+
+    def __getitem__(self, index: Any) -> "Truth":
+        return Truth(self.sign[index], self.high[index], self.low[index], self.exponent[index])
+
+    def rounded(self) -> Array:
+        """To the nearest float64, which is 0 or an infinity where that is out of its range."""
+        with np.errstate(over="ignore", under="ignore"):
+            return self.sign * _scaled(self.high + self.low * 2.0**-53, self.exponent - 53)
+
+    def place(self, dtype: DType) -> Array:
+        """The exponent of one unit in the last place: of 2**(e - p + 1) where 2**e <= |value| < 2**(e + 1), but never
+        below the smallest subnormal.
+        """
+        return np.maximum(self.exponent - precision(dtype), int(np.log2(dtype.subnormal)))
+
+    def ulps(self, given: Array, dtype: DType) -> Array:
+        """|given - value| in units of the last place of the value. An infinity counts as the first number beyond the
+        format, 2**(emax + 1). `given` is float64, holding numbers of the format.
+        """
+        place = self.place(dtype)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            beyond = np.sign(given) * _scaled(np.ones_like(given), np.frexp(dtype.max)[1] - place)
+            difference = np.where(np.isinf(given), beyond, _scaled(given, -place))
+            # First the part that cancels, exactly; then what is below it.
+            difference = difference - self.sign * _scaled(self.high, self.exponent - 53 - place)
+            return np.abs(difference - self.sign * _scaled(self.low, self.exponent - 106 - place))
+
+    def overflows(self, dtype: DType) -> Array:
+        """Whether the value rounds to an infinity: from half a unit beyond the largest number on."""
+        top, edge = int(np.frexp(dtype.max)[1]), 2**106 - 2 ** (105 - precision(dtype))
+        high, low = edge >> 53, edge & (2**53 - 1)
+        beyond = (self.high > high) | ((self.high == high) & (self.low >= low))
+        return (self.exponent > top) | ((self.exponent == top) & beyond)
+
+
+def precision(dtype: DType) -> int:
+    """The bits p of a significand, the leading one included: u is 2**-p."""
+    return -int(np.log2(dtype.u))
+
+
+def _scaled(value: Array, exponent: Array) -> Array:
+    return np.ldexp(value, np.clip(exponent, -5000, 5000).astype(np.int32))
+
+
+def truth(name: str, slope: bool, z: Array) -> Truth:
+    """f, or f' where `slope`, of the activation `name` at each of `z` (1-D, float64), evaluated to `DIGITS` digits."""
+    function = EXACT[name][slope]
+    with mp.workdps(DIGITS):
+        parts = [_split(function(mpf(float(point)))) for point in z]
+    sign, high, low, exponent = zip(*parts, strict=True) if parts else ((), (), (), ())
+    return Truth(np.array(sign, float), np.array(high, float), np.array(low, float), np.array(exponent, np.int64))
+
+
+def _split(value: Mpf) -> tuple[int, int, int, int]:
+    if not value:
+        return 0, 0, 0, -5000
+    bits, exponent = value.man_exp
+    bits = abs(bits)
+    length = bits.bit_length()
+    bits = int(bits >> (length - 106) if length > 106 else bits << (106 - length))
+    return (1 if value > 0 else -1), bits >> 53, bits & ((1 << 53) - 1), exponent + length
+
+
+def joined(parts: Sequence[Truth]) -> Truth:
+    """One after the other."""
+    return Truth(*(np.concatenate([getattr(part, name) for part in parts]) for name in Truth.__dataclass_fields__))
