@@ -92,6 +92,89 @@ def replay(
 
 
 @app.command()
+def kinks(
+    adapters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+    ] = None,
+    record: Annotated[Path | None, typer.Option(help="Read the table from this record, and run nothing.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+) -> None:
+    """Print which derivative each adapter chooses where the derivative jumps."""
+    with _one_line_errors():
+        from .kink_table import run_kinks
+
+        raise typer.Exit(run_kinks(adapters or [], seed, dtype or [], device, record))
+
+
+@app.command()
+def ulp(
+    adapters: Annotated[
+        list[str], typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.")
+    ],
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
+    activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+    samples: Annotated[int, typer.Option(help="f32 and f64: 2**SAMPLES numbers a binade, 2**7 as many near 1.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of those numbers.")] = 0,
+    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON Lines.")] = None,
+) -> None:
+    """Measure each activation's f and f' against 50-digit values, in units of the last place."""
+    with _one_line_errors():
+        try:
+            from .ulp import run_ulp
+        except ModuleNotFoundError as error:
+            if error.name != "mpmath":
+                raise
+            _stop("mpmath is not installed; pip install 'kterm[ulp]'", USAGE)
+        else:
+            raise typer.Exit(run_ulp(adapters, dtype or [], activation or [], samples, seed, workers, device, json))
+
+
+@app.command()
+def calibrate(
+    adapters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Cases for each adapter.")] = 20_000,
+    networks: Annotated[int, typer.Option(help="Networks for each activation and dtype to plant mistakes in.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
+    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    dtype: Annotated[list[str] | None, typer.Option(help="This dtype, not f32 and f64; repeatable.")] = None,
+    activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+    expectations: Annotated[
+        Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures here, as JSON.")] = None,
+) -> None:
+    """Measure how far right gradients depart from the rule, in standard deviations, and what mistakes are caught."""
+    with _one_line_errors():
+        from .calibrate import run_calibrate
+
+        code = run_calibrate(
+            adapters or [], draws, networks, seed, workers, dtype or [], activation or [], expectations, device, json
+        )
+        raise typer.Exit(code)
+
+
+@app.command()
+def expect(
+    record: Annotated[Path, typer.Argument(help="A record, as --report writes it.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write them to this new file.")] = None,
+) -> None:
+    """Propose expectations for what a record says failed, for a person to add the reasons to."""
+    with _one_line_errors():
+        from .expect import run_expect
+
+        raise typer.Exit(run_expect(record, output))
+
+
+@app.command()
 def adapters() -> None:
     """List the registered adapters, whether their frameworks are installed, and how to name one of your own."""
     from ..adapters.registry import is_installed, registered
