@@ -4,18 +4,16 @@ mistake is still seen. λ is chosen from the two.
 
 import json
 import math
-import multiprocessing
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import scipy
@@ -28,6 +26,7 @@ from ..reference.rounding import SIGMAS
 from . import run as runs
 from .calibration_report import Calibration, Missed, pages, summary_lines, title
 from .draw import NUMBERS
+from .measuring import opened, processes
 from .observe import NoAnswer
 from .plan import ChoiceError, choose
 from .run import Run
@@ -70,7 +69,7 @@ def run_calibrate(
     # Rows are not broken, whatever there is of a terminal.
     console = Console(highlight=False, soft_wrap=True, width=max(plain.width, _WIDTH))
     with ExitStack() as stack:
-        file = None if path is None else stack.enter_context(_opened(path))
+        file = None if path is None else stack.enter_context(opened(path))
         console.print(title(run), markup=False)
         found = _measured(run, draws, networks, workers, console)
         if file is not None:
@@ -84,13 +83,6 @@ def run_calibrate(
         console.print(line, markup=False)
     console.print(f"{time.monotonic() - started:.1f} s; seed {seed}", markup=False)
     return 0 if found.holds else 1
-
-
-def _opened(path: Path) -> TextIO:
-    try:
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise ChoiceError(f"--json {path}: {error.strerror}; name a file that can be written") from None
 
 
 def _measured(run: Run, draws: int, networks: int, workers: str, console: Console) -> Calibration:
@@ -107,7 +99,7 @@ def _measured(run: Run, draws: int, networks: int, workers: str, console: Consol
     ]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ExitStack() as stack:
-        executor = _executor(workers)
+        executor = processes(workers)
         stack.callback(executor.shutdown, cancel_futures=True)
         progress = stack.enter_context(
             Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -130,15 +122,6 @@ def _await(futures: Sequence[Future[Any]], done: Callable[[], None]) -> None:
     except BrokenProcessPool:
         message = "a worker process ended while an adapter ran in it; kterm check says in which case"
         raise NoAnswer("died", message) from None
-
-
-def _executor(workers: str) -> Executor:
-    """Processes that share nothing, or for 0 a thread of this one."""
-    if workers == "0":
-        return ThreadPoolExecutor(1)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = cores if workers == "auto" else int(workers)
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _calibration(

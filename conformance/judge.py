@@ -60,16 +60,14 @@ def compare(
     Where z, x and k are shown, each step is judged from the framework's own previous value. The stack and the
     observations have one entry a case; all observations show the same quantities.
     """
-    wide = stack.astype(np.dtype(np.float64))
-    views = _views(observed)
+    views = views_of(observed)
     known = REGIMES[regime]
     reading, worst_case = (
         make(structure.format, known.rounding == "gradual", known.selects) for make in (deviation, bound)
     )
     tolerated = _no_rounding if known.rounding == "exact" else Estimate.tolerance
-    steps = _steps(structure, wide, views, reading)
     bounds: list[Quantity] | None = None
-    for number, step in enumerate(steps):
+    for number, step in enumerate(steps_of(structure, stack, views, reading)):
         values = views.get(step.name)
         targets = [] if values is None else [(step.name, values)]
         if step.symbol == "x" and step.layer == structure.network.depth:
@@ -80,7 +78,7 @@ def compare(
             compared = _compared(structure, step, name, value.astype(np.float64), tolerance)
             if (compared.worst > 1).any():
                 # The second reading costs as much again, and only a departure needs it.
-                bounds = bounds or list(_steps(structure, wide, views, worst_case))
+                bounds = bounds or list(steps_of(structure, stack, views, worst_case))
                 tolerance = tolerated(bounds[number].estimate, worst_case)
                 limit = _compared(structure, bounds[number], name, value.astype(np.float64), tolerance)
                 compared = Comparison(**{**vars(compared), "within_bound": limit.worst <= 1})
@@ -93,7 +91,11 @@ def _no_rounding(estimate: Estimate, reading: Reading) -> Array:
     return own / 2 if estimate.jump is None else own / 2 + estimate.jump
 
 
-def _steps(structure: Structure, wide: Draw, views: dict[str, Array], reading: Reading) -> Iterator[Quantity]:
+def steps_of(structure: Structure, stack: Draw, views: dict[str, Array], reading: Reading) -> Iterator[Quantity]:
+    """Every quantity of the rule with its error, as a verdict takes it: each step from the values shown of the one
+    before.
+    """
+    wide = stack.astype(np.dtype(np.float64))
     depth = structure.network.depth
 
     def shown(symbol: str) -> tuple[Array | None, ...] | None:
@@ -107,7 +109,7 @@ def _steps(structure: Structure, wide: Draw, views: dict[str, Array], reading: R
         yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given)
 
 
-def _views(observed: Sequence[Observation]) -> dict[str, Array]:
+def views_of(observed: Sequence[Observation]) -> dict[str, Array]:
     """Stacks of every array the observations hold, by name, each (D, ...)."""
 
     def stacked(values: Sequence[Any]) -> Array:

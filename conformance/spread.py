@@ -14,10 +14,11 @@ import numpy as np
 from ..adapters import Adapter, Observation
 from ..adapters.registry import load
 from ..reference import ACTIVATIONS, Array, Parameters, Structure
-from ..reference.rounding import Quantity, Shown, deviation, propagate
+from ..reference.rounding import Quantity, deviation
 from .case import Group
 from .draw import Draw, draw
 from .examine import examine
+from .judge import steps_of, views_of
 from .observe import Answer, Runner, arrays
 from .plan import Choice, Description, plan
 from .run import Run
@@ -134,15 +135,12 @@ def departures(structure: Structure, stack: Draw, observed: Sequence[Observation
 
     As a verdict sees it: each step from the values shown of the one before. All observations show the same quantities.
     """
-    depth = structure.network.depth
-    wide, shown = stack.astype(np.dtype(np.float64)), [arrays(one) for one in observed]
-    views = {name: np.stack([some[name] for some in shown]).astype(np.float64) for name in shown[0]}
+    views = views_of(observed)
     # The outputs are the last x, and always shown.
-    views[f"x_{depth}"] = views["outputs"]
-    given = Shown(*(tuple(views.get(f"{symbol}_{i}") for i in range(1, depth + 1)) for symbol in "zxk"))
-    for step in propagate(structure.network, wide.parameters, wide.x, wide.y, deviation(structure.format), given):
+    views[f"x_{structure.network.depth}"] = views["outputs"]
+    for step in steps_of(structure, stack, views, deviation(structure.format)):
         if step.name in views:
-            yield step, _in_sigmas(step, views[step.name])
+            yield step, _in_sigmas(step, views[step.name].astype(np.float64))
 
 
 def _in_sigmas(step: Quantity, observed: Array) -> Array:

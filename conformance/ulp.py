@@ -6,15 +6,13 @@ mpmath.
 
 import json
 import math
-import multiprocessing
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -25,6 +23,7 @@ from ..reference import ACTIVATIONS, DTYPES, DType
 from .accuracy import Measurement, Unfit, ask, measured, points
 from .exact import Truth, joined, precision, truth
 from .link import Link
+from .measuring import opened, processes
 from .observe import NoAnswer
 from .plan import Choice, ChoiceError, Description, choose
 from .threads import pin_here
@@ -70,10 +69,10 @@ def run_ulp(
     with ExitStack() as stack:
         subjects = [_subject(stack, spec, device) for spec in dict.fromkeys(specs)]
         wanted = _wanted([declared for _, declared in subjects], choice)
-        file = None if path is None else stack.enter_context(_opened(path))
+        file = None if path is None else stack.enter_context(opened(path))
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        executor = stack.enter_context(_executor(workers))
+        executor = stack.enter_context(processes(workers))
         stack.enter_context(progress)
         task = progress.add_task("measurements", total=len(wanted) * len(subjects))
         outcomes: dict[str, list[Outcome]] = {declared.spec: [] for _, declared in subjects}
@@ -110,22 +109,6 @@ def _wanted(declared: Sequence[Description], choice: Choice) -> list[tuple[DType
 
 def _offers(declared: Description, dtype: DType, name: str) -> bool:
     return dtype.name in declared.dtypes and name in declared.activations
-
-
-def _opened(path: Path) -> TextIO:
-    try:
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise ChoiceError(f"--json {path}: {error.strerror}; name a file that can be written") from None
-
-
-def _executor(workers: str) -> Executor:
-    """Where the true values are worked out: processes that share nothing, or for 0 a thread, which needs no start."""
-    if workers == "0":
-        return ThreadPoolExecutor(1)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = cores if workers == "auto" else int(workers)
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _measurements(
