@@ -139,7 +139,11 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
         own = reading.both(own, reading.u * np.abs(value) + reading.underflow)
     if reading.selects and (_picks(a.value) or _picks(b.value)):
         terms = (a.value != 0).astype(float) @ (b.value != 0).astype(float)
-        own = np.where(terms <= 1, rounded * np.abs(value), own)
+        # What is picked may still be lost below the normal range; of a shown factor it may have been, down to 0.
+        size = np.abs(value)
+        lost = size < 2 * reading.format.tiny if a.once or b.once else (size < reading.format.tiny) & (size > 0)
+        picked = rounded * size + np.where(lost, reading.underflow, 0.0)
+        own = np.where(terms <= 1, picked, own)
     error = reading.add(
         own,
         None if error_a is None else reading.product(error_a, size_b),

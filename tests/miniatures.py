@@ -13,7 +13,7 @@ import numpy as np
 
 from kterm.adapters import OUT_IN, Observation, Program
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Pass, Structure, backpropagate, forward
+from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Pass, Structure, backpropagate, forward, k_terms
 
 Answer = Callable[[Structure, Parameters, Array, Array], Observation]
 
@@ -76,6 +76,51 @@ class Composed(Miniature):
             return {"sigmoid": s * (1 - s), "tanh": 1 - t * t, "silu": s + z * s * (1 - s)}[name]
 
         return silent(by_hand(structure.network, parameters, x, y, derivative))
+
+
+class Wide(Miniature):
+    """A sound framework that computes in longdouble and rounds what it shows. Nothing may be found."""
+
+    name = "wide"
+
+    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
+        def wide(a: Array) -> Array:
+            return a.astype(np.longdouble)
+
+        given = Parameters(tuple(map(wide, parameters.weights)), tuple(map(wide, parameters.biases)))
+        found = right(structure, given, wide(x), wide(y))
+
+        def rounded(values: tuple[Array, ...] | None) -> tuple[Array, ...]:
+            return tuple(a.astype(x.dtype) for a in values or ())
+
+        return Observation(
+            found.outputs.astype(x.dtype),
+            found.error.astype(x.dtype),
+            rounded(found.weight_gradients),
+            rounded(found.bias_gradients),
+            *map(rounded, (found.z, found.x, found.k)),
+        )
+
+
+class MeanLoss(Miniature):
+    """A sound framework whose loss is a mean over batch and outputs, scaled up again to E. Nothing may be found."""
+
+    name = "mean-loss"
+
+    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
+        zs, xs = forward(structure.network, parameters, x)
+        one = x.dtype.type
+        count = one(max(y.size, 1))
+        residual = (xs[-1] - y) * (one(2) / count) * (count / one(2))
+        terms = list(k_terms(structure.network, parameters, zs, residual))[::-1]
+        ks, sides = tuple(k for k, _ in terms), [s for _, s in terms]
+        biases = () if structure.network.bias == "none" else (ks if structure.network.bias == "pre" else sides)
+        error = (np.square(xs[-1] - y).sum() / count) * (count / one(2))
+        gradients = tuple(a.T @ k for a, k in zip(xs, ks, strict=False))
+        return Observation(xs[-1], np.asarray(error), gradients, tuple(b.sum(0) for b in biases), zs, xs[1:], ks)
+
+
+SOUND = (Miniature, Silent, Wide, MeanLoss)
 
 
 def by_hand(

@@ -329,7 +329,7 @@ def test_depth_32_stays_conclusive_with_local_certificates() -> None:
 
 @pytest.mark.parametrize("regime", [name for name in REGIMES if name != "layout"])
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("sound", [Miniature, miniatures.Silent], ids=lambda m: m.name)
+@pytest.mark.parametrize("sound", miniatures.SOUND, ids=lambda m: m.name)
 def test_a_sound_framework_has_no_findings(regime: str, seed: int, sound: type[Miniature]) -> None:
     for group in groups(regime, seed=seed):
         if group.structure.dtype in ("f32", "f64"):  # NumPy's products of narrow numbers are not a framework's
