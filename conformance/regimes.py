@@ -185,7 +185,7 @@ def _kinks(structure: Structure, rng: np.random.Generator) -> Draw:
     shape = widths[layer - 1 : layer + 1]
     at = rng.choice(points, size=shape).astype(format_.numpy).astype(np.float64)
     sign = rng.choice((-1.0, 1.0), size=shape)
-    step = 2 * format_.u * np.maximum(np.abs(at), 0.0) + np.where(at == 0, format_.tiny, 0.0)
+    step = 2 * format_.u * np.abs(at) + np.where(at == 0, format_.tiny, 0.0)
     kind = rng.integers(6, size=shape)
     offset = np.select([kind < 3, kind == 3, kind == 4], [0.0, step, 2.0 ** -rng.integers(2, 5, size=shape)], 1.0)
     wanted = np.where(kind == 5, rng.normal(size=shape), at + sign * offset)

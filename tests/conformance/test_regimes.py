@@ -128,6 +128,38 @@ def test_a_single_bit_in_a_lattice_draw_is_wrong(dtype: str) -> None:
     assert all(any(v.grade == "wrong" and v.quantity == "dE/dW_2" for v in some) for some in answered)
 
 
+def test_a_lattice_leaves_no_slope_free_near_a_kink() -> None:
+    """In eight bits a pre-activation of 5.875 is within ten roundings of relu6's kink, but there are none."""
+
+    class Halved(Miniature):
+        def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
+            def slope(activation: str, z: Array) -> Array:
+                right = ACTIVATIONS[activation].derivative(z)
+                return np.where((z > 5) & (z < 6), z.dtype.type(0.5), right)
+
+            return silent(miniatures.by_hand(structure.network, parameters, x, y, slope))
+
+    case = parse_case("1x1-relu6-b2-none-bf16-lattice-s0", tuple(REGIMES))
+    one = np.ones((1, 1, 1))
+    number = DTYPES["bf16"].numpy.type
+    stack = Draw(
+        Parameters((one.astype(number),)),
+        np.array([[[5.875], [1.0]]]).astype(number),
+        np.array([[[1.875], [1.0]]]).astype(number),
+        np.zeros(1, bool),
+    )
+    answer = Halved().answer(case.structure, *_single(stack))
+    worst = {c.quantity: float(c.worst[0]) for c in compare(case.structure, stack, [answer], "lattice")}
+    assert worst["dE/dW_1"] > 1
+    sound = silent(right(case.structure, *_single(stack)))
+    assert all(c.worst[0] <= 1 for c in compare(case.structure, stack, [sound], "lattice"))
+
+
+def _single(stack: Draw) -> tuple[Parameters, Array, Array]:
+    one = wide(stack)[0]
+    return one.parameters, one.x, one.y
+
+
 @pytest.mark.parametrize("framework", ["torch", "jax"])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_frameworks_match_lattice_draws_bit_for_bit(framework: str, dtype: str) -> None:
