@@ -1,6 +1,6 @@
 """What the PyTorch adapters share: arrays to tensors and back, the activation table, and what PyTorch offers here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
@@ -12,6 +12,7 @@ from torch.nn import functional
 from ..reference import DTYPES, Array
 from .base import Adapter
 from .layout import OUT_IN, WeightLayout
+from .script import Call
 
 TORCH_DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
@@ -42,32 +43,45 @@ def _squareplus(z: Tensor, b: float) -> Tensor:
     return (z + torch.sqrt(z * z + b)) / 2
 
 
-ACTIVATIONS: Mapping[str, Callable[..., Tensor]] = {
-    "identity": lambda z: z,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "relu": functional.relu,
-    "leaky_relu": lambda z, slope: functional.leaky_relu(z, negative_slope=slope),
-    "relu6": functional.relu6,
-    "hardtanh": lambda z: functional.hardtanh(z, min_val=-1.0, max_val=1.0),
-    "hard_sigmoid": functional.hardsigmoid,
-    "hard_swish": functional.hardswish,
-    "elu": functional.elu,
-    "selu": functional.selu,
-    "celu": functional.celu,
-    "softplus": lambda z: functional.softplus(z, beta=1.0, threshold=20.0),
-    "softsign": functional.softsign,
-    "silu": functional.silu,
-    "gelu": lambda z: functional.gelu(z, approximate="none"),
-    "gelu_tanh": lambda z: functional.gelu(z, approximate="tanh"),
-    "mish": functional.mish,
-    "log_sigmoid": functional.logsigmoid,
-    "tanhshrink": functional.tanhshrink,
-    "softshrink": lambda z, threshold: functional.softshrink(z, lambd=threshold),
-    "hardshrink": lambda z, threshold: functional.hardshrink(z, lambd=threshold),
-    "squareplus": _squareplus,
-    "sin": torch.sin,
+ACTIVATIONS: Mapping[str, Call] = {
+    "identity": Call(lambda z: z, expression="z"),
+    "sigmoid": Call(torch.sigmoid, "torch.sigmoid"),
+    "tanh": Call(torch.tanh, "torch.tanh"),
+    "relu": Call(functional.relu, "F.relu"),
+    "leaky_relu": Call(functional.leaky_relu, "F.leaky_relu", renamed={"slope": "negative_slope"}),
+    "relu6": Call(functional.relu6, "F.relu6"),
+    "hardtanh": Call(functional.hardtanh, "F.hardtanh", {"min_val": -1.0, "max_val": 1.0}),
+    "hard_sigmoid": Call(functional.hardsigmoid, "F.hardsigmoid"),
+    "hard_swish": Call(functional.hardswish, "F.hardswish"),
+    "elu": Call(functional.elu, "F.elu"),
+    "selu": Call(functional.selu, "F.selu"),
+    "celu": Call(functional.celu, "F.celu"),
+    "softplus": Call(functional.softplus, "F.softplus", {"beta": 1.0, "threshold": 20.0}),
+    "softsign": Call(functional.softsign, "F.softsign"),
+    "silu": Call(functional.silu, "F.silu"),
+    "gelu": Call(functional.gelu, "F.gelu", {"approximate": "none"}),
+    "gelu_tanh": Call(functional.gelu, "F.gelu", {"approximate": "tanh"}),
+    "mish": Call(functional.mish, "F.mish"),
+    "log_sigmoid": Call(functional.logsigmoid, "F.logsigmoid"),
+    "tanhshrink": Call(functional.tanhshrink, "F.tanhshrink"),
+    "softshrink": Call(functional.softshrink, "F.softshrink", renamed={"threshold": "lambd"}),
+    "hardshrink": Call(functional.hardshrink, "F.hardshrink", renamed={"threshold": "lambd"}),
+    "squareplus": Call(_squareplus, expression="(z + torch.sqrt(z * z + b)) / 2"),
+    "sin": Call(torch.sin, "torch.sin"),
 }
+
+SLOPES_AT_KINKS: Mapping[str, Mapping[float, float]] = {
+    "relu": {0: 0},
+    "leaky_relu": {0: 0.125},  # its slope
+    "relu6": {0: 0, 6: 0},
+    "hardtanh": {-1: 0, 1: 0},
+    "hard_sigmoid": {-3: 0, 3: 0},
+    "hard_swish": {-3: 0, 3: 1},
+    "selu": {0: 1.7580993408473766},  # from the left: scale * alpha
+    "softshrink": {-0.75: 0, 0.75: 0},
+    "hardshrink": {-0.75: 0, 0.75: 0},
+}
+"""Every kink of the table: PyTorch gives one slope at each, the same in all four dtypes."""
 
 
 class TorchAdapter(Adapter):
@@ -76,6 +90,7 @@ class TorchAdapter(Adapter):
     weight_layout: WeightLayout = OUT_IN
     dtypes: tuple[str, ...] = tuple(DTYPES)
     activations = ACTIVATIONS
+    slopes_at_kinks = SLOPES_AT_KINKS
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)

@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure
 from .layout import IN_OUT, WeightLayout
+from .script import Call, Script
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Adapter(ABC):
     biases: tuple[Bias, ...] = BIASES
     max_structures: int | None = None
     """The most structures a profile plans for this adapter: a small sample where each is dear. None is no limit."""
+    slopes_at_kinks: Mapping[str, Mapping[float, float]] = MappingProxyType({})
+    """By canonical name and kink, the f' that the framework takes exactly there, and is then held to. Where nothing is
+    declared, any slope between the one-sided derivatives is right at the kink.
+    """
 
     def __init__(self, device: str = "cpu") -> None:
         """Choose where programs run. Raises ValueError, naming what there is, for a device not in `devices()`."""
@@ -95,6 +101,23 @@ class Adapter(ABC):
         return tuple(
             partial(self.activations[name], **ACTIVATIONS[name].parameters) for name in structure.network.activations
         )
+
+    def script(self, structure: Structure) -> Script:
+        """The calls that `build`'s program makes, as the source of a script: what reproducers are made of. Raises
+        NotImplementedError, in one line, where the adapter has none.
+        """
+        raise NotImplementedError(
+            f"{self.name} has no script; give its class a method script(structure) that returns a kterm.adapters.Script"
+        )
+
+    def spell(self, name: str, z: str) -> str:
+        """The call of an activation in a script, of the variable that `z` names. Raises NotImplementedError for one
+        that is not declared as a `Call`.
+        """
+        call = self.activations[name]
+        if not isinstance(call, Call):
+            raise NotImplementedError(f"{self.name} has no script: its {name} is not a kterm.adapters.Call")
+        return call.source(z, ACTIVATIONS[name].parameters)
 
     def require(self, structure: Structure) -> None:
         """Raise NotImplementedError, naming what is missing, for a structure outside what the adapter declares."""

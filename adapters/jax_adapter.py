@@ -10,36 +10,61 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..reference import DTYPES, Array, Parameters, Structure
+from ._jax_script import COMPILED, EAGER, MAPPED, jax_script
 from .base import Adapter, Observation, Program
+from .script import Call, Script
 
 Function = Callable[..., Any]
 
-ACTIVATIONS: Mapping[str, Function] = {
-    "identity": jax.nn.identity,
-    "sigmoid": jax.nn.sigmoid,
-    "tanh": jax.nn.tanh,
-    "relu": jax.nn.relu,
-    "leaky_relu": lambda z, slope: jax.nn.leaky_relu(z, negative_slope=slope),
-    "relu6": jax.nn.relu6,
-    "hardtanh": jax.nn.hard_tanh,
-    "hard_sigmoid": jax.nn.hard_sigmoid,
-    "hard_swish": jax.nn.hard_swish,
-    "elu": jax.nn.elu,
-    "selu": jax.nn.selu,
-    "celu": jax.nn.celu,
-    "softplus": jax.nn.softplus,
-    "softsign": jax.nn.soft_sign,
-    "silu": jax.nn.silu,
-    "gelu": lambda z: jax.nn.gelu(z, approximate=False),
-    "gelu_tanh": lambda z: jax.nn.gelu(z, approximate=True),
-    "mish": jax.nn.mish,
-    "log_sigmoid": jax.nn.log_sigmoid,
-    "tanhshrink": lambda z: z - jnp.tanh(z),
-    "softshrink": lambda z, threshold: jnp.sign(z) * jax.nn.relu(jnp.abs(z) - threshold),
-    "hardshrink": lambda z, threshold: jnp.where(jnp.abs(z) > threshold, z, 0),
-    "squareplus": jax.nn.squareplus,
-    "sin": jnp.sin,
+
+def _softshrink(z: jax.Array, threshold: float) -> jax.Array:
+    return jnp.sign(z) * jax.nn.relu(jnp.abs(z) - threshold)
+
+
+def _hardshrink(z: jax.Array, threshold: float) -> jax.Array:
+    return jnp.where(jnp.abs(z) > threshold, z, 0)
+
+
+ACTIVATIONS: Mapping[str, Call] = {
+    "identity": Call(jax.nn.identity, "jax.nn.identity"),
+    "sigmoid": Call(jax.nn.sigmoid, "jax.nn.sigmoid"),
+    "tanh": Call(jax.nn.tanh, "jax.nn.tanh"),
+    "relu": Call(jax.nn.relu, "jax.nn.relu"),
+    "leaky_relu": Call(jax.nn.leaky_relu, "jax.nn.leaky_relu", renamed={"slope": "negative_slope"}),
+    "relu6": Call(jax.nn.relu6, "jax.nn.relu6"),
+    "hardtanh": Call(jax.nn.hard_tanh, "jax.nn.hard_tanh"),
+    "hard_sigmoid": Call(jax.nn.hard_sigmoid, "jax.nn.hard_sigmoid"),
+    "hard_swish": Call(jax.nn.hard_swish, "jax.nn.hard_swish"),
+    "elu": Call(jax.nn.elu, "jax.nn.elu"),
+    "selu": Call(jax.nn.selu, "jax.nn.selu"),
+    "celu": Call(jax.nn.celu, "jax.nn.celu"),
+    "softplus": Call(jax.nn.softplus, "jax.nn.softplus"),
+    "softsign": Call(jax.nn.soft_sign, "jax.nn.soft_sign"),
+    "silu": Call(jax.nn.silu, "jax.nn.silu"),
+    "gelu": Call(jax.nn.gelu, "jax.nn.gelu", {"approximate": False}),
+    "gelu_tanh": Call(jax.nn.gelu, "jax.nn.gelu", {"approximate": True}),
+    "mish": Call(jax.nn.mish, "jax.nn.mish"),
+    "log_sigmoid": Call(jax.nn.log_sigmoid, "jax.nn.log_sigmoid"),
+    "tanhshrink": Call(lambda z: z - jnp.tanh(z), expression="z - jnp.tanh(z)"),
+    "softshrink": Call(_softshrink, expression="jnp.sign(z) * jax.nn.relu(jnp.abs(z) - threshold)"),
+    "hardshrink": Call(_hardshrink, expression="jnp.where(jnp.abs(z) > threshold, z, 0)"),
+    "squareplus": Call(jax.nn.squareplus, "jax.nn.squareplus"),
+    "sin": Call(jnp.sin, "jnp.sin"),
 }
+
+SLOPES_AT_KINKS: Mapping[str, Mapping[float, float]] = {
+    "relu": {0: 0},
+    "leaky_relu": {0: 1},
+    "relu6": {0: 0, 6: 0},
+    "hardtanh": {-1: 1, 1: 1},
+    "hard_sigmoid": {-3: 0, 3: 0},
+    "hard_swish": {-3: 0, 3: 1},
+    "selu": {0: 1.7580993408473766},  # from the left: scale * alpha
+    # Composed above; at the kink the slope is relu's, or that of the branch that `where` takes.
+    "softshrink": {-0.75: 0, 0.75: 0},
+    "hardshrink": {-0.75: 0, 0.75: 0},
+}
+"""Every kink of the table: JAX gives one slope at each, the same in all four dtypes, with and without `jit`."""
 
 
 def _x64(wanted: bool) -> AbstractContextManager[None]:
@@ -61,6 +86,8 @@ class Jax(Adapter):
     name = "jax"
     dtypes: tuple[str, ...] = tuple(DTYPES)
     activations = ACTIVATIONS
+    slopes_at_kinks = SLOPES_AT_KINKS
+    way = COMPILED
 
     def devices(self) -> tuple[str, ...]:
         found = {f"{device.platform}:{device.id}" for device in (*jax.devices("cpu"), *jax.devices())}
@@ -78,10 +105,18 @@ class Jax(Adapter):
         """`function` as it is called."""
         return jax.jit(function)
 
+    def script(self, structure: Structure) -> Script:
+        # Where JAX would compute without being told goes without saying.
+        device = "" if self._place() == jax.devices()[0] else self.device
+        return jax_script(structure, self.spell, device, self.way)
+
+    def _place(self) -> Any:
+        platform, _, index = self.device.partition(":")
+        return next(d for d in jax.devices(platform) if not index or d.id == int(index))
+
     def build(self, structure: Structure) -> Program:
         network, functions, wide = structure.network, self.functions(structure), structure.dtype == "f64"
-        platform, _, index = self.device.partition(":")
-        device = next(d for d in jax.devices(platform) if not index or d.id == int(index))
+        device = self._place()
         zeros = tuple(np.zeros((structure.batch, n), structure.format.numpy) for n in network.widths[1:])
 
         def squared_error(weights: Any, biases: Any, shifts: Any, x: Any, y: Any) -> tuple:
@@ -116,6 +151,7 @@ class JaxEager(Jax):
 
     name = "jax-eager"
     max_structures: int | None = 6
+    way = EAGER
 
     def compiled(self, function: Function) -> Function:
         return lambda *given: function(*jax.device_put(given))  # or what is left to Python would be NumPy's
@@ -125,6 +161,7 @@ class JaxVmap(Jax):
     """Gradients of single examples by `vmap`, summed over the batch inside the compiled function."""
 
     name = "jax-vmap"
+    way = MAPPED
 
     def gradients(self, squared_error: Function) -> Function:
         each = jax.vmap(super().gradients(squared_error), in_axes=(None, None, 0, 0, 0))

@@ -5,12 +5,18 @@ from collections.abc import Callable
 import numpy as np
 
 from ..reference import ACTIVATIONS, Activation, Array, Parameters, Structure, backpropagate
+from ._numpy_script import numpy_script
 from .base import Adapter, Observation, Program
+from .script import Script
 
 
 def _function(row: Activation) -> Callable[..., Array]:
     # A row has its parameters bound already.
     return lambda z, **_: row.f(z)
+
+
+def _slopes_at_kinks(row: Activation) -> dict[float, float]:
+    return {kink.point: float(row.derivative(np.array([float(kink.point)]))[0]) for kink in row.kinks}
 
 
 def _own(array: Array) -> Array:
@@ -23,6 +29,7 @@ class Numpy(Adapter):
 
     name = "numpy"
     activations = {name: _function(row) for name, row in ACTIVATIONS.items()}  # noqa: RUF012  (declared by the base)
+    slopes_at_kinks = {name: _slopes_at_kinks(row) for name, row in ACTIVATIONS.items() if row.kinks}  # noqa: RUF012
 
     @property
     def version(self) -> str:
@@ -46,3 +53,6 @@ class Numpy(Adapter):
             )
 
         return program
+
+    def script(self, structure: Structure) -> Script:
+        return numpy_script(structure)

@@ -5,8 +5,10 @@ from torch import Tensor
 from torch.nn.functional import linear, mse_loss
 
 from ..reference import Array, Parameters, Structure
+from ._torch_script import torch_func_script
 from ._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
 from .base import Observation, Program
+from .script import Script
 
 Tensors = tuple[Tensor, ...]
 
@@ -54,3 +56,6 @@ class TorchFunc(TorchAdapter):
             )
 
         return program
+
+    def script(self, structure: Structure) -> Script:
+        return torch_func_script(structure, self.spell, self.device)

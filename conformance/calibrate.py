@@ -3,7 +3,6 @@ mistake is still seen. λ is chosen from the two.
 """
 
 import json
-import math
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from ..reference.rounding import SIGMAS
 from . import run as runs
 from .calibration_report import Calibration, Missed, pages, summary_lines, title
 from .draw import NUMBERS
-from .measuring import opened, processes
+from .measuring import opened, plain, processes
 from .observe import NoAnswer
 from .plan import ChoiceError, choose
 from .run import Run
@@ -138,8 +137,8 @@ def _calibration(
 
 
 def _json(found: Calibration) -> dict[str, Any]:
-    """All figures, as plain JSON types; what JSON has no number for is a string that float() reads."""
-    return _plain(
+    """All figures, as plain JSON types."""
+    return plain(
         {
             "suite": metadata.version("kterm"),
             "numbers": NUMBERS,
@@ -161,11 +160,3 @@ def _json(found: Calibration) -> dict[str, Any]:
             ],
         }
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -38,13 +38,14 @@ def run_check(
     expectations: Path | None,
     device: str | None,
     timeout: float | None,
+    mutant: str | None = None,
 ) -> int:
     """Check, print, and give the exit code: 0 conforms, 1 does not."""
     started = time.monotonic()
     pin_here()
     choice = choose(profile, seed, dtypes, activations)
     specs = list(specs) or [name for name in DEFAULT if is_installed(name)] or list(_FALLBACK)
-    run = runs.prepare(specs, choice, expectations, device, timeout or TIMEOUT)
+    run = runs.prepare(specs, choice, expectations, device, timeout or TIMEOUT, mutant)
     console = Console(highlight=False, soft_wrap=True)
     console.print(title(run.header()), markup=False)
     report = report and report.absolute()

@@ -65,6 +65,7 @@ def check(
     ] = None,
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
+    mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
 ) -> None:
     """Check adapters: by default torch and jax, those of them that are installed."""
     with _one_line_errors():
@@ -73,8 +74,9 @@ def check(
         from .check import run_check
 
         code = run_check(
-            adapters or [], profile, seed, workers, dtype or [], activation or [], report, expectations, device, timeout
-        )
+            adapters or [], profile, seed, workers, dtype or [], activation or [], report, expectations, device,
+            timeout, mutant,
+        )  # fmt: skip
         raise typer.Exit(code)
 
 
@@ -83,12 +85,29 @@ def replay(
     case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
     adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
     device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+    mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
 ) -> None:
     """Print one case's whole pass beside the rule's, in units of tolerance, and the first step that departs."""
     with _one_line_errors():
         from .replay import run_replay
 
-        raise typer.Exit(run_replay(case, adapter, device))
+        raise typer.Exit(run_replay(case, adapter, device, mutant))
+
+
+@app.command()
+def reproduce(
+    case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
+    adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the script to this file; else it is printed.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+) -> None:
+    """Write a failing case as a script that needs NumPy and the framework alone, and run it."""
+    with _one_line_errors():
+        from .reproduce import run_reproduce
+
+        raise typer.Exit(run_reproduce(case, adapter, output, device))
 
 
 @app.command()
@@ -159,6 +178,51 @@ def calibrate(
         code = run_calibrate(
             adapters or [], draws, networks, seed, workers, dtype or [], activation or [], expectations, device, json
         )
+        raise typer.Exit(code)
+
+
+@app.command()
+def mutants(
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(help="Registered name, package.module:Class or path/to/file.py:Class; repeatable. Else numpy."),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "quick",
+    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
+    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    dtype: Annotated[list[str] | None, typer.Option(help="This dtype, not f64 and f32; repeatable.")] = None,
+    mutant: Annotated[list[str] | None, typer.Option(help="Keep to this mutant; repeatable.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Leave this check out; repeatable.")] = None,
+    gradients_alone: Annotated[bool, typer.Option("--gradients-alone", help="Hide z, x and k.")] = False,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Leave a regime once a mutant is found in it by ten tolerances.")
+    ] = False,
+    expectations: Annotated[
+        Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the matrix here, as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the tables here, as HTML.")] = None,
+    names: Annotated[bool, typer.Option("--list", help="List the mutants, and run nothing.")] = False,
+    smallest: Annotated[
+        Path | None, typer.Option(help="Write the smallest set of cases that finds them here: the smoke profile.")
+    ] = None,
+) -> None:
+    """Put known mistakes on adapters and show which regimes find them, by how much."""
+    with _one_line_errors():
+        if smallest is not None:
+            from .smallest import run_smallest
+
+            raise typer.Exit(run_smallest((adapter or ["numpy"])[0], workers, smallest))
+        from .matrix import print_list, run_mutants
+
+        if names:
+            print_list()
+            return
+        code = run_mutants(
+            adapter or [], profile, seed, workers, dtype or [], mutant or [], without or [], gradients_alone, brief,
+            expectations, device, json, html,
+        )  # fmt: skip
         raise typer.Exit(code)
 
 

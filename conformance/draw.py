@@ -24,16 +24,16 @@ def draw(cases: Sequence[Case]) -> Draw:
     """
     structure, regime = cases[0].structure, REGIMES[cases[0].regime]
     drawn = [_attempt(case, 0) for case in cases]
-    unfit, mute = _trouble(structure, _stack(drawn))
+    unfit, mute = _trouble(structure, stacked(drawn))
     for attempt in range(1, _TRIES):
         again = [i for i in range(len(cases)) if unfit[i] or mute[i]]
         if not again or not structure.batch:
             break
         fresh = [_attempt(cases[i], attempt) for i in again]
-        for i, new, bad, quiet in zip(again, fresh, *_trouble(structure, _stack(fresh)), strict=True):
+        for i, new, bad, quiet in zip(again, fresh, *_trouble(structure, stacked(fresh)), strict=True):
             if unfit[i] or not bad:
                 drawn[i], unfit[i], mute[i] = new, bad, quiet
-    stack = _stack(drawn)
+    stack = stacked(drawn)
     dead = unfit | (mute & (not regime.dead_is_expected))
     return Draw(stack.parameters, stack.x, stack.y, dead & bool(structure.batch)).astype(structure.format.numpy)
 
@@ -46,17 +46,19 @@ def _attempt(case: Case, attempt: int) -> Draw:
     return drawn.astype(case.structure.format.numpy).astype(np.dtype(np.float64))
 
 
-def _stack(draws: Sequence[Draw]) -> Draw:
-    def stacked(*arrays: Array) -> Array:
+def stacked(draws: Sequence[Draw]) -> Draw:
+    """Draws of one structure as a stack."""
+
+    def stack(*arrays: Array) -> Array:
         return np.stack(arrays)
 
-    weights = tuple(map(stacked, *(d.parameters.weights for d in draws)))
-    biases = tuple(map(stacked, *(d.parameters.biases for d in draws)))
+    weights = tuple(map(stack, *(d.parameters.weights for d in draws)))
+    biases = tuple(map(stack, *(d.parameters.biases for d in draws)))
     return Draw(
         Parameters(weights, biases),
-        stacked(*(d.x for d in draws)),
-        stacked(*(d.y for d in draws)),
-        stacked(*(d.dead for d in draws)),
+        stack(*(d.x for d in draws)),
+        stack(*(d.y for d in draws)),
+        stack(*(d.dead for d in draws)),
     )
 
 
@@ -74,18 +76,20 @@ def _trouble(structure: Structure, stack: Draw) -> tuple[Array, Array]:
 
 
 def present(regime: str, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
-    """The arrays as an adapter is to meet them: in a regime of odd arrays non-contiguous, Fortran-ordered, reversed,
-    read-only.
+    """The arrays as an adapter is to meet them, copies that are its own: in a regime of odd arrays Fortran-ordered,
+    non-contiguous, reversed, read-only.
     """
-    if not REGIMES[regime].odd_arrays:
-        return parameters, x, y
-    ways = (np.asfortranarray, _gapped, _reversed, _read_only)
+    ways = (_fortran, _gapped, _reversed, _read_only) if REGIMES[regime].odd_arrays else (np.array,)
     counter = iter(range(10_000))
 
     def odd(array: Array) -> Array:
         return ways[next(counter) % len(ways)](array)
 
     return each(parameters, odd), odd(x), odd(y)
+
+
+def _fortran(array: Array) -> Array:
+    return np.array(array, order="F")
 
 
 def _gapped(array: Array) -> Array:
@@ -102,4 +106,4 @@ def _read_only(array: Array) -> Array:
     return copy
 
 
-__all__ = ["NUMBERS", "REGIMES", "Draw", "draw", "present"]
+__all__ = ["NUMBERS", "REGIMES", "Draw", "draw", "present", "stacked"]

@@ -6,14 +6,16 @@ from dataclasses import replace
 import numpy as np
 
 from ..adapters import Observation
-from ..reference import Array, Parameters, backpropagate
+from ..reference import Parameters, backpropagate
 from ..reference.rounding import deviation, propagate
 from .case import Case, Group
-from .draw import draw
+from .draw import draw, stacked
 from .judge import CONCLUSIVE_POWER, Comparison, compare, descended
 from .kinks import with_choices
-from .observe import Answer, NoAnswer, Runs, arrays, same_bits
+from .observe import Answer, NoAnswer, Runs, arrays, differing, same_bits
 from .regimes import REGIMES, Draw
+from .tell import Calls, tell
+from .twins import Company, meet
 from .verdict import CHECKS, Check, Grade, Verdict, quantity_of
 
 DEATHS = 3
@@ -24,17 +26,25 @@ _DESCENT_STEPS = 3
 Excuse = Callable[[Verdict], str | None]
 
 
-def examine(group: Group, runs: Runs, excuse: Excuse = lambda _: None) -> list[list[Verdict]]:
-    """The verdicts of each case of a group, a list a case.
+def examine(
+    group: Group,
+    runs: Runs,
+    excuse: Excuse = lambda _: None,
+    diagnose: bool = True,
+    drawn: Draw | None = None,
+) -> list[list[Verdict]]:
+    """The verdicts of each case of a group, a list a case; with `diagnose`, failures are told (`tell`). `drawn` are the
+    group's numbers, where they are known already.
 
     `excuse` gives the id of the expectation that excuses a finding, or None. An expected finding blocks nothing: what
     follows is judged from the framework's own values, where it left any. Nothing an adapter does raises here.
     """
-    cases, stack = group.cases, draw(group.cases)
-    answers = _answers(group, stack, runs)
+    cases, stack = group.cases, drawn or draw(group.cases)
+    company = meet(group, stack[0], runs)
+    answers = _answers(group, stack, runs, company)
     good = [i for i, answer in enumerate(answers) if isinstance(answer, Answer) and answer.observation is not None]
     first = good[0] if good else None
-    extras = None if first is None else _extras(group, stack[first], _observation(answers[first]), runs)
+    extras = None if first is None else _extras(group, stack[first], _observation(answers[first]), runs, company)
     verdicts: list[list[Verdict]] = [
         _contract(case, answer, excuse) for case, answer in zip(cases, answers, strict=True)
     ]
@@ -46,16 +56,30 @@ def examine(group: Group, runs: Runs, excuse: Excuse = lambda _: None) -> list[l
         verdicts[i] += _contracted(cases[i], [verdict], excuse)
     for chosen in alike.stacks:
         observed = [_observation(answers[i]) for i in chosen]
-        compared = list(compare(group.structure, _pick(stack, chosen), observed, group.regime))
+        conventions = runs.describe().conventions
+        picked = _pick(stack, chosen)
+        compared = list(compare(group.structure, picked, observed, group.regime, conventions))
+        judged = [_judged(group, cases[i], compared, at, bool(stack.dead[i]), excuse) for at, i in enumerate(chosen)]
+        calls = Calls(group.structure, group.regime, picked, observed, compared, stack, _before(chosen), conventions)
+        judged = tell(calls, judged, _covers(group, excuse)) if diagnose else judged
         for position, i in enumerate(chosen):
-            dead = bool(stack.dead[i])
-            judged = _judged(group, cases[i], compared, position, dead, excuse)
             if REGIMES[group.regime].records_choices:
-                judged = with_choices(group.structure, stack[i], arrays(observed[position]), judged)
-            verdicts[i] += judged
+                judged[position] = with_choices(group.structure, stack[i], arrays(observed[position]), judged[position])
+            verdicts[i] += judged[position]
     if first is not None and extras is not None:
-        verdicts[first] += extras.verdicts(group, cases[first], verdicts[first], excuse)
+        told = extras.verdicts(group, cases[first], stack[first], verdicts[first], excuse, diagnose)
+        verdicts[first] += told
     return [_with_passed_contract(case, some) for case, some in zip(cases, verdicts, strict=True)]
+
+
+def _before(chosen: Sequence[int]) -> list[int | None]:
+    """The number of the call before each draw's."""
+    return [i - 1 if i else None for i in chosen]
+
+
+def _covers(group: Group, excuse: Excuse) -> Callable[[Comparison, int], bool]:
+    """Whether an expectation covers a departure."""
+    return lambda one, i: _excused(_verdict(group, group.cases[0].id, one, i, False), excuse).expectation is not None
 
 
 def _with_passed_contract(case: Case, verdicts: list[Verdict]) -> list[Verdict]:
@@ -75,7 +99,7 @@ def _pick(stack: Draw, chosen: Sequence[int]) -> Draw:
     return stack[index]  # pyright: ignore[reportArgumentType]  (an index array picks a sub-stack)
 
 
-def _answers(group: Group, stack: Draw, runs: Runs) -> list[Answer | NoAnswer]:
+def _answers(group: Group, stack: Draw, runs: Runs, company: Company) -> list[Answer | NoAnswer]:
     answers: list[Answer | NoAnswer] = []
     deaths, built = 0, False
     for i in range(len(group.draws)):
@@ -84,7 +108,7 @@ def _answers(group: Group, stack: Draw, runs: Runs) -> list[Answer | NoAnswer]:
             continue
         try:
             if not built:
-                runs.build(group.structure)
+                runs.build(group.structure, None, company.is_there)
                 built = True
             one = stack[i]
             answers.append(runs.call(group.regime, one.parameters, one.x, one.y))
@@ -94,6 +118,7 @@ def _answers(group: Group, stack: Draw, runs: Runs) -> list[Answer | NoAnswer]:
             answers.append(no)
             if no.kind in ("died", "hung"):
                 deaths, built = deaths + 1, False
+                company.leave()
     return answers
 
 
@@ -217,9 +242,12 @@ def _verdict(group: Group, case: str, one: Comparison, i: int, dead: bool) -> Ve
 
 
 class _Extras:
-    """What is asked once a structure: the first case again, a short descent, and the batch in two parts."""
+    """What is asked once a structure: the first case again, a short descent, and the batch in two parts; and what came
+    of its twins.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, company: Company) -> None:
+        self.company = company
         self.again: str | None = None
         self.overwritten = False
         self.trouble: tuple[Check, str] | None = None
@@ -234,32 +262,39 @@ class _Extras:
         if self.overwritten:
             message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
             found.append(Verdict(case.id, "contract", "earlier observation", "wrong", message=message))
+        found += [Verdict(case.id, "contract", "twins", "wrong", message=what) for what in self.company.findings]
         if self.trouble is not None and self.trouble[0] == "contract":
             found.append(Verdict(case.id, "contract", "same call twice", "errored", message=self.trouble[1]))
         return _contracted(case, found, excuse)
 
-    def verdicts(self, group: Group, case: Case, before: Sequence[Verdict], excuse: Excuse) -> list[Verdict]:
+    def verdicts(
+        self, group: Group, case: Case, one: Draw, before: Sequence[Verdict], excuse: Excuse, diagnose: bool
+    ) -> list[Verdict]:
         """The descent and batch checks, blocked where anything before them failed."""
         if any(v.grade in ("blocked", "errored") or v.is_unexpected for v in before):
             return [
                 Verdict(case.id, check, "all", "blocked", message="behind an earlier check") for check in CHECKS[-2:]
             ]
-        found: list[Verdict] = []
+        late = self.company.departures(excuse)
+        found = [_excused(Verdict(case.id, "contract", "twins", "wrong", message=what), excuse) for what in late]
         if self.trouble is not None:
             found.append(Verdict(case.id, self.trouble[0], "program", "errored", message=self.trouble[1]))
         if self.descent is not None:
-            found += _descent_verdicts(group, case, *self.descent, excuse)
+            found += _descent_verdicts(group, case, one, *self.descent, excuse, diagnose)
         if self.halves is not None:
-            found.append(_excused(_batch_verdict(group, case, *self.halves), excuse))
+            verdict = _excused(_batch_verdict(group, case, *self.halves), excuse)
+            tells = diagnose and verdict.is_unexpected
+            found.append(_told_batch(group, verdict, *self.halves, excuse) if tells else verdict)
         return found
 
 
-def _extras(group: Group, one: Draw, first: Observation, runs: Runs) -> _Extras | None:
-    extras = _Extras()
+def _extras(group: Group, one: Draw, first: Observation, runs: Runs, company: Company) -> _Extras | None:
+    extras = _Extras(company)
     asked: Check = "contract"
     try:
         # Before the same numbers are put in again, which would write the same answer over it.
         extras.overwritten = runs.changed_since()
+        company.stay(runs)
         answer = runs.call(group.regime, one.parameters, one.x, one.y)
         if answer.observation is None or not same_bits(answer.observation, first):
             extras.again = _difference(first, answer)
@@ -285,9 +320,8 @@ def _extras(group: Group, one: Draw, first: Observation, runs: Runs) -> _Extras 
 def _difference(first: Observation, answer: Answer) -> str:
     if answer.observation is None:
         return "the same call, made again, gave " + "; ".join(answer.problems)
-    before, after = arrays(first), arrays(answer.observation)
-    changed = [name for name, array in before.items() if name not in after or array.tobytes() != after[name].tobytes()]
-    return f"the same call, made again after others, gave other bits in {', '.join(changed) or 'what it shows'}"
+    changed = ", ".join(differing(first, answer.observation)) or "what it shows"
+    return f"the same call, made again after others, gave other bits in {changed}"
 
 
 def _asked(group: Group, one: Draw, runs: Runs) -> Observation:
@@ -307,7 +341,7 @@ def _descent(group: Group, one: Draw, first: Observation, runs: Runs) -> tuple[D
         current = _asked(group, one, runs)
         draws.append(one)
         observed.append(current)
-    return (_stacked(draws), observed) if draws else None
+    return (stacked(draws), observed) if draws else None
 
 
 def _rate(parameters: Parameters, observed: Observation) -> float | None:
@@ -328,38 +362,41 @@ def _halves(group: Group, one: Draw, first: Observation, runs: Runs) -> tuple[Dr
     """The whole batch, then with the residual of its even rows made zero, then of its odd rows."""
     even = np.arange(group.structure.batch)[:, None] % 2 == 0
     parts = [replace(one, y=np.where(rows, first.outputs, one.y)) for rows in (even, ~even)]
-    return _stacked([one, *parts]), [first, *(_asked(group, part, runs) for part in parts)]
-
-
-def _stacked(draws: Sequence[Draw]) -> Draw:
-    def stack(pick: Callable[[Draw], Array]) -> Array:
-        return np.stack([pick(d) for d in draws])
-
-    parameters = draws[0].parameters
-    weights = tuple(stack(lambda d, i=i: d.parameters.weights[i]) for i in range(len(parameters.weights)))
-    biases = tuple(stack(lambda d, i=i: d.parameters.biases[i]) for i in range(len(parameters.biases)))
-    return Draw(
-        replace(parameters, weights=weights, biases=biases),
-        stack(lambda d: d.x),
-        stack(lambda d: d.y),
-        np.array([bool(d.dead) for d in draws]),
-    )
+    return stacked([one, *parts]), [first, *(_asked(group, part, runs) for part in parts)]
 
 
 def _descent_verdicts(
-    group: Group, case: Case, stack: Draw, observed: list[Observation], excuse: Excuse
+    group: Group, case: Case, one: Draw, stack: Draw, observed: list[Observation], excuse: Excuse, diagnose: bool
 ) -> list[Verdict]:
-    """Of each step, judged from its own weights, every finding, or else the quantity that is furthest out."""
+    """Of each step, judged from its own weights, every finding, or else the quantity that is furthest out. `one` holds
+    the numbers of the call before the first step.
+    """
     compared = list(compare(group.structure, stack, observed))
-    found: list[Verdict] = []
+    found: list[list[Verdict]] = []
     for step in range(len(observed)):
         verdicts = [
             replace(verdict, check="descent", quantity=f"step {step + 1}: {verdict.quantity}")
             for verdict in (_verdict(group, case.id, one, step, False) for one in compared)
         ]
         findings = [_excused(verdict, excuse) for verdict in verdicts if verdict.is_finding]
-        found += findings or [max(verdicts, key=lambda v: v.worst)]
-    return found
+        found.append(findings or [max(verdicts, key=lambda v: v.worst)])
+    history = stacked([one, *(stack[step] for step in range(len(observed)))])
+    calls = Calls(group.structure, group.regime, stack, observed, compared, history, list(range(len(observed))))
+    told = tell(calls, found, _covers(group, excuse)) if diagnose else found
+    return [verdict for step in told for verdict in step]
+
+
+def _told_batch(group: Group, verdict: Verdict, stack: Draw, observed: list[Observation], excuse: Excuse) -> Verdict:
+    """The verdict, explained by the first of the two parts that departs by itself, where one does."""
+    compared = list(compare(group.structure, stack, observed))
+    at = next((i for i in range(1, len(observed)) if any(not one.worst[i] <= 1 for one in compared)), None)
+    if at is None:
+        return verdict
+    first = next(one.quantity for one in compared if not one.worst[at] <= 1)
+    calls = Calls(group.structure, group.regime, stack, observed, compared, stack, _before(range(len(observed))))
+    findings = [[replace(verdict, quantity=first)] if i == at else [] for i in range(len(observed))]
+    (told,) = tell(calls, findings, _covers(group, excuse))[at]
+    return replace(verdict, origin=told.origin, explanations=told.explanations)
 
 
 def _batch_verdict(group: Group, case: Case, stack: Draw, observed: list[Observation]) -> Verdict:

@@ -1,7 +1,7 @@
 """The adapter host: a process of its own that holds one adapter and answers requests, so that nothing it does can
 hurt the run.
 
-    python -m kterm.conformance.host SPEC DEVICE
+    python -m kterm.conformance.host SPEC DEVICE MUTANT
 
 Requests come on standard input and replies go to what was standard output, each a pickle behind its length in 8
 bytes. The framework's own output goes to standard error. End of input ends the process. A request is (method of
@@ -41,8 +41,8 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
     return b"".join(parts)
 
 
-def main(spec: str, device: str) -> None:
-    """Load the adapter and serve until the input ends."""
+def main(spec: str, device: str, mutant: str) -> None:
+    """Load the adapter, wearing a mutant where one is named, and serve until the input ends."""
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb")
     # From here on, what the framework prints or reads cannot get into the conversation.
@@ -50,11 +50,12 @@ def main(spec: str, device: str) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     sys.stdout = sys.stderr
-    from ..adapters.registry import AdapterError, load
+    from ..adapters.registry import AdapterError
     from .observe import NoAnswer, Runner
+    from .wearing import loaded
 
     try:
-        runner = Runner(load(spec, device or None), spec)
+        runner = Runner(loaded(spec, device or None, mutant or None), spec)
         runner.describe()
     except (AdapterError, ValueError) as error:
         send(replies, ("load", str(error)))
@@ -76,4 +77,4 @@ def main(spec: str, device: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

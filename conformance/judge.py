@@ -8,7 +8,7 @@ import numpy as np
 
 from ..adapters import Observation
 from ..reference import Array, Parameters, Structure
-from ..reference.rounding import Estimate, Quantity, Reading, Shown, bound, deviation, propagate
+from ..reference.rounding import Conventions, Estimate, Quantity, Reading, Shown, bound, deviation, propagate
 from .regimes import REGIMES, Draw
 from .verdict import Check, Grade
 
@@ -53,52 +53,68 @@ class Comparison:
 
 
 def compare(
-    structure: Structure, stack: Draw, observed: Sequence[Observation], regime: str = "normal"
+    structure: Structure,
+    stack: Draw,
+    observed: Sequence[Observation],
+    regime: str = "normal",
+    conventions: Conventions | None = None,
 ) -> Iterator[Comparison]:
     """Every quantity that the observations hold, against the rule, in the order of the computation.
 
     Where z, x and k are shown, each step is judged from the framework's own previous value. The stack and the
-    observations have one entry a case; all observations show the same quantities.
+    observations have one entry a case; all observations show the same quantities. `conventions` are the slopes that the
+    framework is held to exactly at kinks.
     """
     views = views_of(observed)
-    known = REGIMES[regime]
-    reading, worst_case = (
-        make(structure.format, known.rounding == "gradual", known.selects) for make in (deviation, bound)
-    )
-    if known.rounding == "exact":
-        # With no error nothing comes within reach of a kink either: there is one right slope everywhere.
-        reading, worst_case = (
-            replace(one, u=0.0, u_acc=0.0, underflow=0.0, underflow_acc=0.0) for one in (reading, worst_case)
-        )
-    tolerated = _no_rounding if known.rounding == "exact" else Estimate.tolerance
+    reading, worst_case = readings(structure, regime)
     bounds: list[Quantity] | None = None
-    for number, step in enumerate(steps_of(structure, stack, views, reading)):
+    for number, step in enumerate(steps_of(structure, stack, views, reading, conventions)):
         values = views.get(step.name)
         targets = [] if values is None else [(step.name, values)]
         if step.symbol == "x" and step.layer == structure.network.depth:
             # The outputs are the last x, shown or not, and both must be right.
             targets.append(("outputs", views["outputs"]))
         for name, value in targets:
-            tolerance = tolerated(step.estimate, reading)
+            tolerance = tolerated(step.estimate, reading, regime)
             compared = _compared(structure, step, name, value.astype(np.float64), tolerance)
             if (compared.worst > 1).any():
                 # The second reading costs as much again, and only a departure needs it.
-                bounds = bounds or list(steps_of(structure, stack, views, worst_case))
-                tolerance = tolerated(bounds[number].estimate, worst_case)
+                bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions))
+                tolerance = tolerated(bounds[number].estimate, worst_case, regime)
                 limit = _compared(structure, bounds[number], name, value.astype(np.float64), tolerance)
                 compared = Comparison(**{**vars(compared), "within_bound": limit.worst <= 1})
             yield compared
 
 
-def _no_rounding(estimate: Estimate, reading: Reading) -> Array:
-    """Half of a unit in the last place: what no two numbers of the format are apart."""
+def readings(structure: Structure, regime: str) -> tuple[Reading, Reading]:
+    """How errors are read of a structure's numbers in a regime: as deviations, and as bounds."""
+    known = REGIMES[regime]
+    both = [make(structure.format, known.rounding == "gradual", known.selects) for make in (deviation, bound)]
+    if known.rounding == "exact":
+        # With no error nothing comes within reach of a kink either: there is one right slope everywhere.
+        both = [replace(one, u=0.0, u_acc=0.0, underflow=0.0, underflow_acc=0.0) for one in both]
+    return both[0], both[1]
+
+
+def tolerated(estimate: Estimate, reading: Reading, regime: str) -> Array:
+    """The largest departures that are no findings; where numbers are exact half of a unit in the last place, which no
+    two numbers of the format are apart.
+    """
+    if REGIMES[regime].rounding != "exact":
+        return estimate.tolerance(reading)
     own = np.maximum(reading.format.u * np.abs(estimate.value), reading.format.subnormal)
     return own / 2 if estimate.jump is None else own / 2 + estimate.jump
 
 
-def steps_of(structure: Structure, stack: Draw, views: dict[str, Array], reading: Reading) -> Iterator[Quantity]:
+def steps_of(
+    structure: Structure,
+    stack: Draw,
+    views: dict[str, Array],
+    reading: Reading,
+    conventions: Conventions | None = None,
+) -> Iterator[Quantity]:
     """Every quantity of the rule with its error, as a verdict takes it: each step from the values shown of the one
-    before.
+    before. `conventions` as of `compare`.
     """
     wide = stack.astype(np.dtype(np.float64))
     depth = structure.network.depth
@@ -111,7 +127,7 @@ def steps_of(structure: Structure, stack: Draw, views: dict[str, Array], reading
     given = Shown(z=shown("z"), x=(*xs[:-1], views["outputs"]), k=shown("k"))
     with np.errstate(over="ignore", invalid="ignore"):
         # A framework may show infinities; they are judged as such.
-        yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given)
+        yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given, conventions)
 
 
 def views_of(observed: Sequence[Observation]) -> dict[str, Array]:
@@ -135,14 +151,8 @@ def views_of(observed: Sequence[Observation]) -> dict[str, Array]:
 
 
 def _compared(structure: Structure, step: Quantity, name: str, observed: Array, tolerance: Array) -> Comparison:
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        value = step.estimate.value
-        error = np.abs(observed - value)
-        ratio = np.where(error <= 0, 0.0, error / tolerance)
-        # Where the value itself leaves the format, an infinity of its sign is right.
-        most = structure.format.max
-        overflow = (np.abs(value) + tolerance >= most) & np.isinf(observed) & (np.sign(observed) == np.sign(value))
-        ratio = np.where(overflow | ~np.isfinite(value), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+    value = step.estimate.value
+    ratio = departures(structure, value, observed, tolerance)
     cases = ratio.shape[0]
     flat, shape = ratio.reshape(cases, -1), observed.shape[1:]
     if flat.shape[1] == 0:
@@ -166,6 +176,17 @@ def _compared(structure: Structure, step: Quantity, name: str, observed: Array, 
         tolerance=pick[2],
         within_bound=worst <= 1,
     )
+
+
+def departures(structure: Structure, value: Array, observed: Array, tolerance: Array) -> Array:
+    """The error of each entry in units of its tolerance; 0 where anything is right, infinite for what is no number."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        error = np.abs(observed - value)
+        ratio = np.where(error <= 0, 0.0, error / tolerance)
+        # Where the value itself leaves the format, an infinity of its sign is right.
+        most = structure.format.max
+        overflow = (np.abs(value) + tolerance >= most) & np.isinf(observed) & (np.sign(observed) == np.sign(value))
+        return np.where(overflow | ~np.isfinite(value), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
 def _power(value: Array, tolerance: Array, jump: Array | None) -> Array:

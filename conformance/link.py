@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import IO, Any
 
+from ..adapters import Script
 from ..adapters.registry import AdapterError
 from ..reference import Array, Parameters, Structure
 from .host import receive, send
@@ -23,11 +24,14 @@ TIMEOUT = 120.0
 
 class Link:
     """Runs an adapter in a host process, like `Runner` in this one. A host that dies or hangs is NoAnswer, and the
-    next build starts another. Raises AdapterError, in one line, when the adapter does not load.
+    next build starts another. With `mutant` the adapter wears the mutant of that name. Raises AdapterError, in one
+    line, when the adapter does not load.
     """
 
-    def __init__(self, spec: str, device: str | None = None, timeout: float = TIMEOUT) -> None:
-        self._spec, self._device, self._timeout = spec, device or "", timeout
+    def __init__(
+        self, spec: str, device: str | None = None, timeout: float = TIMEOUT, mutant: str | None = None
+    ) -> None:
+        self._spec, self._device, self._timeout, self._mutant = spec, device or "", timeout, mutant or ""
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes]
         self._start()
@@ -38,18 +42,26 @@ class Link:
         """What the adapter declares."""
         return self._description
 
-    def build(self, structure: Structure, layout: str | None = None) -> None:
-        """As `Runner.build`; starts a host where the last one is gone."""
+    def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None:
+        """As `Runner.build`; starts a host where the last one is gone, and with it what was built before."""
         if self._process is None:
             try:
                 self._start()
             except AdapterError as error:
                 raise NoAnswer("died", f"and did not start again: {error}") from None
-        self._ask("build", structure, layout)
+        self._ask("build", structure, layout, beside)
+
+    def recall(self, number: int) -> None:
+        """As `Runner.recall`."""
+        self._ask("recall", number)
 
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
         """As `Runner.call`."""
         return self._ask("call", regime, parameters, x, y)
+
+    def script(self, structure: Structure) -> Script:
+        """As `Runner.script`."""
+        return self._ask("script", structure)
 
     def changed_since(self) -> bool:
         """As `Runner.changed_since`."""
@@ -69,7 +81,7 @@ class Link:
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the host)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kterm.conformance.host", self._spec, self._device],
+            [sys.executable, "-m", "kterm.conformance.host", self._spec, self._device, self._mutant],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

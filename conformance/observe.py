@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, WeightLayout
+from ..adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, Script, WeightLayout
 from ..reference import Array, Parameters, Structure
 from .draw import present
 from .plan import Description, describe
@@ -35,9 +35,19 @@ class Runs(Protocol):
     """What the judge needs of an adapter, wherever it runs."""
 
     def describe(self) -> Description: ...
-    def build(self, structure: Structure, layout: str | None = None) -> None: ...
+    def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None: ...
+    def recall(self, number: int) -> None: ...
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer: ...
     def changed_since(self) -> bool: ...
+
+
+@dataclass
+class _Living:
+    """A program that can be called: of what structure, and its first observation with the bytes that it had."""
+
+    program: Program
+    structure: Structure
+    first: tuple[Observation, bytes] | None = None
 
 
 class Runner:
@@ -46,41 +56,67 @@ class Runner:
     def __init__(self, adapter: Adapter, spec: str | None = None) -> None:
         self._adapter = adapter
         self._spec = spec or adapter.name
-        self._program: Program | None = None
-        self._structure: Structure | None = None
-        self._first: tuple[Observation, bytes] | None = None
+        self._programs: list[_Living] = []
+        self._current: _Living | None = None
+        self._given: list[Array] = []
 
     def describe(self) -> Description:
         """What the adapter declares."""
         return describe(self._adapter, self._spec)
 
-    def build(self, structure: Structure, layout: str | None = None) -> None:
-        """Make the program of one structure the current one; `layout` overrules the adapter's declared one, by name."""
+    def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None:
+        """Make the program of one structure the current one; `layout` overrules the adapter's declared one, by name.
+
+        What was built before is given up, unless this one is to live `beside` it.
+        """
         adapter = self._adapter
         if layout is not None:
             adapter = copy.copy(adapter)
             adapter.weight_layout = LAYOUTS[layout]
-        self._program = self._structure = self._first = None
+        self._current = None
+        if not beside:
+            self._programs = []
         with _reported():
-            self._program = adapter.program(structure)
-        self._structure = structure
+            program = adapter.program(structure)
+        self._current = _Living(program, structure)
+        self._programs.append(self._current)
+
+    def recall(self, number: int) -> None:
+        """Make one of the programs that live the current one, by its place in the order in which they were built."""
+        self._current = self._programs[number]
 
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
         """Run the current program once. Raises NoAnswer."""
-        assert self._program is not None
-        assert self._structure is not None
-        given = present(regime, parameters, x, y)
+        current = self._current
+        assert current is not None
+        given = self._alike(*present(regime, parameters, x, y))
         before = _contents(given)
         with _reported():
-            observed = self._program(*given)
+            observed = current.program(*given)
         problems = [] if _contents(given) == before else ["inputs were modified in place"]
-        if self._first is None:
-            self._first = observed, _bytes(observed)
-        return _examined(observed, self._structure, problems)
+        if current.first is None:
+            current.first = observed, _bytes(observed)
+        return _examined(observed, current.structure, problems)
+
+    def _alike(self, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
+        """What is put in, with the very arrays of the call before where they hold the same: as who trains passes one x
+        again and again.
+        """
+        given = [*parameters.weights, *parameters.biases, x, y]
+        if len(given) == len(self._given):
+            given = [old if _are_alike(old, new) else new for old, new in zip(self._given, given, strict=True)]
+        self._given, depth = given, len(parameters.weights)
+        return Parameters(tuple(given[:depth]), tuple(given[depth:-2])), given[-2], given[-1]
+
+    def script(self, structure: Structure) -> Script:
+        """The adapter's own calls for a structure, as source. Raises NoAnswer where it has none."""
+        with _reported():
+            return self._adapter.script(structure)
 
     def changed_since(self) -> bool:
-        """Whether the first observation since `build` has been overwritten by a later call."""
-        return self._first is not None and _bytes(self._first[0]) != self._first[1]
+        """Whether the current program's first observation has been overwritten by a later call, of it or another."""
+        first = None if self._current is None else self._current.first
+        return first is not None and _bytes(first[0]) != first[1]
 
 
 class _reported:
@@ -95,6 +131,11 @@ class _reported:
         lines = str(error).strip().splitlines()
         message = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
         raise NoAnswer("unsupported" if isinstance(error, NotImplementedError) else "raised", message[:400]) from None
+
+
+def _are_alike(a: Array, b: Array) -> bool:
+    form = (a.shape, a.dtype, a.strides, a.flags.writeable) == (b.shape, b.dtype, b.strides, b.flags.writeable)
+    return form and a.tobytes() == b.tobytes()
 
 
 def _contents(given: tuple[Parameters, Array, Array]) -> list[bytes]:
@@ -114,6 +155,12 @@ def arrays(observed: Observation) -> dict[str, Array]:
 def same_bits(a: Observation, b: Observation) -> bool:
     """Whether two observations agree bit for bit."""
     return _bytes(a) == _bytes(b)
+
+
+def differing(before: Observation, after: Observation) -> list[str]:
+    """The names of the arrays of one observation that another has not with the same bits."""
+    shown = arrays(after)
+    return [name for name, a in arrays(before).items() if name not in shown or a.tobytes() != shown[name].tobytes()]
 
 
 def _parts(observed: Observation, structure: Structure | None) -> list[tuple[str, Any, tuple[int, ...] | None]]:
@@ -159,10 +206,10 @@ def _examined(observed: Observation, structure: Structure, problems: list[str]) 
                 form.append(f"{name} has shape {value.shape}; it should be {shape}")
             elif value.dtype != structure.format.numpy:
                 form.append(f"{name} has dtype {value.dtype}; it should be {structure.format.numpy}")
-    return Answer(None, (*problems, *form)) if form else Answer(_detached(observed), tuple(problems))
+    return Answer(None, (*problems, *form)) if form else Answer(detached(observed), tuple(problems))
 
 
-def _detached(observed: Observation) -> Observation:
+def detached(observed: Observation) -> Observation:
     """The same numbers in arrays of our own, so that nothing a later call does can reach them."""
 
     def own(value: Any) -> Any:

@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kterm-expectations", default=None, metavar="FILE", help="known divergences (TOML) in place of the shipped")
     add("--kterm-device", default=None, metavar="NAME", help="device the adapters run on (default: theirs)")
     add("--kterm-timeout", type=float, default=None, metavar="S", help="seconds after which an adapter counts as hung")
+    add("--kterm-mutant", default=None, metavar="NAME", help="have the adapters make this known mistake")
     add("--kterm-run", default=None, metavar="FOLDER", help="a run that is already described; used by kterm check")
 
 
@@ -72,7 +73,8 @@ def _described(config: pytest.Config) -> Any:
     try:
         choice = choose(option.kterm_profile, option.kterm_seed, option.kterm_dtype, option.kterm_activation)
         timeout = option.kterm_timeout or TIMEOUT
-        return prepare(option.kterm_adapter, choice, expectations, option.kterm_device, timeout)
+        adapters, device = option.kterm_adapter, option.kterm_device
+        return prepare(adapters, choice, expectations, device, timeout, option.kterm_mutant)
     except (AdapterError, ChoiceError, ExpectationError) as error:
         raise pytest.UsageError(f"kterm: {error}") from None
 

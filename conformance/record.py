@@ -20,7 +20,7 @@ from typing import Any
 
 from .expectations import Expectation, excuse
 from .settle import FAILING, Key, Settled, Terms, covered
-from .verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
+from .verdict import CHECKS, GRADES, STATUSES, Explanation, Status, Verdict, status
 
 SCHEMA = 2
 
@@ -93,6 +93,10 @@ def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
             for name in ("at", "activation", "message", "expectation"):
                 if value := getattr(v, name):
                     data[name] = value
+        if v.origin:
+            data["origin"] = v.origin
+        if v.explanations:
+            data["explanations"] = [[e.name, e.mistake, _number(float(f"{e.sigmas:.6g}"))] for e in v.explanations]
         if v.chosen:
             data["chosen"] = [[point, _number(float(f"{slope:.9g}"))] for point, slope in v.chosen]
         yield _dumps(data)
@@ -119,6 +123,8 @@ def _verdict(data: dict[str, Any]) -> Verdict:
         if isinstance(given.get(name), str):
             given[name] = float(given[name])
     given["at"] = tuple(given.get("at", ()))
+    explanations = given.get("explanations", ())
+    given["explanations"] = tuple(Explanation(name, mistake, float(far)) for name, mistake, far in explanations)
     given["chosen"] = tuple((point, float(slope)) for point, slope in given.get("chosen", ()))
     return Verdict(**given)
 

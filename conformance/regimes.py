@@ -5,7 +5,7 @@ small function from a structure and a generator to a draw), how its numbers roun
 takes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 
 from ..reference import ACTIVATIONS, Activation, Array, Parameters, Structure, forward
+from . import shapes
 from .lattice import lattice
+from .shapes import Deal, Shape
 
 
 @dataclass(frozen=True)
@@ -41,29 +43,6 @@ class Draw:
 def each(parameters: Parameters, change: Callable[[Array], Array]) -> Parameters:
     """`change` of every weight and bias."""
     return Parameters(tuple(map(change, parameters.weights)), tuple(map(change, parameters.biases)))
-
-
-class Deal:
-    """Deals names like cards, one shuffled deck after another, so that each comes up equally often."""
-
-    def __init__(self, names: Sequence[str], rng: np.random.Generator) -> None:
-        self.names, self._rng, self._deck = tuple(names), rng, list[str]()
-
-    def __call__(self, count: int) -> list[str]:
-        """The next so many."""
-        while len(self._deck) < count:
-            self._deck += [self.names[int(j)] for j in self._rng.permutation(len(self.names))]
-        dealt, self._deck = self._deck[:count], self._deck[count:]
-        return dealt
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Batch size, widths n_0..n_n, and the activation of each layer."""
-
-    batch: int
-    widths: tuple[int, ...]
-    activations: tuple[str, ...]
 
 
 Rounding = Literal["normal", "gradual", "exact"]
@@ -97,6 +76,8 @@ class Regime:
     """Whether the values that a framework chooses for f' at kinks are read from its answers."""
     dead_is_expected: bool = False
     """Whether a layer without a gradient is what the regime is about."""
+    twins: bool = False
+    """Whether structures of the same shape that differ in one thing are built and called beside each structure."""
 
 
 # Numbers.
@@ -212,6 +193,25 @@ def _tails(structure: Structure, rng: np.random.Generator) -> Draw:
     return Draw(drawn.parameters, drawn.x, out - drawn.y * np.maximum(1.0, np.abs(out) / 4), drawn.dead)
 
 
+def _long(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Plain, with residuals that have no mean, and are smaller where E is a sum of too many for its format: long sums
+    grow as their root. In bf16 and f16 their terms are of one sign instead: there they are accumulated in a wider type,
+    and an accumulator that is none loses what comes late.
+    """
+    drawn, format_, widths = _normal(structure, rng), structure.format, structure.network.widths
+    noise = drawn.y
+    if format_.is_narrow:
+        weights = [np.abs(weight) / weight.shape[0] ** 0.5 for weight in drawn.parameters.weights]
+        # Signs at both ends, which all terms of a sum have in common.
+        first, last = (rng.choice((-1.0, 1.0), size=n) for n in (widths[0], widths[-1]))
+        weights[0], weights[-1] = weights[0] * first[:, None], weights[-1] * last
+        parameters = Parameters(tuple(weights), tuple(map(np.abs, drawn.parameters.biases)))
+        drawn, noise = Draw(parameters, np.abs(drawn.x) * first, drawn.y, drawn.dead), np.abs(noise) * last
+    out = _outputs(drawn, structure)
+    near = min(1.0, float(format_.max / 64 / (4 * max(out.size, 1))) ** 0.5)
+    return Draw(drawn.parameters, drawn.x, out - near * noise, drawn.dead)
+
+
 def _subnormal(structure: Structure, rng: np.random.Generator) -> Draw:
     """Products below the normal range: in the forward pass from small inputs and weights, or in the backward pass from
     a small residual and small weights.
@@ -226,85 +226,22 @@ def _subnormal(structure: Structure, rng: np.random.Generator) -> Draw:
     return Draw(Parameters(tuple(weights), biases), drawn.x, drawn.y * half, drawn.dead)
 
 
-# Shapes.
-
-_DEPTHS = (1, 2, 2, 2, 3, 3, 4, 5, 8)
-
-
-def _between(rng: np.random.Generator, low: int, high: int) -> int:
-    """Log-uniform, both ends included."""
-    return int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
-
-
-def _sizes(rng: np.random.Generator) -> tuple[int, int, tuple[int, ...]]:
-    """Depth, batch, and one width more than the depth."""
-    depth = int(_DEPTHS[rng.integers(len(_DEPTHS))])
-    batch = _between(rng, 2, 32)
-    return depth, batch, tuple(_between(rng, 1, 64) for _ in range(depth + 1))
-
-
-def _plain(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    depth, batch, widths = _sizes(rng)
-    return Shape(batch, widths, tuple(pool(depth)))
-
-
-def _normal_shape(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    if i != 10:
-        return _plain(i, pool, every, rng)
-    # One that is deep: local certificates keep it conclusive.
-    return Shape(_between(rng, 2, 6), tuple(_between(rng, 3, 8) for _ in range(33)), tuple(pool(32)))
-
-
-def _square(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    depth = min(int(_DEPTHS[rng.integers(len(_DEPTHS))]), 5)
-    batch = _between(rng, 2, 16)
-    return Shape(batch, (batch,) * (depth + 1), tuple(pool(depth)))
-
-
-def _degenerate_shape(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    depth, batch, widths = _sizes(rng)
-    depth = min(depth, 3)
-    widths = (1,) * (depth + 1) if i % 4 == 2 else tuple(min(w, 8) for w in widths[: depth + 1])
-    batch = (0, 1, min(batch, 6), max(2, min(batch, 6)))[i % 4]
-    return Shape(batch, widths, tuple(pool(depth)))
-
-
-def _lattice_shape(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    depth = 1 + i % 3
-    # Batch and output width are powers of two: a loss that takes a mean, which is then undone, stays exact.
-    widths = (*(int(n) for n in rng.integers(2, 5, size=depth)), 2 ** int(rng.integers(0, 3)))
-    return Shape(2 ** int(rng.integers(1, 3)), widths, tuple(pool(depth)))
-
-
-def _aimed_shape(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    """Rows select pre-activations: of the first layer, or behind an identity of the second; one layer may follow."""
-    behind = i % 3 == 2 and "identity" in every.names
-    names = (*["identity"] * behind, *pool(1), *(every(1) if i % 3 else ()))
-    width = 4 + int(rng.integers(0, 5))
-    widths = (width, *(int(n) for n in rng.integers(3, 7, size=len(names))))
-    return Shape(width, widths, names)
-
-
-def _two_layers(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    return Shape(int(rng.integers(2, 6)), tuple(int(n) for n in rng.integers(2, 6, size=3)), tuple(pool(2)))
-
-
 REGIMES: dict[str, Regime] = {
     "normal": Regime(
         _normal,
-        _normal_shape,
+        shapes.normal,
         wide={"quick": (12, 40), "standard": (36, 135), "thorough": (240, 400)},
         narrow={"quick": (2, 20), "standard": (6, 20), "thorough": (40, 100)},
     ),
     "square": Regime(
         _normal,
-        _square,
+        shapes.square,
         wide={"quick": (3, 40), "standard": (6, 135), "thorough": (40, 400)},
         narrow={"quick": (1, 20), "standard": (2, 20), "thorough": (8, 100)},
     ),
     "lattice": Regime(
         _lattice,
-        _lattice_shape,
+        shapes.lattice,
         wide={"quick": (3, 20), "standard": (6, 60), "thorough": (24, 200)},
         narrow={"quick": (2, 10), "standard": (3, 20), "thorough": (12, 60)},
         pool=lambda row: row.piecewise_linear,
@@ -312,7 +249,7 @@ REGIMES: dict[str, Regime] = {
     ),
     "kinks": Regime(
         _kinks,
-        _aimed_shape,
+        shapes.aimed,
         wide={"quick": (12, 10), "standard": (24, 40), "thorough": (72, 100)},
         narrow={"quick": (4, 5), "standard": (12, 10), "thorough": (36, 40)},
         pool=lambda row: bool(row.kinks or row.seams),
@@ -322,7 +259,7 @@ REGIMES: dict[str, Regime] = {
     ),
     "tails": Regime(
         _tails,
-        _aimed_shape,
+        shapes.aimed,
         wide={"quick": (24, 10), "standard": (48, 40), "thorough": (144, 100)},
         narrow={"quick": (4, 5), "standard": (24, 10), "thorough": (72, 40)},
         selects=True,
@@ -330,13 +267,13 @@ REGIMES: dict[str, Regime] = {
     ),
     "converged": Regime(
         _converged,
-        _plain,
+        shapes.plain,
         wide={"quick": (2, 20), "standard": (6, 60), "thorough": (40, 200)},
         narrow={"quick": (1, 10), "standard": (2, 20), "thorough": (8, 60)},
     ),
     "subnormal": Regime(
         _subnormal,
-        _two_layers,
+        shapes.two_layers,
         wide={"quick": (2, 10), "standard": (4, 40), "thorough": (16, 100)},
         narrow={"quick": (1, 10), "standard": (2, 20), "thorough": (8, 60)},
         # Numbers below the normal range come through f and f' of these as such.
@@ -345,17 +282,30 @@ REGIMES: dict[str, Regime] = {
     ),
     "degenerate": Regime(
         _degenerate,
-        _degenerate_shape,
+        shapes.degenerate,
         wide={"quick": (6, 10), "standard": (8, 20), "thorough": (32, 60)},
         narrow={"quick": (4, 5), "standard": (4, 10), "thorough": (16, 30)},
     ),
     "strided": Regime(
         _normal,
-        _plain,
+        shapes.plain,
         wide={"quick": (2, 8), "standard": (3, 16), "thorough": (16, 40)},
         narrow={"quick": (1, 4), "standard": (1, 8), "thorough": (4, 20)},
         odd_arrays=True,
     ),
-    "layout": Regime(_normal, _plain),
+    "tiles": Regime(
+        _long,
+        shapes.tiles,
+        wide={"quick": (9, 3), "standard": (16, 10), "thorough": (64, 30)},
+        narrow={"quick": (4, 8), "standard": (8, 10), "thorough": (24, 20)},
+    ),
+    "twins": Regime(
+        _normal,
+        shapes.twins,
+        wide={"quick": (2, 3), "standard": (6, 6), "thorough": (24, 10)},
+        narrow={"quick": (1, 2), "standard": (2, 4), "thorough": (8, 10)},
+        twins=True,
+    ),
+    "layout": Regime(_normal, shapes.plain),
 }
 """The regimes by name; "layout" holds the probes that prove an adapter's declared weight layout before all else."""

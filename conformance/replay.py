@@ -8,35 +8,46 @@ from rich.table import Table
 
 from ..adapters import Observation
 from ..reference.rounding import SIGMAS
-from .case import parse_case
+from .case import Group, parse_case
 from .draw import REGIMES, Draw, draw
 from .judge import Comparison, compare
 from .link import Link
 from .observe import arrays
+from .report import versioned
 from .threads import pin_here
+from .twins import meet
+from .wearing import mutant as mutant_of
 
 
-def run_replay(text: str, spec: str, device: str | None) -> int:
-    """Print the replay; 0 where every quantity is within its tolerance, 1 where one departs."""
+def run_replay(text: str, spec: str, device: str | None, mutant: str | None = None) -> int:
+    """Print the replay; 0 where every quantity is within its tolerance and no twin is amiss, 1 otherwise."""
     pin_here()
     case = parse_case(text, tuple(REGIMES))
-    link = Link(spec, device)
+    if mutant is not None:
+        mutant_of(mutant)
+    link = Link(spec, device, mutant=mutant)
     try:
         described = link.describe()
         stack = draw([case])
         one = stack[0]
-        link.build(case.structure)
+        company = meet(Group(case.structure, case.regime, case.seed, (case.draw,)), one, link)
+        link.build(case.structure, None, company.is_there)
         answer = link.call(case.regime, one.parameters, one.x, one.y)
+        company.stay(link)
     finally:
         link.close()
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{case.id} on {described.name} {described.version}, weights {described.layout}", markup=False)
-    for problem in answer.problems:
+    console.print(f"{case.id} on {versioned(described.to_json())}, weights {described.layout}", markup=False)
+    for problem in (*answer.problems, *company.findings):
         console.print(f"contract: {problem}", markup=False)
     if answer.observation is None:
         return 1
-    compared = list(compare(case.structure, stack, [answer.observation], case.regime))
-    return _side_by_side(console, stack, answer.observation, compared)
+    compared = list(compare(case.structure, stack, [answer.observation], case.regime, described.conventions))
+    code = _side_by_side(console, stack, answer.observation, compared)
+    late = [] if code else company.departures(lambda _: None)
+    for finding in late:
+        console.print(f"contract: {finding}", markup=False)
+    return 1 if late or company.findings else code
 
 
 def _side_by_side(console: Console, stack: Draw, observation: Observation, compared: list[Comparison]) -> int:

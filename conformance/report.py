@@ -1,36 +1,51 @@
 """Views of a record: the lines that pytest and `kterm check` print. Made from the record alone."""
 
 import shlex
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
+from ..reference.rounding import SIGMAS
+from .causes import Cause, causes
 from .plan import Description
 from .record import Record
 from .verdict import CHECKS, STATUSES, Verdict
 
 _MOST_CAUSES = 8
+_MOST_LINES = 15
+_MOST_NAMED = 3
+_NEAR = 1e-2
+"""What part of an error a mistake must leave unexplained at most, to be mentioned where none explains it all."""
 
 
 def title(header: dict[str, Any]) -> str:
     """One line: what is checked, in which versions, how much of it."""
-    adapters = ", ".join(f"{a['name']} {a['version']}" for a in header["adapters"])
+    adapters = ", ".join(map(versioned, header["adapters"]))
     kept = "".join(f", {name} only" for name in (*header["dtypes"], *header["activations"]))
     return f"kterm {header['suite']}: {adapters}; profile {header['profile']}{kept}, seed {header['seed']}"
 
 
+def versioned(adapter: dict[str, Any]) -> str:
+    """An adapter's name and version, and what it wears."""
+    return f"{adapter['name']} {adapter['version']}" + (f" wearing {adapter['mutant']}" if adapter["mutant"] else "")
+
+
+def _words(adapter: dict[str, Any]) -> str:
+    """How an adapter is named on the command line."""
+    return shlex.quote(adapter["spec"]) + (f" --mutant {adapter['mutant']}" if adapter["mutant"] else "")
+
+
 def failure_lines(adapter: Description, verdicts: Sequence[Sequence[Verdict]]) -> list[str]:
     """One group's failures, told by cause, in at most 15 lines."""
-    groups = _causes(((adapter.name, some) for some in verdicts), {adapter.name: adapter.spec})
-    lines: list[str] = []
-    for cause in groups[:2]:
-        lines += [*cause, ""]
-    if len(groups) > 2:
-        lines.append(f"and {len(groups) - 2} further causes; see the record")
-    return lines[:-1] if lines and not lines[-1] else lines
+    found = causes((adapter.name, some) for some in verdicts)
+    lines = [line for cause in found[:2] for line in (*_told(cause, _words(adapter.to_json())), "")][:-1]
+    if len(found) > 2:
+        more = len(found) - 2
+        lines = [*lines[: _MOST_LINES - 1], f"and {more} further cause{'s' if more > 1 else ''}; see the record"]
+    return lines[:_MOST_LINES]
 
 
 def summary_lines(record: Record) -> list[str]:
@@ -60,14 +75,12 @@ def summary_lines(record: Record) -> list[str]:
 
 
 def cause_lines(record: Record) -> list[str]:
-    """All failures of a record, 30 of one cause told as one with a count; and what was expected, by reason."""
-    specs = {adapter["name"]: adapter["spec"] for adapter in record.header["adapters"]}
-    causes = _causes(((adapter, some) for (adapter, _), some in record.verdicts.items()), specs)
-    lines: list[str] = []
-    for cause in causes[:_MOST_CAUSES]:
-        lines += [*cause, ""]
-    if len(causes) > _MOST_CAUSES:
-        lines += [f"and {len(causes) - _MOST_CAUSES} further causes; all are in the record (--report FILE)", ""]
+    """All failures of a record, 30 of one cause told as one with a count."""
+    words = {adapter["name"]: _words(adapter) for adapter in record.header["adapters"]}
+    found = causes((adapter, some) for (adapter, _), some in record.verdicts.items())
+    lines = [line for cause in found[:_MOST_CAUSES] for line in (*_told(cause, words[cause.adapter]), "")]
+    if len(found) > _MOST_CAUSES:
+        lines += [f"and {len(found) - _MOST_CAUSES} further causes; all are in the record (--report FILE)", ""]
     return lines
 
 
@@ -82,40 +95,39 @@ def expected_lines(record: Record) -> list[str]:
     ]
 
 
-_Cause = tuple[str, str, str, str, str]
-
-
-def _causes(answered: Iterable[tuple[str, Sequence[Verdict]]], specs: Mapping[str, str]) -> list[list[str]]:
-    """The unexpected failures and errors, most frequent cause first, each as lines about its worst example.
-
-    Two failures have one cause when adapter, check, kind of quantity, activation and grade (or the message) agree.
-    """
-    found: dict[_Cause, list[Verdict]] = defaultdict(list)
-    for adapter, verdicts in answered:
-        for v in verdicts:
-            if v.is_unexpected or v.grade == "errored":
-                kind = v.quantity.split("_")[0] if not v.message else v.message
-                found[adapter, v.check, kind, v.activation or "", v.grade].append(v)
-    ordered = sorted(found.items(), key=lambda item: (CHECKS.index(item[1][0].check), -len(item[1])))
-    return [_cause(adapter, specs[adapter], some) for (adapter, *_), some in ordered]
-
-
-def _cause(adapter: str, spec: str, verdicts: list[Verdict]) -> list[str]:
-    worst = max(verdicts, key=lambda v: v.worst)
-    count = len({v.case for v in verdicts})
-    cases = f"{count:,} case{'s' if count > 1 else ''}"
-    lines = [f"{adapter}: {worst.check} {worst.grade} in {cases}; worst: {worst.case}"]
+def _told(cause: Cause, words: str) -> list[str]:
+    """A cause in at most eight lines."""
+    worst, count = cause.worst, f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
+    where = f"; it begins at {worst.origin}" if worst.origin else ""
+    lines = [f"{cause.adapter}: {' and '.join(cause.checks)} {worst.grade} in {count}{where}"]
+    lines += _diagnosis(cause)
+    lines.append(f"  {'worst' if cause.cases > 1 else 'case'}: {worst.case}")
     if worst.message:
         lines.append(f"  {worst.quantity}: {worst.message}")
     elif worst.observed is not None:
-        where = "".join(f"[{', '.join(map(str, worst.at))}]" if worst.at else "")
+        at = f"[{', '.join(map(str, worst.at))}]" if worst.at else ""
         layer = f" ({worst.activation})" if worst.activation else ""
         lines.append(
-            f"  {worst.quantity}{where}{layer}: the framework gives {worst.observed!r}, the rule {worst.expected!r}; "
-            f"{worst.worst:.3g} times the tolerance {worst.tolerance:.3g}"
+            f"  {worst.quantity}{at}{layer}: the framework gives {worst.observed!r}, the rule {worst.expected!r}; "
+            f"{worst.worst * SIGMAS:.3g} σ, {worst.worst:.3g} times the tolerance {worst.tolerance:.3g}"
         )
-    lines.append(f"  kterm replay {worst.case} {shlex.quote(spec)}")
+    lines.append(f"  kterm replay {worst.case} {words}")
+    lines.append(f"  kterm reproduce {worst.case} {words} -o bug.py")
     return lines
+
+
+def _diagnosis(cause: Cause) -> list[str]:
+    if cause.mistakes:
+        told = [f"the rule with {e.mistake} (residual {e.sigmas:.2g} σ)" for e in cause.mistakes[:_MOST_NAMED]]
+        more = f", or {len(cause.mistakes) - _MOST_NAMED} more" if len(cause.mistakes) > _MOST_NAMED else ""
+        best = "" if cause.next_best is None else f"; next best explanation {cause.next_best:.2g} σ"
+        return [f"  it equals {', or '.join(told)}{more}{best}"]
+    if cause.worst.message or cause.worst.grade == "errored":
+        return []
+    near, nearest = cause.nearest, ""
+    if near is not None and near.sigmas < _NEAR * cause.worst.worst * SIGMAS:
+        nearest = f"; the nearest is {near.mistake}, {near.sigmas:.2g} σ away"
+    return [f"  no known mistake explains this{nearest}"]
 
 
 class CheckTable:

@@ -21,7 +21,7 @@ import scipy
 from ..adapters.registry import AdapterError
 from . import expectations as known
 from .case import Group
-from .draw import NUMBERS
+from .draw import NUMBERS, Draw
 from .examine import examine
 from .link import TIMEOUT, Link
 from .observe import Runs
@@ -30,6 +30,7 @@ from .probe import probe
 from .record import finish, write_part
 from .settle import Key, Terms
 from .verdict import Verdict
+from .wearing import mutant as mutant_of
 
 _FILE = "run.json"
 
@@ -104,15 +105,19 @@ def prepare(
     expectations: Path | None = None,
     device: str | None = None,
     timeout: float = TIMEOUT,
+    mutant: str | None = None,
 ) -> Run:
-    """Load every adapter, in a process of its own, and describe the run.
+    """Load every adapter, wearing a mutant where one is named, in a process of its own, and describe the run.
 
-    Raises AdapterError where an adapter does not load, and ExpectationError where the expectations cannot be read.
+    Raises AdapterError where an adapter does not load, ChoiceError for an unknown mutant, and ExpectationError where
+    the expectations cannot be read.
     """
+    if mutant is not None:
+        mutant_of(mutant)
     entries = known.read(expectations or known.SHIPPED)
 
     def describe(spec: str) -> Description:
-        link = Link(spec, device, timeout)
+        link = Link(spec, device, timeout, mutant)
         try:
             return link.describe()
         finally:
@@ -176,7 +181,7 @@ class Worker:
 
     def _link(self, adapter: Description) -> Link:
         if adapter.spec not in self._links:
-            self._links[adapter.spec] = Link(adapter.spec, self.run.device, self.run.timeout)
+            self._links[adapter.spec] = Link(adapter.spec, self.run.device, self.run.timeout, adapter.mutant)
         return self._links[adapter.spec]
 
     def _premise(self, adapter: Description, link: Link) -> str | None:
@@ -203,14 +208,19 @@ def layout_trouble(probes: Iterator[Group], runs: Runs) -> str | None:
 
 
 def examined(
-    group: Group, runs: Runs, premise: str | None, excuse: Callable[[Verdict], str | None]
+    group: Group,
+    runs: Runs,
+    premise: str | None,
+    excuse: Callable[[Verdict], str | None],
+    diagnose: bool = True,
+    drawn: Draw | None = None,
 ) -> list[list[Verdict]]:
-    """The verdicts of one group: a probe, or all checks, or blocked by `premise`."""
+    """The verdicts of one group: a probe, or all checks, or blocked by `premise`; the rest as of `examine`."""
     if group.regime == "layout":
         return probe(group, runs)
     if premise is not None:
         return [[Verdict(case.id, "contract", "all", "blocked", message="behind layout")] for case in group.cases]
-    return examine(group, runs, excuse)
+    return examine(group, runs, excuse, diagnose, drawn)
 
 
 def new_folder(report: Path | None) -> Path:

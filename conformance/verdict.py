@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ..reference.rounding import SIGMAS
+
 Check = Literal[
     "contract",
     "layout",
@@ -28,6 +30,22 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """A mistake, completing "the rule with ...", and the largest departure of the answer from what it gives, in σ. The
+    name is the same for the same mistake elsewhere.
+    """
+
+    name: str
+    mistake: str
+    sigmas: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether the answer lies within the tolerance of what the mistake gives."""
+        return self.sigmas <= SIGMAS
+
+
+@dataclass(frozen=True)
 class Verdict:
     """A check's answer for one tensor of one case.
 
@@ -36,6 +54,8 @@ class Verdict:
     `tolerance` are the numbers at `at`, and are recorded where the verdict is not a pass. `activation` is that of the
     tensor's layer. `expectation` is the id of the expectation that excuses a finding, where one does.
     `chosen` holds, in the kinks regime, (point, value of f' there) for every pre-activation that lies at a kink.
+    The first finding of a case that no expectation excuses tells in `origin` where the mistake begins, and in
+    `explanations` which known mistakes explain the case, the nearest first, and after those the next best.
     """
 
     case: str
@@ -52,6 +72,8 @@ class Verdict:
     message: str = ""
     expectation: str | None = None
     chosen: tuple[tuple[float, float], ...] = ()
+    origin: str = ""
+    explanations: tuple[Explanation, ...] = ()
 
     @property
     def is_finding(self) -> bool:

@@ -8,13 +8,14 @@ general p: `|.|**p` summed, then the p-th root.
 
 One thing is not roundoff and is carried apart, in `Estimate.jump`, which always adds linearly: where a
 pre-activation lies within its own error of a point at which f' jumps, every slope between the extremes is right
-(Clarke's subdifferential), so the slope is taken in the middle of that interval and half its length is a jump.
+(Clarke's subdifferential), so the slope is taken in the middle of that interval and half its length is a jump. Where
+it lies exactly at the point, `Conventions` may settle which of them is right.
 
 All computation is in float64, whatever the format under test. The oracle's own rounding is of the same form with
 u = 2**-53 and the two add, which is the same as adding the unit roundoffs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
@@ -30,6 +31,11 @@ SIGMAS = 10.0
 ORACLE_U = DTYPES["f64"].u
 ORACLE_QUANTUM = DTYPES["f64"].subnormal
 _SQUARES_UNDERFLOW = 1e-75
+
+Conventions = Mapping[str, Mapping[float, float]]
+"""By activation and kink, the one slope that is right exactly at the kink; where none is given, any between the
+one-sided derivatives is.
+"""
 
 
 @dataclass(frozen=True)
@@ -250,14 +256,25 @@ def activation(row: Activation, z: Estimate, reading: Reading) -> Estimate:
     return Estimate(value, error, jump)
 
 
-def derivative(row: Activation, z: Estimate, reading: Reading) -> Estimate:
-    """f'(z): how far f' changes in reach of z, plus the formula's own error."""
+def derivative(
+    row: Activation, z: Estimate, reading: Reading, at_kinks: Mapping[float, float] | None = None
+) -> Estimate:
+    """f'(z): how far f' changes in reach of z, plus the formula's own error.
+
+    `at_kinks` settles the slope at a kink, by its point: for a z that no error takes away from it, and no other.
+    """
     reach = _reach(z, reading)
     value = row.derivative(z.value)
     low, high, jumps = _slopes(row, z.value, reach, reading)
     if z.jump is not None:
         jumps |= z.jump > 0
-    formula = row.slope_ulps * reading.u * row.slope_terms(z.value)
+    terms = row.slope_terms(z.value)
+    for point, slope in (at_kinks or {}).items():
+        settled = z.value == point if reach is None else (z.value == point) & (reach == 0)
+        if settled.any():
+            value, low, high = (np.where(settled, slope, values) for values in (value, low, high))
+            terms = np.where(settled, np.maximum(terms, abs(slope)), terms)
+    formula = row.slope_ulps * reading.u * terms
     formula = formula + _vanishing(row, z.value, reading, row.slope_ulps)
     # The range was taken out to kappa errors, so the error of one is its kappa-th part.
     change = None if reach is None else np.where(jumps, 0.0, np.maximum(high - value, value - low) / reading.kappa)
@@ -341,33 +358,42 @@ class Quantity:
         return f"dE/d{self.symbol}_{self.layer}" if self.symbol in "Wb" else f"{self.symbol}_{self.layer}"
 
 
+def as_shown(value: Array, computed: Estimate, reading: Reading) -> Estimate:
+    """A value that a framework shows, in place of the one computed for it."""
+    # What a compiler shows is rounded; what it goes on with need not be. It may keep a wider value, or contract a
+    # product and the sum that follows into one fused multiply-add.
+    rounded = reading.u * np.abs(value) + reading.underflow
+    if not reading.selects or computed.error is None:
+        return Estimate(value, rounded, once=True)
+    # But where nothing was rounded there is nothing wider, entry by entry: not the same in all draws of a stack.
+    exact = (computed.error == 0) & (value == computed.value)
+    if exact.all():
+        return Estimate(value)
+    return Estimate(value, np.where(exact, 0.0, rounded), once=not exact.any())
+
+
 def propagate(
-    network: Network, parameters: Parameters, x: Array, y: Array, reading: Reading, shown: Shown | None = None
+    network: Network,
+    parameters: Parameters,
+    x: Array,
+    y: Array,
+    reading: Reading,
+    shown: Shown | None = None,
+    conventions: Conventions | None = None,
 ) -> Iterator[Quantity]:
     """Every quantity of the rule with its error, in the order of the computation: z_1, x_1, ..., x_n, E, k_n, ...,
     k_1, gradients.
 
     `x`, `y` and parameters are float64 arrays holding numbers that are exact in the format under test, stacked or not.
     Where `shown` holds a value, the step after it starts from that value, taken as it stands: a *local
-    certificate*, whose error does not grow with depth, and whose first failure is where a mistake is.
+    certificate*, whose error does not grow with depth, and whose first failure is where a mistake is. `conventions`
+    settles slopes exactly at kinks.
     """
-    shown = shown or Shown()
+    shown, conventions = shown or Shown(), conventions or {}
 
     def given(values: tuple[Array | None, ...] | None, i: int, computed: Estimate) -> Estimate:
         own = None if values is None else values[i]
-        if own is None:
-            return computed
-        value = own.astype(np.float64)
-        if (
-            reading.selects
-            and computed.error is not None
-            and not computed.error.any()
-            and (value == computed.value).all()
-        ):
-            return Estimate(value)
-        # What a compiler shows is rounded; what it goes on with need not be. It may keep a wider value, or contract a
-        # product and the sum that follows into one fused multiply-add.
-        return Estimate(value, reading.u * np.abs(value) + reading.underflow, once=True)
+        return computed if own is None else as_shown(own.astype(np.float64), computed, reading)
 
     depth = network.depth
     rows = [ACTIVATIONS[name] for name in network.activations]
@@ -385,7 +411,7 @@ def propagate(
         yield Quantity("x", i + 1, out)
         zs.append(z)
         xs.append(given(shown.x, i, out))
-        slopes.append(derivative(row, z, reading))
+        slopes.append(derivative(row, z, reading, conventions.get(row.name)))
     r = residual(xs[-1], y, reading)
     yield Quantity("E", 0, squared_error(r, reading))
 

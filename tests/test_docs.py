@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def _commands() -> Iterator[tuple[str, str]]:
         lines += re.findall(r"`(kterm [^`\n]+)`", text)
         for line in lines:
             line = line.strip().removeprefix("$ ").split("  #")[0]
-            if re.match(r"kterm (check|replay|adapters|calibrate|expect|kinks|ulp)\b", line):
+            if re.match(r"kterm (check|replay|adapters|calibrate|expect|kinks|mutants|ulp)\b", line):
                 yield f"{path.stem}: {line}", line
 
 
@@ -207,6 +208,22 @@ def test_values_at_kinks(name: str, point: str, left: str, right: str, torch: st
     functions = pytest.importorskip("kterm.adapters.jax_adapter").ACTIVATIONS
     slope = framework.grad(lambda z: functions[name](z, **given))(at)
     assert float(slope) == pytest.approx(float(jax), abs=5e-5)
+
+
+@pytest.mark.parametrize(("framework", "module", "column"), [("torch", "_torch_shared", 4), ("jax", "jax_adapter", 5)])
+def test_adapters_declare_the_values_of_the_table(framework: str, module: str, column: int) -> None:
+    pytest.importorskip(framework)
+    declared = import_module(f"kterm.adapters.{module}").SLOPES_AT_KINKS
+    rows = _table("docs/divergences.md", "kinks")
+    listed = {(row[0].split("`")[1], float(row[1])): float(row[column]) for row in rows}
+    found = {(name, float(point)): slope for name, slopes in declared.items() for point, slope in slopes.items()}
+    assert found == pytest.approx(listed, abs=5e-5)
+
+
+def test_the_reference_takes_the_slopes_of_the_column_of_torch() -> None:
+    conventions = describe(Numpy(), "numpy").conventions
+    for name, point, _, _, torch, _ in _table("docs/divergences.md", "kinks"):
+        assert conventions[name.split("`")[1]][float(point)] == pytest.approx(float(torch), abs=5e-5)
 
 
 def test_every_kink_is_in_the_table() -> None:

@@ -61,7 +61,7 @@ def test_every_activation_and_bias_occurs_in_every_profile(profile: str, seeds: 
         assert {name for network in normal for name in network.activations} == set(ACTIVATIONS), seed
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", [name for name, shares in PROFILES.items() if shares])
 def test_activations_come_up_equally_often(profile: str) -> None:
     for seed in range(5):
         counts = Counter(
@@ -159,7 +159,8 @@ def test_what_is_not_declared_is_listed_and_never_planned() -> None:
         answer = planned(profile, adapter=small)
         assert {group.structure.dtype for group in answer.groups} == {"f32"}
         assert {group.structure.network.bias for group in answer.groups} == {"pre"}
-        assert {name for g in answer.groups for name in g.structure.network.activations} == {"relu", "tanh", "sin"}
+        used = {name for g in answer.groups for name in g.structure.network.activations}
+        assert used <= set(small.activations) if profile == "smoke" else used == set(small.activations)
         lacking = {"dtype f64", "dtype bf16", "dtype f16", "bias none", "bias post"}
         lacking |= {f"activation {name}" for name in ACTIVATIONS if name not in small.activations}
         assert set(answer.unsupported) == lacking
@@ -192,7 +193,7 @@ def test_nothing_is_planned_where_nothing_is_left(kept: dict[str, Any]) -> None:
 def test_a_dtype_asked_for_by_name_is_run(profile: str, dtype: str) -> None:
     answer = planned(profile, adapter=NARROW, dtypes=(dtype,))
     assert {group.structure.dtype for group in answer.groups} == {dtype}
-    assert len(names(answer, dtype)) >= 10
+    assert len(names(answer, dtype)) >= 10 or profile == "smoke"
     if dtype in ("f64", "f32") or profile == "quick":
         assert set(names(answer, dtype)) == set(ACTIVATIONS)
 

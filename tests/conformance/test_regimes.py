@@ -224,6 +224,8 @@ def _slopes(wrong: Callable[[str, Array], Array]) -> Callable[..., Observation]:
 class Sloped(Miniature):
     """The rule with another f'."""
 
+    slopes_at_kinks = {}  # noqa: RUF012  (declared by the base)
+
     def __init__(self, wrong: Callable[[str, Array], Array], show: bool) -> None:
         super().__init__()
         self._answer, self._show = _slopes(wrong), show

@@ -1,0 +1,152 @@
+"""Failures: what a case that fails put in, what came out, and what is wrong with it: all that a script of it needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from ..adapters import Observation
+from ..reference import Array, Parameters, Structure
+from ..reference.rounding import Conventions
+from .case import Case, Group
+from .examine import examine
+from .observe import Answer, NoAnswer, Runs
+from .plan import Description
+from .probe import probe
+from .regimes import Draw
+from .verdict import Verdict, quantity_of
+
+Kind = Literal["numbers", "sum", "again", "overwritten", "inputs", "form", "raised", "programs", "layout"]
+"""What is wrong: a quantity departs; gradients of two parts of a batch do not add up to those of the whole; the same
+call gives other bits; an earlier answer is overwritten; inputs are modified; an array has the wrong form; the program
+raises, hangs or dies; programs of several structures get in each other's way; weights are laid out otherwise than
+declared.
+"""
+
+_OF_CONTRACT: Mapping[str, Kind] = {
+    "same call twice": "again",
+    "earlier observation": "overwritten",
+    "twins": "programs",
+}
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A mistake that was put on a framework's answer on purpose: it completes "the rule with ...", and this is what it
+    adds to each quantity that it changes, by name; to inputs by the names x_0, y, W_1, b_1.
+    """
+
+    mistake: str
+    addends: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One call that fails: its structure and numbers (`draw`, a single one), the answer where there is one, what is
+    wrong, the quantity that shows it where one does, and what a verdict said of it.
+
+    `parts` are the numbers of further calls, in the kind "sum". `case` is where the numbers are from, for people.
+    """
+
+    kind: Kind
+    structure: Structure
+    regime: str
+    draw: Draw
+    observation: Observation | None
+    quantity: str = ""
+    message: str = ""
+    case: str = ""
+    parts: tuple[Draw, ...] = ()
+    conventions: Conventions = field(default_factory=dict)
+    planted: Planted | None = None
+
+
+@dataclass(frozen=True)
+class _Call:
+    structure: Structure
+    draw: Draw
+    observation: Observation | None
+
+
+class _Recorder:
+    """Runs that remember what was put in and what came out."""
+
+    def __init__(self, runs: Runs, dead: Array) -> None:
+        self._runs, self._dead = runs, dead
+        self._built: list[Structure] = []
+        self._current: Structure | None = None
+        self.calls: list[_Call] = []
+
+    def describe(self) -> Description:
+        return self._runs.describe()
+
+    def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None:
+        self._built = [*self._built, structure] if beside else [structure]
+        self._current = structure
+        self._runs.build(structure, layout, beside)
+
+    def recall(self, number: int) -> None:
+        self._current = self._built[number]
+        self._runs.recall(number)
+
+    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
+        assert self._current is not None
+        one = Draw(parameters, x, y, self._dead)
+        try:
+            answer = self._runs.call(regime, parameters, x, y)
+        except NoAnswer:
+            self.calls.append(_Call(self._current, one, None))
+            raise
+        self.calls.append(_Call(self._current, one, answer.observation))
+        return answer
+
+    def changed_since(self) -> bool:
+        return self._runs.changed_since()
+
+
+def find(case: Case, one: Draw, runs: Runs) -> tuple[Failure, Verdict] | None:
+    """How a case fails by itself, and the first finding on it, expected or not; None where it does not. `one` is its
+    draw. Raises NoAnswer where the adapter does not support it.
+    """
+    recorder, group = _Recorder(runs, one.dead), Group(case.structure, case.regime, case.seed, (case.draw,))
+    (verdicts,) = probe(group, recorder) if case.regime == "layout" else examine(group, recorder)
+    for verdict in verdicts:
+        if verdict.grade == "unsupported":
+            raise NoAnswer("unsupported", verdict.message)
+    first = next((v for v in verdicts if v.is_finding or v.grade == "errored"), None)
+    if first is None:
+        return None
+    own = [call for call in recorder.calls if call.structure == case.structure] or [_Call(case.structure, one, None)]
+    conventions = runs.describe().conventions
+    kind, call, parts = _kind(first, own)
+    quantity = first.quantity.rpartition(": ")[2] if kind in ("numbers", "sum") else ""
+    return (
+        Failure(
+            kind, case.structure, case.regime, call.draw, call.observation, quantity, first.message, case.id, parts,
+            conventions,
+        ),
+        first,
+    )  # fmt: skip
+
+
+def _kind(first: Verdict, calls: list[_Call]) -> tuple[Kind, _Call, tuple[Draw, ...]]:
+    """What is wrong, in which of the calls, and the further calls that show it."""
+    call = calls[0]
+    if first.check == "layout":
+        return "layout", call, ()
+    if first.grade == "errored":
+        return "raised", calls[-1], ()
+    if first.check == "batch":
+        return "sum", call, tuple(other.draw for other in calls[-2:])
+    if first.check == "descent":
+        # The calls of the descent are those with other weights than the first, in the order of its steps.
+        step = int(first.quantity.removeprefix("step ").partition(":")[0])
+        start = call.draw.parameters.weights
+        steps = [o for o in calls if not all(map(np.array_equal, o.draw.parameters.weights, start))]
+        return "numbers", steps[step - 1], ()
+    if quantity_of(first.quantity)[0] is not None:
+        return "numbers", call, ()
+    if first.quantity in _OF_CONTRACT:
+        return _OF_CONTRACT[first.quantity], call, ()
+    return ("form" if call.observation is None else "inputs"), call, ()

@@ -1,0 +1,189 @@
+"""The rule in steps, each of which a mistake may change: one pass through a network with some steps changed.
+
+Everything is a stack: z_i, x_i, k_i are (D, B, n_i), weight gradients (D, n_{i-1}, n_i), bias gradients (D, 1, n_i),
+the error (D, 1, 1).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+
+from ...reference import DTYPES, Array, DType, Parameters, Structure
+from ...reference.network import Network
+from ...reference.rounding import Conventions, Reading
+from .value import Value, exact
+
+
+@dataclass(eq=False)
+class Work:
+    """What a pass has computed so far: layers are counted from 1, `x[0]` is the input. `s` is dE/dx_i, `d` the slope
+    f'(z_i), `gw` and `gb` the gradients. `before` is the pass of the call before, where there was one.
+    """
+
+    network: Network
+    format: DType
+    weights: dict[int, Value]
+    biases: dict[int, Value]
+    y: Value
+    before: "Work | None" = None
+    x: dict[int, Value] = field(default_factory=dict)
+    z: dict[int, Value] = field(default_factory=dict)
+    d: dict[int, Value] = field(default_factory=dict)
+    s: dict[int, Value] = field(default_factory=dict)
+    k: dict[int, Value] = field(default_factory=dict)
+    gw: dict[int, Value] = field(default_factory=dict)
+    gb: dict[int, Value] = field(default_factory=dict)
+    conventions: Conventions = field(default_factory=dict)
+    given: dict[str, Value] = field(default_factory=dict)
+    """Every quantity as a step gave it, by its name in verdicts, in the order of the computation."""
+
+    @property
+    def depth(self) -> int:
+        """The number of layers, n."""
+        return self.network.depth
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return self.y.shape[-2]
+
+    @property
+    def narrower(self) -> DType:
+        """The format that a mistake rounds to: the next with fewer digits, or its own where there is none."""
+        return DTYPES[{"f64": "f32", "f32": "bf16", "f16": "bf16"}.get(self.format.name, self.format.name)]
+
+    @property
+    def reading(self) -> Reading | None:
+        """How errors add, or None where there are none."""
+        return self.y.reading
+
+    def name(self, i: int) -> str:
+        """The activation of layer i."""
+        return self.network.activations[i - 1]
+
+    def width(self, i: int) -> int:
+        """n_i."""
+        return self.network.widths[i]
+
+
+Step = Callable[[Work, int], Value]
+Change = Callable[[Work, int, Callable[[], Value]], Value]
+"""Gives what a step gives wrongly at layer i; the last argument gives what the step before this change would have."""
+Changes = Mapping[str, Change]
+Made = tuple[Changes, Callable[[int, int], bool]]
+"""Changes, and whether they are made at layer i of n."""
+
+
+def _pre(w: Work, i: int) -> Value:
+    z = w.x[i - 1] @ w.weights[i]
+    return z + w.biases[i].like(z) if w.network.bias == "pre" else z
+
+
+def _out(w: Work, i: int) -> Value:
+    x = w.z[i].f(w.name(i))
+    return x + w.biases[i].like(x) if w.network.bias == "post" else x
+
+
+def _residual(w: Work, i: int) -> Value:
+    return w.x[i] - w.y
+
+
+def _error(w: Work, i: int) -> Value:
+    r = w.x[i] - w.y
+    return (r * r).rows().columns() * 0.5
+
+
+def _side(w: Work, i: int) -> Value:
+    return w.k[i + 1] @ w.weights[i + 1].mT
+
+
+RULE: Mapping[str, Step] = {
+    "z": _pre,
+    "x": _out,
+    "E": _error,
+    "d": lambda w, i: w.z[i].slope(w.name(i), w.conventions.get(w.name(i))),
+    "r": _residual,
+    "s": _side,
+    "k": lambda w, i: w.s[i] * w.d[i],
+    "W": lambda w, i: w.x[i - 1].mT @ w.k[i],
+    "b": lambda w, i: (w.k[i] if w.network.bias == "pre" else w.s[i]).rows(),
+}
+"""The steps by name: pre-activation, activation, error, slope, residual, dE/dx_i, k-term, and the two gradients."""
+
+
+def start(
+    structure: Structure,
+    parameters: Parameters,
+    x: Array,
+    y: Array,
+    reading: Reading | None = None,
+    before: Work | None = None,
+    conventions: Conventions | None = None,
+) -> Work:
+    """A pass about to begin, of stacks in float64."""
+    weights = {i: exact(weight, reading) for i, weight in enumerate(parameters.weights, 1)}
+    biases = {i: exact(bias[..., None, :], reading) for i, bias in enumerate(parameters.biases, 1)}
+    network, given = structure.network, {0: exact(x, reading)}
+    return Work(
+        network, structure.format, weights, biases, exact(y, reading), before, given, conventions=conventions or {}
+    )
+
+
+def run(w: Work, mistakes: Sequence[Made] = (), shown: Mapping[str, Array] | None = None) -> Work:
+    """Carry a pass out, with each of the changes made at the layers i of n that its predicate takes.
+
+    A change that does not fit a layer, since arrays have other shapes there, is not made there: in a framework it would
+    have been noticed as an error of shapes. Where a framework has shown a z, x or k, what follows starts from that.
+    """
+    shown = shown or {}
+
+    def at(step: str, i: int) -> Value:
+        return _changed(w, step, i, [changes[step] for changes, takes in mistakes if step in changes and takes(i, n)])
+
+    def told(name: str, value: Value) -> Value:
+        w.given[name] = value
+        return value.shown_as(shown[name]) if name in shown else value
+
+    n = w.depth
+    # What overflows is judged by its value.
+    with np.errstate(all="ignore"):
+        for i in range(1, n + 1):
+            w.z[i] = told(f"z_{i}", at("z", i))
+            w.x[i] = told(f"x_{i}", at("x", i))
+        w.x[n] = told("outputs", w.given[f"x_{n}"])
+        told("E", at("E", n))
+        for i in range(1, n + 1):
+            w.d[i] = at("d", i)
+        for i in range(n, 0, -1):
+            w.s[i] = at("r" if i == n else "s", i)
+            w.k[i] = told(f"k_{i}", at("k", i))
+        for i in range(n, 0, -1):
+            w.gw[i] = told(f"dE/dW_{i}", at("W", i))
+        if w.network.bias != "none":
+            for i in range(n, 0, -1):
+                w.gb[i] = told(f"dE/db_{i}", at("b", i))
+    return w
+
+
+def _changed(w: Work, step: str, i: int, changes: Sequence[Change]) -> Value:
+    """What a step gives at layer i, each change made to what the one before it gives."""
+
+    def right() -> Value:
+        return RULE[step](w, i)
+
+    def after(inner: Callable[[], Value], change: Change) -> Callable[[], Value]:
+        return lambda: change(w, i, inner)
+
+    if not changes:
+        return right()
+    try:
+        value = reduce(after, changes, right)()
+    except (ValueError, KeyError, IndexError):  # shapes that do not fit, or a layer that is not there
+        return right()
+    return value if value.shape[-2:] == _due(w, step, i) else right()
+
+
+def _due(w: Work, step: str, i: int) -> tuple[int, int]:
+    return {"E": (1, 1), "W": (w.width(i - 1), w.width(i)), "b": (1, w.width(i))}.get(step, (w.batch, w.width(i)))

@@ -1,0 +1,133 @@
+"""What `kterm reproduce` does: a failing case as a script of the framework's own calls, written and run."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..adapters import Script
+from ..adapters.registry import AdapterError
+from . import expectations as known
+from .case import parse_case
+from .draw import REGIMES, draw
+from .failure import Failure, find
+from .link import TIMEOUT, Link
+from .measuring import opened
+from .observe import NoAnswer
+from .plan import Description
+from .script import Unwritable, write
+from .threads import pin_here
+from .verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A script, and the failure that it shows."""
+
+    failure: Failure
+    source: str
+
+
+Shrink = Callable[[Failure, Link], Failure]
+"""From a failure to a smaller one of the same kind and quantity."""
+
+
+def run_reproduce(text: str, spec: str, output: Path | None, device: str | None) -> int:
+    """Write the script of a case, or print it, and run it; 0 where it fails as it says, 1 where there is nothing to
+    reproduce, or no script can show it.
+
+    Raises CaseError, AdapterError and ChoiceError.
+    """
+    pin_here()
+    found = reproduce_case(text, spec, device)
+    if found is None:
+        print(f"{text} does not fail on {spec}: there is nothing to reproduce")
+        return 1
+    if isinstance(found, str):
+        print(f"{text} fails on {spec}, but no script of the framework's calls shows it: {found}")
+        return 1
+    if output is not None:
+        with opened(output, "-o") as file:
+            file.write(found.source)
+        fails, told = ran(output)
+        print(f"{output} {told}")
+        return 0 if fails else 1
+    print(found.source, end="")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bug.py"
+        path.write_text(found.source, encoding="utf-8")
+        fails, told = ran(path)
+    print(f"the script {told}", file=sys.stderr)
+    return 0 if fails else 1
+
+
+def reproduce_case(
+    text: str, spec: str, device: str | None = None, shrink: Shrink | None = None
+) -> Reproduced | str | None:
+    """The script of a case that fails on an adapter, or in a line why there is none; None where it does not fail.
+
+    Expected divergences count as failing. Raises CaseError for an id that is none, and AdapterError where the adapter
+    does not load or has no script.
+    """
+    case = parse_case(text, tuple(REGIMES))
+    link = Link(spec, device)
+    try:
+        described = link.describe()
+        found = find(case, draw([case])[0], link)
+        if found is None:
+            return None
+        failure, verdict = found
+        failure = failure if shrink is None else shrink(failure, link)
+        script = _script(link, failure, spec)
+        return Reproduced(failure, write(failure, script, described.version, diagnosis(verdict, described)))
+    except Unwritable as why:
+        return str(why)
+    finally:
+        link.close()
+
+
+def _script(link: Link, failure: Failure, spec: str) -> Script:
+    try:
+        return link.script(failure.structure)
+    except NoAnswer as no:
+        if no.kind == "died":  # with the program that is to be shown
+            link.build(failure.structure)
+            return link.script(failure.structure)
+        raise AdapterError(f"{spec}: {no.message}") from None
+
+
+def diagnosis(verdict: Verdict, adapter: Description) -> str:
+    """What is known to be behind a finding, in a sentence: the reason of the shipped expectation that covers it, or the
+    mistakes that explain it.
+    """
+    entries = [e for e in known.read(known.SHIPPED) if e.concerns(adapter.name, adapter.version)]
+    number = known.excuse(verdict, entries)
+    for entry in entries:
+        if entry.id == number:
+            where = f" ({entry.issue})" if entry.issue else ""
+            return f"It is known: {entry.reason}{where}."
+    fitting = [e.mistake for e in verdict.explanations if e.fits]
+    return f"What it gives is the rule with {', or '.join(fitting[:3])}." if fitting else ""
+
+
+def ran(path: Path, timeout: float = TIMEOUT) -> tuple[bool, str]:
+    """Whether a script fails as it says, run by this Python without this folder or the user's on its path; and a
+    predicate that tells it.
+    """
+    command = [sys.executable, "-I", str(path)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return True, f"hangs: it has not ended within {timeout:g} s"
+    last = (done.stderr.strip().splitlines() or done.stdout.strip().splitlines() or [""])[-1]
+    if done.returncode == 0:
+        return False, "passes: the framework's own calls are right, and the mistake is in the adapter"
+    if done.returncode < 0:
+        return True, f"ends its process with signal {-done.returncode}"
+    if last.startswith("AssertionError"):
+        return True, f"fails as it says: {last}"
+    return False, f"does not run: {last}"

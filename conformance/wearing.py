@@ -1,0 +1,26 @@
+"""Adapters as a run asks for them: by spec, on a device, and wearing a mutant by its name."""
+
+import difflib
+
+from ..adapters import Adapter
+from ..adapters.registry import load
+from .mutants import MUTANTS, Mutant, wear
+from .plan import ChoiceError
+
+
+def mutant(name: str) -> Mutant:
+    """The mutant of this name. Raises ChoiceError, naming those that are called alike."""
+    if name not in MUTANTS:
+        close = difflib.get_close_matches(name, MUTANTS, 3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ChoiceError(f"unknown mutant {name!r}; {hint}kterm mutants --list lists them")
+    return MUTANTS[name]
+
+
+def loaded(spec: str, device: str | None = None, worn: str | None = None) -> Adapter:
+    """The adapter that `spec` names, wearing the mutant of a name where one is given.
+
+    Raises AdapterError where it does not load, and ChoiceError for an unknown mutant.
+    """
+    adapter = load(spec, device)
+    return adapter if worn is None else wear(adapter, mutant(worn))

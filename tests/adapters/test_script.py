@@ -1,0 +1,178 @@
+"""Scripts make the very calls that their adapters make, and formulas are those of the table."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kterm.adapters import Adapter, Call, Script
+from kterm.adapters.formulas import FORMULAS, HELPERS, helpers, slope_of, value_of
+from kterm.adapters.registry import is_installed, load
+from kterm.conformance.draw import stacked
+from kterm.conformance.judge import compare
+from kterm.conformance.observe import arrays
+from kterm.conformance.regimes import Draw
+from kterm.reference import ACTIVATIONS, BIASES, DTYPES, Array, Network, Parameters, Structure
+from kterm.reference.rounding import Estimate, activation, bound, derivative
+
+NAMES = ("jax", "jax-eager", "jax-vmap", "numpy", "torch", "torch-func")
+
+
+def _loaded(name: str) -> Adapter:
+    if not is_installed(name):
+        pytest.skip(f"{name}'s framework is not installed")
+    return load(name)
+
+
+def _draw(structure: Structure) -> Draw:
+    random = np.random.Generator(np.random.Philox(3))
+    widths, dtype = structure.network.widths, structure.format.numpy
+
+    def normal(*shape: int) -> Array:
+        return random.standard_normal(shape).astype(dtype)
+
+    weights = tuple(normal(*pair) for pair in pairwise(widths))
+    biases = () if structure.network.bias == "none" else tuple(normal(n) for n in widths[1:])
+    x, y = normal(structure.batch, widths[0]), normal(structure.batch, widths[-1])
+    return Draw(Parameters(weights, biases), x, y, np.zeros((), bool))
+
+
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """What a script sets for its whole process is set back."""
+    jax = sys.modules.get("jax")
+    before = np.geterr(), jax and jax.config.jax_enable_x64
+    try:
+        yield
+    finally:
+        np.seterr(**before[0])
+        if jax:
+            jax.config.update("jax_enable_x64", before[1])
+
+
+def run(script: Script, one: Draw) -> dict[str, Array]:
+    """What a script computes, by name."""
+    stored = np.float32 if one.x.dtype.itemsize == 2 and one.x.dtype != np.float16 else one.x.dtype
+    names: dict[str, Any] = {
+        "weights": [w.astype(stored) for w in one.parameters.weights],
+        "biases": [b.astype(stored) for b in one.parameters.biases],
+        "x": one.x.astype(stored),
+        "y": one.y.astype(stored),
+    }
+    with _settings_kept():
+        for part in (script.preamble, script.setup, script.calls):
+            exec(compile(part, "<script>", "exec"), names)
+        return {name: np.array(eval(text, names)) for name, text in script.shown.items()}
+
+
+def _structures(name: str) -> Iterator[Structure]:
+    """Every activation; the three bias placements, all dtypes and three depths in turn."""
+    names = tuple(ACTIVATIONS)
+    dtypes = ("f32", "f64") if name == "numpy" else ("f32", "f64", "bf16", "f16")
+    depths = (3, 2, 1) if name in ("numpy", "torch", "torch-func") else (4, 8)
+    start = number = 0
+    while start < len(names):
+        some = names[start : start + depths[number % len(depths)]]
+        widths = (3, 2, 4, 2, 3, 2, 2, 3, 2)[: len(some) + 1]
+        yield Structure(Network(widths, some, BIASES[number % 3]), 5, dtypes[number % len(dtypes)])
+        start, number = start + len(some), number + 1
+    yield Structure(Network((2, 1), ("tanh",), "none"), 0, "f32")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "numpy"])
+def test_a_script_computes_the_bits_of_its_adapter(name: str) -> None:
+    adapter = _loaded(name)
+    for structure in _structures(name):
+        one = _draw(structure)
+        due = arrays(adapter.program(structure)(one.parameters, one.x, one.y))
+        found = run(adapter.script(structure), one)
+        assert list(found) == list(due)
+        for quantity, array in found.items():
+            where = f"{structure} {quantity}"
+            assert array.shape == due[quantity].shape, where
+            stored = np.float32 if structure.dtype == "bf16" else structure.format.numpy
+            assert array.dtype == stored, where
+            np.testing.assert_array_equal(array, due[quantity].astype(stored), err_msg=where)
+
+
+def test_the_script_in_numpy_conforms_and_keeps_the_dtype() -> None:
+    adapter = _loaded("numpy")
+    for structure in _structures("numpy"):
+        one = _draw(structure)
+        observed = adapter.program(structure)(one.parameters, one.x, one.y)
+        found = run(adapter.script(structure), one)
+        assert {name: (a.shape, a.dtype) for name, a in found.items()} == {
+            name: (a.shape, a.dtype) for name, a in arrays(observed).items()
+        }
+        if structure.batch:
+            observed = type(observed)(
+                found["outputs"],
+                found["E"],
+                *(
+                    tuple(a for name, a in found.items() if name.startswith(symbol))
+                    for symbol in ("dE/dW", "dE/db", "z_", "x_", "k_")
+                ),
+            )
+            for one_quantity in compare(structure, stacked([one]), [observed]):
+                assert one_quantity.worst[0] <= 1, (structure, one_quantity)
+
+
+def _evaluated(expression: str, z: Array) -> Array:
+    import math
+
+    names: dict[str, Any] = {"np": np, "math": math, "z": z}
+    exec("\n".join(f"def {name}(z):\n    return {text}" for name, text in HELPERS.items()), names)
+    with np.errstate(all="ignore"):
+        return eval(expression, names)
+
+
+@pytest.mark.parametrize("dtype", ["f64", "f32"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_formulas_are_those_of_the_table(name: str, dtype: str) -> None:
+    row, reading = ACTIVATIONS[name], bound(DTYPES[dtype])
+    points = [kink.point for kink in row.kinks]
+    sizes = np.geomspace(1e-6, 700, 400)
+    z = np.concatenate([-sizes[::-1], [0.0, *points], sizes]).astype(DTYPES[dtype].numpy)
+    exact = Estimate(z.astype(np.float64))
+    # At a kink itself a formula for f' is the row's; elsewhere it errs as a sound implementation may.
+    for expression, right, due in (
+        (value_of(name), activation(row, exact, reading), row.f(exact.value)),
+        (slope_of(name), derivative(row, exact, reading), row.derivative(exact.value)),
+    ):
+        found = _evaluated(expression, z)
+        assert found.dtype in (z.dtype, np.bool_), expression
+        allowed = np.zeros(z.shape) if right.error is None else right.error
+        assert (np.abs(found.astype(np.float64) - due) <= allowed).all(), expression
+
+
+def test_every_activation_has_a_formula() -> None:
+    assert list(FORMULAS) == list(ACTIVATIONS)
+    assert list(helpers(["gate(z) + np.softplus(z) + normal_cdf(2)"])) == ["normal_cdf", "gate"]
+
+
+def test_a_name_in_a_script_is_that_of_the_function() -> None:
+    for name, modules in (("torch", ("torch", "F")), ("jax", ("jax", "jnp"))):
+        adapter, names = _loaded(name), dict[str, Any]()
+        exec(adapter.script(Structure(Network((1, 1), ("relu",)), 1, "f32")).preamble, names)
+        for call in adapter.activations.values():
+            assert isinstance(call, Call)
+            assert bool(call.name) != bool(call.expression)
+            if call.name:
+                assert call.name.split(".")[0] in modules
+                assert eval(call.name, names) is call.function
+
+
+def test_an_adapter_without_a_script_says_how_to_give_it_one() -> None:
+    from .. import miniatures
+
+    structure = Structure(Network((1, 1), ("relu",)), 1, "f32")
+    with pytest.raises(NotImplementedError, match=r"bare has no script; give its class a method script\(structure\)"):
+        type("Bare", (miniatures.Miniature,), {"name": "bare", "script": Adapter.script})().script(structure)
+    torch = _loaded("torch")
+    torch.activations = {"relu": lambda z: z}
+    with pytest.raises(NotImplementedError, match=r"torch has no script: its relu is not a kterm.adapters.Call"):
+        torch.script(structure)
