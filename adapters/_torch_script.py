@@ -86,7 +86,8 @@ def torch_func_script(structure: Structure, spell: Spell, device: str) -> Script
         **{f"dE/dW_{i}": f"dW[{i - 1}].T" for i in layers},
         **({f"dE/db_{i}": f"db[{i - 1}]" for i in layers} if has_biases else {}),
     }
-    return Script("PyTorch", "torch", _PREAMBLE, "\n".join(lines), "\n".join(calls_of), _as_arrays(found, structure, device))
+    arrays = _as_arrays(found, structure, device)
+    return Script("PyTorch", "torch", _PREAMBLE, "\n".join(lines), "\n".join(calls_of), arrays)
 
 
 def _tuple(names: Iterable[str]) -> str:
