@@ -244,7 +244,8 @@ def test_with_reasons_the_proposals_make_the_same_run_conform(tmp_path: Path) ->
         known.read(path)
     path.write_text(text.replace('reason = ""', 'reason = "too steep by 1e-6"'), encoding="utf-8")
     entries = known.read(path)
-    assert {entry.activation for entry in entries} == {"tanh"}
+    # What the contract says of a program as a whole is of no one activation.
+    assert {entry.activation for entry in entries if entry.check != "contract"} == {"tanh"}
 
     # Of the first run they cover each finding, and no tensor that passed.
     first = read(report)
