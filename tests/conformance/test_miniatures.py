@@ -114,7 +114,7 @@ def test_a_framework_that_fails_costs_its_own_cases_and_nothing_else(
 def test_a_framework_that_hangs_costs_its_own_cases_and_nothing_else(tmp_path: Path) -> None:
     report = tmp_path / "record.jsonl"
     done = kterm(
-        "check", f"{MINIATURES}:Hangs", "--profile", "quick", "--timeout", "4", "--activation", "relu", "--activation",
+        "check", f"{MINIATURES}:Hangs", "--profile", "quick", "--timeout", "2", "--activation", "relu", "--activation",
         "tanh", "--dtype", "f64", "--report", str(report), folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
@@ -122,7 +122,7 @@ def test_a_framework_that_hangs_costs_its_own_cases_and_nothing_else(tmp_path: P
     for (_, case), status in record.statuses().items():
         if "layout" not in case:
             assert (status == "errored") == _is_hit(case), (case, status)
-    assert "hung: no answer within 4 s" in done.stdout
+    assert "hung: no answer within 2 s" in done.stdout
 
 
 def test_a_framework_that_does_not_load_is_one_line(tmp_path: Path) -> None:

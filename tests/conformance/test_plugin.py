@@ -112,7 +112,8 @@ def test_a_failure_is_told_without_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     assert not re.search(r"\.py:\d+", done.stdout)
     assert re.search(
-        r"dE/dW_\d+\[\d+, \d+\] \(\w+\): the framework gives \S+, the rule \S+; \S+ times the tolerance", done.stdout
+        r"dE/dW_\d+\[\d+, \d+\] \(\w+\): the framework gives \S+, the rule \S+; \S+ σ, \S+ times the tolerance",
+        done.stdout,
     )
     assert re.search(rf"kterm replay \S+ {re.escape(str(MINIATURES))}:WeightDecay", done.stdout)
 
