@@ -11,6 +11,7 @@ import pytest
 
 from kterm.adapters import Adapter, Call, Script
 from kterm.adapters.formulas import FORMULAS, HELPERS, helpers, slope_of, value_of
+from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.registry import is_installed, load
 from kterm.conformance.draw import stacked
 from kterm.conformance.judge import compare
@@ -167,11 +168,10 @@ def test_a_name_in_a_script_is_that_of_the_function() -> None:
 
 
 def test_an_adapter_without_a_script_says_how_to_give_it_one() -> None:
-    from .. import miniatures
 
     structure = Structure(Network((1, 1), ("relu",)), 1, "f32")
     with pytest.raises(NotImplementedError, match=r"bare has no script; give its class a method script\(structure\)"):
-        type("Bare", (miniatures.Miniature,), {"name": "bare", "script": Adapter.script})().script(structure)
+        type("Bare", (Numpy,), {"name": "bare", "script": Adapter.script})().script(structure)
     torch = _loaded("torch")
     torch.activations = {"relu": lambda z: z}
     with pytest.raises(NotImplementedError, match=r"torch has no script: its relu is not a kterm.adapters.Call"):
