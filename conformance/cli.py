@@ -54,7 +54,7 @@ def check(
         list[str] | None,
         typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
     ] = None,
-    profile: Annotated[str, typer.Option(help="quick, standard or thorough.")] = "standard",
+    profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
     workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,

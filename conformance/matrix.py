@@ -227,7 +227,11 @@ def _inapplicable(
 
 
 def _lacks_something(adapter: Description) -> bool:
-    return len(adapter.activations) < len(ACTIVATIONS) or len(adapter.biases) < len(BIASES)
+    return (
+        len(adapter.activations) < len(ACTIVATIONS)
+        or len(adapter.biases) < len(BIASES)
+        or not set(adapter.dtypes).issuperset(WIDE)
+    )
 
 
 def _json(adapter: str, fate: Fate, why_not: str) -> dict[str, Any]:

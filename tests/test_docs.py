@@ -14,6 +14,7 @@ import typer
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import expectations, plugin, record
 from kterm.conformance.cli import app
+from kterm.conformance.mutants import EQUIVALENTS, MISTAKES
 from kterm.conformance.plan import PROFILES, choose, describe, plan
 from kterm.conformance.verdict import CHECKS, STATUSES
 from kterm.reference import ACTIVATIONS
@@ -176,6 +177,17 @@ def test_tables_of_checks_and_statuses_are_complete() -> None:
     page = _page("docs/checks.md")
     assert tuple(re.findall(r"^\| `(\w+)` \|", page.split("## Blocking")[0], re.M)) == CHECKS
     assert set(re.findall(r"^\| `(\w+)` \|", page.split("## What becomes")[1].split("## ")[0], re.M)) == set(STATUSES)
+
+
+def _unescaped(rows: list[list[str]]) -> list[list[str]]:
+    return [[cell.replace("\\|", "|") for cell in row] for row in rows]
+
+
+def test_tables_of_mutants_equal_the_table() -> None:
+    mistakes = [[f"`{m.name}`", m.mistake, m.effect, m.hidden] for m in MISTAKES]
+    assert _unescaped(_table("docs/mutants.md", "mistakes")) == mistakes
+    equivalents = [[f"`{m.name}`", m.mistake, m.equivalent] for m in EQUIVALENTS]
+    assert _unescaped(_table("docs/mutants.md", "equivalents")) == equivalents
 
 
 def test_every_expectation_is_explained() -> None:
