@@ -22,7 +22,7 @@ class Way:
 
 
 COMPILED = Way(f"gradients = jax.jit({_GRAD})")
-EAGER = Way(f"gradients = {_GRAD}", "gradients(*jax.device_put(({given})))  # what is left to Python would be NumPy's")
+EAGER = Way(f"gradients = {_GRAD}  # not compiled", "gradients(*jax.device_put(({given})))")
 MAPPED = Way(
     f"""\
 each = jax.vmap({_GRAD}, in_axes={{axes}})

@@ -1,7 +1,7 @@
 """The k-term rule for one structure in plain NumPy, as source."""
 
 from ..reference import Structure
-from .formulas import helpers, slope_of, value_of
+from .formulas import as_factor, helpers, slope_of, value_of
 from .script import Script
 
 
@@ -20,7 +20,7 @@ def numpy_script(structure: Structure) -> Script:
         slope = slope_of(network.activations[i - 1], f"z_{i}")
         formulas.append(slope)
         lines.append(f"s_{i} = x_{depth} - y" if i == depth else f"s_{i} = k_{i + 1} @ weights[{i}].T")
-        lines.append(f"k_{i} = s_{i} * ({slope})")
+        lines.append(f"k_{i} = s_{i} * {as_factor(slope)}")
     shown = {"outputs": f"x_{depth}", "E": "E"}
     for symbol in ("z", "x", "k"):
         shown |= {f"{symbol}_{i}": f"{symbol}_{i}" for i in range(1, depth + 1)}

@@ -28,6 +28,7 @@ def torch_script(structure: Structure, spell: Spell, device: str) -> Script:
             lines.append(f"    layer_{i}.bias.copy_(torch.tensor(biases[{i - 1}]))")
     if network.bias == "post":
         lines += [f"b_{i} = torch.tensor(biases[{i - 1}], {typed}, requires_grad=True)" for i in layers]
+    lines.append("")
     for i, name in enumerate(network.activations, 1):
         before = f"x_{i - 1}" if i > 1 else f"torch.tensor(x, {typed})"
         lines.append(f"z_{i} = layer_{i}({before})")

@@ -1,5 +1,6 @@
 """The activations as NumPy expressions: what a script without this suite computes f and f' by."""
 
+import ast
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -78,6 +79,12 @@ def value_of(name: str, z: str = "z") -> str:
 def slope_of(name: str, z: str = "z") -> str:
     """f' of an activation as an expression of the variable that `z` names."""
     return filled(FORMULAS[name].slope, z, ACTIVATIONS[name].parameters)
+
+
+def as_factor(expression: str) -> str:
+    """An expression in parentheses, unless it is a name or one call."""
+    one = isinstance(ast.parse(expression, mode="eval").body, ast.Name | ast.Call)
+    return expression if one else f"({expression})"
 
 
 def helpers(expressions: Iterable[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..adapters.formulas import helpers, slope_of, value_of
+from ..adapters.formulas import as_factor, helpers, slope_of, value_of
 from ..reference import ACTIVATIONS, Array, Structure
 from .evidence import Evidence
 from .literals import number
@@ -62,7 +62,7 @@ class _Told:
         return {
             "z": f"{before} W_{i}" + (f" + b_{i}" if bias == "pre" else ""),
             "x": value_of(function, f"z_{i}") + (f" + b_{i}" if bias == "post" else ""),
-            "k": f"{side} * ({slope_of(function, f'z_{i}')})",
+            "k": f"{side} * {as_factor(slope_of(function, f'z_{i}'))}",
             "dE/dW": f"{before}^T k_{i}",
             "dE/db": f"the sum over the batch of {f'k_{i}' if bias == 'pre' else side}",
         }[symbol]
@@ -84,9 +84,8 @@ class _Told:
         if not symbol:
             return None
         i, at, parameters = int(layer), self._shown.at, self._one.parameters
-        before = self._values[f"x_{i - 1}"] if i > 1 else self._one.x
         if symbol == "z":
-            terms = _products(before[at[0]], parameters.weights[i - 1][:, at[1]])
+            terms = _products(self._before(i)[at[0]], parameters.weights[i - 1][:, at[1]])
             return [*terms, _factor(parameters.biases[i - 1][at[1]])] if self._network.bias == "pre" else terms
         if symbol == "x":
             inner = f"f({number(np.float64(self._values[f'z_{i}'][at]))})"
@@ -95,9 +94,13 @@ class _Told:
             side = self._side(i)[at]
             return _products([side], [self._slope(i, at, side)])
         if symbol == "dE/dW":
-            return _products(before[:, at[0]], self._values[f"k_{i}"][:, at[1]])
+            return _products(self._before(i)[:, at[0]], self._values[f"k_{i}"][:, at[1]])
         summed = self._values[f"k_{i}"] if self._network.bias == "pre" else self._side(i)
         return [_factor(value) for value in summed[:, at[0]]]
+
+    def _before(self, i: int) -> Array:
+        """What W_i multiplies."""
+        return self._values[f"x_{i - 1}"] if i > 1 else self._one.x
 
     def _side(self, i: int) -> Array:
         """What k_i multiplies by f'."""
@@ -128,8 +131,8 @@ class _Told:
         row = ACTIVATIONS[self._network.activations[i - 1]]
         points = ", ".join(f"{kink.point:g}" for kink in row.kinks)
         return (
-            f" (f' jumps at z = {points}: exactly there it is taken as this framework takes it, and in the middle where"
-            " rounding may put z on either side)"
+            f" (f' jumps at z = {points}: there it is what the adapter declares, or else, as where rounding may put z"
+            " on either side, the middle, with a tolerance for both)"
         )
 
 

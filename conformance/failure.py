@@ -11,7 +11,7 @@ from ..reference import Array, Parameters, Structure
 from ..reference.rounding import Conventions
 from .case import Case, Group
 from .examine import examine
-from .observe import Answer, NoAnswer, Runs
+from .observe import Answer, NoAnswer, Runs, arrays
 from .plan import Description
 from .probe import probe
 from .regimes import Draw
@@ -39,6 +39,13 @@ class Planted:
 
     mistake: str
     addends: Mapping[str, Array]
+
+
+def planted(mistake: str, right: Observation, wrong: Observation) -> Planted:
+    """The mistake that makes the second of two answers to the same call of the first."""
+    pairs = {name: (a.astype(np.float64), arrays(wrong)[name].astype(np.float64)) for name, a in arrays(right).items()}
+    with np.errstate(invalid="ignore"):
+        return Planted(mistake, {name: b - a for name, (a, b) in pairs.items() if a.tobytes() != b.tobytes()})
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,10 @@ def find(case: Case, one: Draw, runs: Runs) -> tuple[Failure, Verdict] | None:
     """How a case fails by itself, and the first finding on it, expected or not; None where it does not. `one` is its
     draw. Raises NoAnswer where the adapter does not support it.
     """
-    recorder, group = _Recorder(runs, one.dead), Group(case.structure, case.regime, case.seed, (case.draw,))
-    (verdicts,) = probe(group, recorder) if case.regime == "layout" else examine(group, recorder)
+    # The next draw comes along: whether an earlier answer is overwritten shows after a call with other numbers.
+    recorder = _Recorder(runs, one.dead)
+    group = Group(case.structure, case.regime, case.seed, (case.draw, case.draw + 1))
+    verdicts = (probe(group, recorder) if case.regime == "layout" else examine(group, recorder))[0]
     for verdict in verdicts:
         if verdict.grade == "unsupported":
             raise NoAnswer("unsupported", verdict.message)
@@ -131,19 +140,20 @@ def find(case: Case, one: Draw, runs: Runs) -> tuple[Failure, Verdict] | None:
 
 
 def _kind(first: Verdict, calls: list[_Call]) -> tuple[Kind, _Call, tuple[Draw, ...]]:
-    """What is wrong, in which of the calls, and the further calls that show it."""
-    call = calls[0]
+    """What is wrong, in which of the calls, and the further calls that show it. The first call is the case's, the
+    second that with other numbers.
+    """
+    call, later = calls[0], calls[2:]
     if first.check == "layout":
         return "layout", call, ()
     if first.grade == "errored":
-        return "raised", calls[-1], ()
+        return "raised", call if first.quantity == "program" and first.check == "contract" else calls[-1], ()
     if first.check == "batch":
         return "sum", call, tuple(other.draw for other in calls[-2:])
     if first.check == "descent":
         # The calls of the descent are those with other weights than the first, in the order of its steps.
-        step = int(first.quantity.removeprefix("step ").partition(":")[0])
-        start = call.draw.parameters.weights
-        steps = [o for o in calls if not all(map(np.array_equal, o.draw.parameters.weights, start))]
+        step, start = int(first.quantity.removeprefix("step ").partition(":")[0]), call.draw.parameters.weights
+        steps = [o for o in later if not all(map(np.array_equal, o.draw.parameters.weights, start))]
         return "numbers", steps[step - 1], ()
     if quantity_of(first.quantity)[0] is not None:
         return "numbers", call, ()

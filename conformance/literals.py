@@ -9,8 +9,9 @@ import numpy as np
 from ..reference import Array
 
 WIDTH = 120
-_FLAT = WIDTH - 10
-"""So that a line of it may be indented twice."""
+_NO_BREAK = "\x00"
+_ROW, _WHOLE = 104, 85
+"""How long a row of numbers may be, and an array in one line: the rest is for what stands around them."""
 
 
 def number(value: Any) -> str:
@@ -32,16 +33,21 @@ def literal(array: Array) -> str:
     return f"np.array({_nested(array, 0)}, {kind})"
 
 
+def rounded(tolerance: Array) -> Array:
+    """A tolerance in three digits."""
+    return np.array([float(f"{t:.3g}") for t in tolerance.flat]).reshape(tolerance.shape)
+
+
 def _nested(array: Array, depth: int) -> str:
     if array.ndim == 0:
         return number(array[()])
     if array.ndim > 1:
         rows = [_nested(row, depth + 1) for row in array]
         flat = f"[{', '.join(rows)}]"
-        return flat if len(flat) <= _FLAT and "\n" not in flat else _block(rows)
+        return flat if len(flat) <= _WHOLE and "\n" not in flat else _block(rows)
     numbers = [number(value) for value in array]
     flat = f"[{', '.join(numbers)}]"
-    return flat if len(flat) <= _FLAT else _block(_wrapped(numbers))
+    return flat if len(flat) <= (_ROW if depth else _WHOLE) else _block(_wrapped(numbers))
 
 
 def _block(lines: Sequence[str]) -> str:
@@ -52,24 +58,35 @@ def _wrapped(items: Sequence[str]) -> list[str]:
     """Items joined by commas, in lines."""
     lines: list[str] = []
     for item in items:
-        if lines and len(lines[-1]) + 2 + len(item) <= _FLAT - 4:
+        if lines and len(lines[-1]) + 2 + len(item) <= _ROW - 4:
             lines[-1] += f", {item}"
         else:
             lines.append(item)
     return lines
 
 
-def comment(text: str, indent: str = "") -> str:
-    """Prose as a comment; lines of `text` stay lines."""
-    found = []
-    for line in text.splitlines():
-        lead = indent + line[: len(line) - len(line.lstrip())]
-        found += textwrap.wrap(
-            line.strip(),
-            WIDTH - 2,
-            initial_indent=lead,
-            subsequent_indent=f"{lead}    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return "\n".join(f"# {line}" for line in found)
+def comment(text: str) -> str:
+    """Prose as a comment, which may stand in a block; lines of `text` stay lines, and what is indented goes on further
+    in.
+    """
+    return "\n".join(f"# {line}" for told in text.splitlines() for line in _filled(told))
+
+
+def _filled(line: str) -> list[str]:
+    lead = line[: len(line) - len(line.lstrip())]
+    return filled(line.strip(), WIDTH - 6, lead, f"{lead}    " if lead else "").splitlines()
+
+
+def filled(text: str, width: int = WIDTH - 2, first: str = "", rest: str = "") -> str:
+    """Prose in lines of a width, behind these spaces; `unbroken`
+    parts stay in one line.
+    """
+    wrapped = textwrap.fill(
+        text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+    return wrapped.replace(_NO_BREAK, " ")
+
+
+def unbroken(text: str) -> str:
+    """A text for `filled` that is to stay in one line."""
+    return text.replace(" ", _NO_BREAK)

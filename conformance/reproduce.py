@@ -80,7 +80,7 @@ def reproduce_case(
             return None
         failure, verdict = found
         failure = failure if shrink is None else shrink(failure, link)
-        script = _script(link, failure, spec)
+        script = _script(link, failure, spec, device)
         return Reproduced(failure, write(failure, script, described.version, diagnosis(verdict, described)))
     except Unwritable as why:
         return str(why)
@@ -88,14 +88,16 @@ def reproduce_case(
         link.close()
 
 
-def _script(link: Link, failure: Failure, spec: str) -> Script:
+def _script(link: Link, failure: Failure, spec: str, device: str | None) -> Script:
     try:
+        if failure.kind == "raised":  # which its process may not have survived
+            link.close()
+            link = Link(spec, device)
         return link.script(failure.structure)
     except NoAnswer as no:
-        if no.kind == "died":  # with the program that is to be shown
-            link.build(failure.structure)
-            return link.script(failure.structure)
         raise AdapterError(f"{spec}: {no.message}") from None
+    finally:
+        link.close()
 
 
 def diagnosis(verdict: Verdict, adapter: Description) -> str:

@@ -1,7 +1,6 @@
 """Reproducers: a failure as a script that needs NumPy and the framework, and nothing of this suite."""
 
 import platform
-import textwrap
 from importlib.metadata import version
 
 import numpy as np
@@ -10,6 +9,7 @@ from ..adapters import Script
 from ..reference import Structure
 from .evidence import evidence
 from .failure import Failure
+from .literals import filled, unbroken
 from .script_contract import KINDS
 from .script_numbers import numbers, told
 from .script_text import LONG, inputs, joined
@@ -40,22 +40,21 @@ def write(failure: Failure, script: Script, framework_version: str, diagnosis: s
 
 
 def _header(failure: Failure, script: Script, framework_version: str, what: str, diagnosis: str) -> str:
-    named, packages = f"{script.framework} {framework_version}", dict.fromkeys(("numpy", script.requires))
+    named = f"{script.framework} {framework_version}"
+    needed = unbroken(f"`pip install {' '.join(dict.fromkeys(('numpy', script.requires)))}`")
     both = named if script.requires == "numpy" else f"{named} and NumPy {np.__version__}"
     if failure.planted is not None:
         diagnosis = f"A mistake is planted in what {script.framework} gives: the rule with {failure.planted.mistake}."
     paragraphs = [
         f"{named}: {_title(failure)}",
-        textwrap.fill(what, 116, initial_indent="    ", subsequent_indent="    ", break_long_words=False),
-        textwrap.fill(_names(failure) + _network(failure.structure), 118),
-        textwrap.fill(diagnosis, 118, break_long_words=False),
-        textwrap.fill(
-            f"This script ends in an AssertionError while that is so, and says nothing once it is mended; it needs "
-            f"nothing but `pip install {' '.join(packages)}`. Written with {both} on Python "
+        filled(what, 116, "    ", "    "),
+        filled(_names(failure) + _network(failure.structure)),
+        filled(diagnosis),
+        filled(
+            "This script ends in an AssertionError while that is so, and says nothing once it is mended; it needs "
+            f"nothing but {needed}. Written with {both} on Python "
             f"{platform.python_version()}, {platform.system()} {platform.machine()}, by kterm {version('kterm')} of "
-            f"case {failure.case}.",
-            118,
-            break_on_hyphens=False,
+            f"case {failure.case}."
         ),
     ]
     text = "\n\n".join(filter(None, paragraphs)).replace("\\", "\\\\").replace('"""', "'''")
@@ -104,5 +103,5 @@ def _network(structure: Structure) -> str:
     return (
         f"The network has {layers}, widths {' to '.join(map(str, network.widths))} ({functions}; "
         f"{biases[network.bias]}), in {LONG[structure.dtype]} on a batch of {rows}; its error is "
-        f"E = sum((x_{network.depth} - y)**2) / 2."
+        + unbroken(f"E = sum((x_{network.depth} - y)**2) / 2.")
     )

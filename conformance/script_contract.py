@@ -11,7 +11,7 @@ from ..adapters import Script
 from ..reference.rounding import SIGMAS, deviation, propagate
 from .draw import stacked
 from .failure import Failure, Kind
-from .literals import comment, literal
+from .literals import comment, literal, rounded
 from .script_text import LONG, call, observed, plant, run
 
 CALLS = 100
@@ -53,9 +53,10 @@ def _modified(failure: Failure, script: Script) -> Show:
     named = {"x_0": "x", "y": "y"} | {f"W_{i}": f"weights[{i - 1}]" for i in layers}
     if failure.draw.parameters.biases:
         named |= {f"b_{i}": f"biases[{i - 1}]" for i in layers}
-    items = ", ".join(f'"{name}": {array}' for name, array in named.items())
     lines = [
-        f"given = {{{items}}}",
+        "given = {",
+        *(f'    "{name}": {array},' for name, array in named.items()),
+        "}",
         "before = {name: array.copy() for name, array in given.items()}",
         call(failure),
         plant(failure.planted, list(named), "given"),
@@ -112,7 +113,7 @@ def _sum(failure: Failure, script: Script) -> Show:
         plant(failure.planted, [name], "observed"),
         f'expected = sum({call(failure, y="part")}["{name}"].astype(np.float64) for part in parts)',
         comment(f"{SIGMAS:g} standard deviations of the rounding errors of the three calls in {dtype}."),
-        f"tolerance = {literal(tolerance)}",
+        f"tolerance = {literal(rounded(tolerance))}",
         f'whole = observed["{name}"]',
         "off = ~(np.abs(whole - expected) <= tolerance)",
         f'assert not off.any(), f"{name} is {{whole.tolist()}}; that of its rows adds up to {{expected.tolist()}}"',

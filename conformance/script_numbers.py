@@ -10,7 +10,7 @@ from ..reference.rounding import SIGMAS
 from .derivation import derivation
 from .evidence import Evidence
 from .failure import Failure
-from .literals import comment, literal
+from .literals import WIDTH, comment, literal, rounded
 from .regimes import REGIMES
 from .script_text import LONG, entry, observed, plant
 
@@ -39,11 +39,18 @@ def _own_values(structure: Structure, script: Script, shown: Evidence) -> str:
     """That the step starts from the values that the expected ones were computed from."""
     if not shown.given:
         return ""
-    lines = [comment(f"The step is judged from {script.framework}'s own values before it, as they were here.")]
-    for name, value in shown.given.items():
-        lines.append(f'if not np.array_equal(observed["{name}"], {literal(value.astype(structure.format.numpy))}):')
-        lines.append(f'    raise SystemExit("{name} is another on this machine; write the script anew")')
-    return "\n".join(lines)
+    values = {name: literal(value.astype(structure.format.numpy)) for name, value in shown.given.items()}
+    return "\n".join(
+        (
+            comment(f"The step is judged from {script.framework}'s own values before it, as they were here."),
+            "own = {",
+            *(textwrap.indent(f'"{name}": {value},', "    ") for name, value in values.items()),
+            "}",
+            "for name, array in own.items():",
+            "    if not np.array_equal(observed[name], array):",
+            '        raise SystemExit(f"{name} is another on this machine; write the script anew")',
+        )
+    )
 
 
 def _right(failure: Failure, script: Script, shown: Evidence) -> str:
@@ -72,8 +79,7 @@ def _tolerance_is(failure: Failure, shown: Evidence) -> str:
 
 def _tolerance(shown: Evidence) -> str:
     """In three digits, or in all where that would change what is off."""
-    short = np.array([float(f"{t:.3g}") for t in shown.tolerance.flat]).reshape(shown.tolerance.shape)
-    error = np.abs(shown.observed - shown.expected)
+    short, error = rounded(shown.tolerance), np.abs(shown.observed - shown.expected)
     same = np.array_equal(error <= short, error <= shown.tolerance)
     return literal(short if same else shown.tolerance)
 
@@ -83,11 +89,17 @@ def _assertion(shown: Evidence) -> str:
     free = " | np.isinf(tolerance)" if np.isinf(shown.tolerance).any() else ""
     within = f'np.abs(observed["{name}"] - expected) <= tolerance'
     numbers = f'float(observed["{name}"]{at}), float(expected{at}), float(tolerance{at})'
-    said = f"{name}{at} is {{seen}}; it should be {{due}} within {{within:.3g}}"
+    parts = [
+        "{off.sum()} of {off.size} numbers are off: ",
+        f"{name}{at} is {{seen}}; it should be {{due}} within {{within:.3g}}",
+    ]
+    parts = ["".join(parts)] if sum(map(len, parts)) <= WIDTH - 7 else parts
     return "\n".join(
         (
             f"off = ~(({within}){free})" if free else f"off = ~({within})",
             f"seen, due, within = {numbers}",
-            f'assert not off.any(), f"{{off.sum()}} of {{off.size}} numbers are off: {said}"',
+            "assert not off.any(), (",
+            *(f'    f"{part}"' for part in parts),
+            ")",
         )
     )

@@ -18,7 +18,8 @@ def joined(blocks: Sequence[str]) -> str:
     """Blocks of source with an empty line between them, two around functions."""
     text, before = "", ""
     for block in filter(None, blocks):
-        apart = "\n\n\n" if block.startswith("def ") or before.rpartition("\n")[2].startswith("    ") else "\n\n"
+        ended = before.startswith("def ") and before.rpartition("\n")[2].startswith("    ")
+        apart = "\n\n\n" if ended or block.startswith("def ") else "\n\n"
         text, before = text + (apart if text else "") + block, block
     return text + "\n"
 
@@ -71,8 +72,8 @@ def plant(planted: Planted | None, names: Sequence[str], where: str) -> str:
     lines = [comment(f"A mistake is planted here: the rule with {planted.mistake}. This is what it adds.")]
     for name in names:
         if name in planted.addends:
-            addend = literal(np.asarray(planted.addends[name], np.float64))
-            lines.append(f'{where}["{name}"] = {where}["{name}"] + {addend}')
+            lines.append(f"addend = {literal(np.asarray(planted.addends[name], np.float64))}")
+            lines.append(f'{where}["{name}"] = {where}["{name}"] + addend')
     return "\n".join(lines)
 
 

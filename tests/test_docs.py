@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def _commands() -> Iterator[tuple[str, str]]:
         lines += re.findall(r"`(kterm [^`\n]+)`", text)
         for line in lines:
             line = line.strip().removeprefix("$ ").split("  #")[0]
-            if re.match(r"kterm (check|replay|adapters|calibrate|expect|kinks|mutants|ulp)\b", line):
+            if re.match(r"kterm (check|replay|adapters|calibrate|expect|kinks|mutants|reproduce|ulp)\b", line):
                 yield f"{path.stem}: {line}", line
 
 
@@ -109,8 +110,8 @@ def test_command_lines_parse(line: str) -> None:
     # A context is made of the words, and nothing is run.
     command = typer.main.get_command(app).commands[name]  # pyright: ignore[reportAttributeAccessIssue]  (a group)
     command.make_context(name, list(words))
-    for spec in words:
-        if spec.endswith(".py") or ".py:" in spec:
+    for option, spec in pairwise(("", *words)):
+        if option != "-o" and (spec.endswith(".py") or ".py:" in spec):
             assert spec.startswith("path/to/") or (ROOT / spec.split(":")[0]).exists(), line
 
 
