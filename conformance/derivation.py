@@ -111,6 +111,7 @@ class _Told:
 
     def _slope(self, i: int, at: tuple[int, ...], side: float) -> float:
         """f' as the rule's k has it: at a kink not always what the formula gives."""
+        # That the two are close decides which of them is written, and no verdict: both are computed in float64.
         plain = self._slopes(i)[at]
         value = self._values[f"k_{i}"][at]
         return plain if side == 0 or np.isclose(side * plain, value, rtol=1e-9, atol=0) else value / side

@@ -2,7 +2,7 @@
 first that must have departed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..reference import Network
@@ -58,8 +58,3 @@ def _from_gradients(network: Network, departs: Mapping[str, bool]) -> Place:
     if weight == below and bias >= due:
         return by_k
     return Place((by_weight,) if top in weight else (by_bias,))
-
-
-def judged(names: Sequence[str], worst: Sequence[float]) -> dict[str, bool]:
-    """Whether each quantity departs: its largest error is above its tolerance, or no number."""
-    return {name: not ratio <= 1 for name, ratio in zip(names, worst, strict=True)}

@@ -150,12 +150,14 @@ class ChoiceError(ValueError):
     """A run that cannot be made: an unknown profile, dtype or activation, or a negative seed; one line."""
 
 
-def require_known(what: str, name: str, known: Collection[str]) -> None:
-    """Raise ChoiceError, naming what is known, for another name."""
+def require_known(what: str, name: str, known: Collection[str], listing: str = "") -> None:
+    """Raise ChoiceError for another name, with what it may have been meant to be, and `listing`, which says where to
+    look up what is known; by default all of it is named.
+    """
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise ChoiceError(f"unknown {what} {name!r}; {hint}known are {', '.join(known)}")
+        raise ChoiceError(f"unknown {what} {name!r}; {hint}{listing or 'known are ' + ', '.join(known)}")
 
 
 def choose(profile: str, seed: int, dtypes: Sequence[str] = (), activations: Sequence[str] = ()) -> Choice:

@@ -44,10 +44,7 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
         return 1
     compared = list(compare(case.structure, stack, [answer.observation], case.regime, described.conventions))
     code = _side_by_side(console, stack, answer.observation, compared)
-    late = [] if code else company.departures(lambda _: None)
-    for finding in late:
-        console.print(f"contract: {finding}", markup=False)
-    return 1 if late or company.findings else code
+    return 1 if company.findings else code
 
 
 def _side_by_side(console: Console, stack: Draw, observation: Observation, compared: list[Comparison]) -> int:

@@ -5,18 +5,14 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-import numpy as np
-
 from ..adapters import Adapter, Observation, Program
 from ..reference import Array, Parameters, Structure
-from .draw import stacked
 from .mutants import Mutant, Worn, wear
-from .mutants.mutant import Make, Wrap
-from .mutants.steps import Work, run, start
-from .mutants.worn import difference, planted
+from .mutants.mutant import Make
+from .mutants.steps import Work
+from .mutants.worn import planting, rightly
 from .observe import Answer, NoAnswer, Runs, arrays, detached
 from .plan import Description
-from .regimes import Draw
 
 
 class Memory:
@@ -59,8 +55,7 @@ class Memory:
         """The rule's pass through a call."""
         asked = structure, _contents(parameters, x, y)
         if asked not in self._rights:
-            one = stacked([Draw(parameters, x, y, np.zeros((), bool))]).astype(np.dtype(np.float64))
-            self._rights[asked] = run(start(structure, one.parameters, one.x, one.y))
+            self._rights[asked] = rightly(structure, parameters, x, y)
         return self._rights[asked]
 
     def around(self, adapter: Adapter) -> Worn:
@@ -71,37 +66,7 @@ class Memory:
         """As `mutants.wear`, with what is right computed once for all mutants."""
         if not mutant.changes:
             return wear(adapter, mutant)
-        return wear(adapter, replace(mutant, changes={}, wraps=_planting(mutant, self)))
-
-
-def _planting(mutant: Mutant, memory: Memory) -> Wrap:
-    """A mutant's changes, put around programs."""
-
-    def wrap(make: Make) -> Make:
-        def made(structure: Structure) -> Program:
-            program, last = (mutant.wraps or _as_it_is)(make)(structure), list[Work]()
-
-            def mistaken(parameters: Parameters, x: Array, y: Array) -> Observation:
-                observed = program(parameters, x, y)
-                right = memory.right(structure, parameters, x, y)
-                wrong = run(_afresh(right, last[0] if last else None), [(mutant.changes, mutant.takes)])
-                last[:] = [right]
-                return planted(observed, difference(right, wrong))
-
-            return mistaken
-
-        return made
-
-    return wrap
-
-
-def _as_it_is(make: Make) -> Make:
-    return make
-
-
-def _afresh(work: Work, before: Work | None) -> Work:
-    """A pass about to begin, of the numbers of another."""
-    return Work(work.network, work.format, work.weights, work.biases, work.y, before, {0: work.x[0]})
+        return wear(adapter, replace(mutant, changes={}, wraps=planting(mutant, self.right)))
 
 
 def _contents(parameters: Parameters, x: Array, y: Array) -> tuple:

@@ -2,21 +2,17 @@
 too little, or a buffer kept by shape alone, takes one for another.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..adapters import Observation
-from ..reference import DTYPES, Array, Parameters, Structure
-from ..reference.rounding import Conventions
+from ..reference import DTYPES, Array, DType, Parameters, Structure, backpropagate
 from .case import Group, structure_id
-from .draw import stacked
-from .judge import compare
-from .observe import Answer, NoAnswer, Runs, differing
+from .observe import Answer, NoAnswer, Runs, arrays, differing
 from .plan import Description
 from .regimes import REGIMES, Draw
-from .verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,9 @@ class Company:
     wider dtype comes after it, since a program in that would stand in for it with right answers.
     """
 
-    def __init__(self, group: Group, early: list[Twin], late: list[Twin], conventions: Conventions) -> None:
-        self._group, self._early, self._late, self._conventions = group, early, late, conventions
+    def __init__(self, group: Group, early: list[Twin], late: list[Twin]) -> None:
+        self._group, self._early, self._late = group, early, late
         self._living: list[tuple[Twin, Observation | None]] = []
-        self._followed: list[tuple[Twin, Observation]] = []
         self.findings: list[str] = []
 
     @property
@@ -108,8 +103,12 @@ class Company:
                 if no.kind in ("died", "hung"):
                     raise
                 continue
-            if answer.observation is not None:
-                self._followed.append((twin, answer.observation))
+            before = self._group.structure
+            if answer.observation is not None and _is_of(before.format, answer.observation, twin):
+                self.findings.append(
+                    f"the program of {structure_id(twin.structure)}, built after {structure_id(before)}, answers as "
+                    f"that does: every number it gives is one of {before.dtype}"
+                )
         if self._living or self._late:
             runs.recall(own)
 
@@ -141,24 +140,20 @@ class Company:
             )
         return found
 
-    def departures(self, excuse: Callable[[Verdict], str | None]) -> list[str]:
-        """Where a program built after the structure's own departs from the rule, a line a twin, but for what is
-        excused.
-        """
-        found: list[str] = []
-        for twin, observed in self._followed:
-            case, names = replace(self._group, structure=twin.structure).cases[0], twin.structure.network.activations
-            for one in compare(twin.structure, stacked([twin.numbers]), [observed], "normal", self._conventions):
-                verdict = Verdict(
-                    case.id, one.check, one.quantity, one.grade(0), activation=names[(one.layer or len(names)) - 1]
-                )
-                if verdict.is_finding and excuse(verdict) is None:
-                    found.append(
-                        f"the program of {structure_id(twin.structure)}, built after another structure of the same "
-                        f"shape, departs from the rule in {one.quantity} by {one.worst[0]:.3g} tolerances"
-                    )
-                    break
-        return found
+
+def _is_of(narrow: DType, observed: Observation, twin: Twin) -> bool:
+    """Whether all that was observed, in a wider format, are numbers of a narrower one: what computing in the wider
+    hardly ever gives, the squares in E least of all, and never where the rule gives none but such numbers.
+    """
+    numbers = twin.numbers
+    right = backpropagate(twin.structure.network, numbers.parameters, numbers.x, numbers.y)
+    rights = (*right.z, *right.x, right.error, *right.k, *right.weight_gradients)
+    return _fit(narrow, arrays(observed).values()) and not _fit(narrow, rights)
+
+
+def _fit(narrow: DType, some: Iterable[Array]) -> bool:
+    with np.errstate(over="ignore"):
+        return all(np.array_equal(a.astype(narrow.numpy).astype(a.dtype), a) for a in some)
 
 
 def meet(group: Group, one: Draw, runs: Runs) -> Company:
@@ -166,12 +161,11 @@ def meet(group: Group, one: Draw, runs: Runs) -> Company:
     numbers of one of its draws.
     """
     if not REGIMES[group.regime].twins:
-        return Company(group, [], [], {})
-    described = runs.describe()
-    made = twins_of(group.structure, one, described)
+        return Company(group, [], [])
+    made = twins_of(group.structure, one, runs.describe())
     early, late = [], []
     for twin in made:
         (late if twin.structure.format.u < group.structure.format.u else early).append(twin)
-    company = Company(group, early, late, described.conventions)
+    company = Company(group, early, late)
     company.come(runs)
     return company

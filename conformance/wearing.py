@@ -1,19 +1,14 @@
 """Adapters as a run asks for them: by spec, on a device, and wearing a mutant by its name."""
 
-import difflib
-
 from ..adapters import Adapter
 from ..adapters.registry import load
 from .mutants import MUTANTS, Mutant, wear
-from .plan import ChoiceError
+from .plan import require_known
 
 
 def mutant(name: str) -> Mutant:
-    """The mutant of this name. Raises ChoiceError, naming those that are called alike."""
-    if name not in MUTANTS:
-        close = difflib.get_close_matches(name, MUTANTS, 3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise ChoiceError(f"unknown mutant {name!r}; {hint}kterm mutants --list lists them")
+    """The mutant of this name. Raises ChoiceError, naming one that is called alike."""
+    require_known("mutant", name, MUTANTS, "kterm mutants --list lists them")
     return MUTANTS[name]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from .gradients import rows_alone
 from .mutant import Mutant
 from .steps import Work
 from .value import Value
@@ -26,13 +27,9 @@ def _left(w: Work, i: int, right: Callable[[], Value]) -> Value:
     return (w.weights[i + 1] @ w.k[i + 1].mT).mT
 
 
-def _turned(w: Work, i: int, right: Callable[[], Value]) -> Value:
-    return w.x[i - 1][..., ::-1, :].mT @ w.k[i][..., ::-1, :]
-
-
 def _halves(w: Work, i: int, right: Callable[[], Value]) -> Value:
     half = w.batch // 2
-    first, second = (w.x[i - 1][..., rows, :].mT @ w.k[i][..., rows, :] for rows in (slice(half), slice(half, None)))
+    first, second = (rows_alone(rows)(w, i, right) for rows in (slice(half), slice(half, None)))
     return first + second
 
 
@@ -66,7 +63,8 @@ EQUIVALENTS: tuple[Mutant, ...] = (
         equivalent="(A B)^T = B^T A^T; the same products are summed up.",
     ),
     Mutant(
-        "batch-turned-round", "the batch read backwards in the weight gradient", "none", "", {"W": _turned},
+        "batch-turned-round", "the batch read backwards in the weight gradient", "none", "",
+        {"W": rows_alone(slice(None, None, -1))},
         equivalent="A sum does not depend on the order of its terms but for rounding, which the tolerance is for.",
     ),
     Mutant(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from .mutant import Mutant
-from .steps import Work
+from .steps import Work, with_bias
 from .value import Value
 
 
@@ -16,20 +16,18 @@ def _no_outer_bias(w: Work, i: int, right: Callable[[], Value]) -> Value:
 
 
 def _bias_twice(w: Work, i: int, right: Callable[[], Value]) -> Value:
-    return right() + w.biases[i].like(right()) if w.network.bias == "pre" else right()
+    return with_bias(w, i, right(), "pre")
 
 
 def _transposed_weights(w: Work, i: int, right: Callable[[], Value]) -> Value:
-    z = w.x[i - 1] @ w.weights[i].mT
-    return z + w.biases[i].like(z) if w.network.bias == "pre" else z
+    return with_bias(w, i, w.x[i - 1] @ w.weights[i].mT, "pre")
 
 
 def _last_input_lost(w: Work, i: int, right: Callable[[], Value]) -> Value:
     n = w.width(i - 1)
     if n % 2 == 0 or n == 1:
         return right()
-    z = w.x[i - 1][..., :-1] @ w.weights[i][..., :-1, :]
-    return z + w.biases[i].like(z) if w.network.bias == "pre" else z
+    return with_bias(w, i, w.x[i - 1][..., :-1] @ w.weights[i][..., :-1, :], "pre")
 
 
 FORWARDS: tuple[Mutant, ...] = (
@@ -48,7 +46,7 @@ FORWARDS: tuple[Mutant, ...] = (
     Mutant(
         "forward-no-activation", "no activation at the output layer in the forward pass", "x_n is z_n",
         "identity activation, every ReLU active",
-        {"x": lambda w, i, right: w.z[i] + w.biases[i].like(w.z[i]) if w.network.bias == "post" else w.z[i]},
+        {"x": lambda w, i, right: with_bias(w, i, w.z[i], "post")},
         "the last layer",
     ),
     Mutant(

@@ -6,13 +6,13 @@ import numpy as np
 
 from .chain import scaled
 from .mutant import Mutant
-from .steps import Work
+from .steps import Change, Work
 from .value import Value, exact
 
 DECAY = 1e-4
 
 
-def _product(left: Callable[[Work, int], Value]) -> Callable:
+def _product(left: Callable[[Work, int], Value]) -> Change:
     """Another matrix in place of x_{i-1} in x_{i-1}^T k_i."""
     return lambda w, i, right: left(w, i).mT @ w.k[i]
 
@@ -21,7 +21,8 @@ def _reshaped(w: Work, i: int, right: Callable[[], Value]) -> Value:
     return (w.k[i].mT @ w.x[i - 1]).reshape(w.width(i - 1), w.width(i))
 
 
-def _rows(chosen: slice) -> Callable:
+def rows_alone(chosen: slice) -> Change:
+    """Only some rows of the batch are summed up in the weight gradient."""
     return lambda w, i, right: w.x[i - 1][..., chosen, :].mT @ w.k[i][..., chosen, :]
 
 
@@ -29,7 +30,7 @@ def _of_means(w: Work, i: int, right: Callable[[], Value]) -> Value:
     return (w.x[i - 1].rows() / max(w.batch, 1)).mT @ (w.k[i].rows() / max(w.batch, 1))
 
 
-def _plus_before(factor: float, gradients: str) -> Callable:
+def _plus_before(factor: float, gradients: str) -> Change:
     """With what was computed in the call before added, times a factor; the first call has none before it."""
 
     def change(w: Work, i: int, right: Callable[[], Value]) -> Value:
@@ -112,11 +113,11 @@ WEIGHT_GRADIENTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "last-row-only", "only the last row of the batch in the weight gradient", "the others are lost",
-        "batch of one, zero residual", {"W": _rows(slice(-1, None))},
+        "batch of one, zero residual", {"W": rows_alone(slice(-1, None))},
     ),
     Mutant(
         "first-row-lost", "the first row of the batch left out of the weight gradient", "one example is lost",
-        "a first row of zeros", {"W": _rows(slice(1, None))},
+        "a first row of zeros", {"W": rows_alone(slice(1, None))},
     ),
     Mutant(
         "outer-of-means", "an outer product of batch means as the weight gradient", "mean(x)^T mean(k)",

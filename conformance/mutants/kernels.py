@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from .gradients import rows_alone
 from .mutant import Mutant
-from .steps import Change, Work
+from .steps import Change, Work, with_bias
 from .value import Value, exact
 
 
@@ -21,17 +22,12 @@ def _past(index: int, axis: int) -> Change:
     return change
 
 
-def _inner(index: int) -> Change:
-    """Only so many rows of the batch are summed up in the weight gradient."""
-    return lambda w, i, right: w.x[i - 1][..., :index, :].mT @ w.k[i][..., :index, :]
-
-
 def _remainder(tile: int) -> Change:
     """The rows that do not fill a tile are left out, where there is a whole tile."""
 
     def change(w: Work, i: int, right: Callable[[], Value]) -> Value:
         whole = w.batch - w.batch % tile
-        return right() if whole in (0, w.batch) else _inner(whole)(w, i, right)
+        return right() if whole in (0, w.batch) else rows_alone(slice(whole))(w, i, right)
 
     return change
 
@@ -43,19 +39,14 @@ def _passed_back(index: int) -> Change:
 
 def _summed(index: int) -> Change:
     """Only so many inputs are summed up in the pre-activation."""
-
-    def change(w: Work, i: int, right: Callable[[], Value]) -> Value:
-        z = w.x[i - 1][..., :index] @ w.weights[i][..., :index, :]
-        return z + w.biases[i].like(z) if w.network.bias == "pre" else z
-
-    return change
+    return lambda w, i, right: with_bias(w, i, w.x[i - 1][..., :index] @ w.weights[i][..., :index, :], "pre")
 
 
 def _when(holds: Callable[[int], bool], rows: slice) -> Change:
     """For some batch sizes the weight gradient takes only some of the rows."""
 
     def change(w: Work, i: int, right: Callable[[], Value]) -> Value:
-        return w.x[i - 1][..., rows, :].mT @ w.k[i][..., rows, :] if holds(w.batch) else right()
+        return rows_alone(rows)(w, i, right) if holds(w.batch) else right()
 
     return change
 
@@ -74,7 +65,7 @@ def _narrow_sum(least: int) -> Change:
         edges = [w.batch * part // 8 for part in range(9)]
         total: Value | None = None
         for start, end in pairwise(edges):
-            part = w.x[i - 1][..., start:end, :].mT @ w.k[i][..., start:end, :]
+            part = rows_alone(slice(start, end))(w, i, right)
             total = (part if total is None else total + part).narrowed(w.narrower)
         assert total is not None
         return total
@@ -107,11 +98,11 @@ KERNELS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "batch-past-16", "only the first 16 rows of a batch in the weight gradient", "later tiles are not added up",
-        "batches up to 16", {"W": _inner(16)},
+        "batches up to 16", {"W": rows_alone(slice(16))},
     ),
     Mutant(
         "batch-past-64", "only the first 64 rows of a batch in the weight gradient", "later tiles are not added up",
-        "batches up to 64", {"W": _inner(64)},
+        "batches up to 64", {"W": rows_alone(slice(64))},
     ),
     Mutant(
         "batch-remainder", "the remainder of a batch modulo 8 left out of the weight gradient",

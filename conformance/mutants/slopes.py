@@ -9,7 +9,10 @@ from .mutant import Mutant
 from .steps import Change, Work
 from .value import Value, exact
 
-_NO_SLOPE: Change = lambda w, i, right: w.s[i]  # noqa: E731
+
+def _no_slope(w: Work, i: int, right: Callable[[], Value]) -> Value:
+    return w.s[i]
+
 
 _OUTPUT_FORMS: dict[str, Callable[[Value], Value]] = {
     "sigmoid": lambda v: v * (v * -1.0 + 1.0),
@@ -89,22 +92,22 @@ _PLAIN = "identity activation, every ReLU active, zero residual, tiny pre-activa
 SLOPES: tuple[Mutant, ...] = (
     Mutant(
         "no-slope-last", "no f' at the output layer", "k_n is the residual", _PLAIN,
-        {"k": _NO_SLOPE}, "the last layer", is_common=True,
+        {"k": _no_slope}, "the last layer", is_common=True,
     ),
     Mutant(
         "no-slope-hidden", "no f' in hidden layers", "k_i is what is passed back", f"{_PLAIN}, depth one",
-        {"k": _NO_SLOPE}, "the hidden layers", is_common=True,
+        {"k": _no_slope}, "the hidden layers", is_common=True,
     ),
     Mutant(
         "no-slope-first", "no f' in the first layer", "k_1 is what is passed back", f"{_PLAIN}, depth one",
-        {"k": _NO_SLOPE}, "the first layer",
+        {"k": _no_slope}, "the first layer",
     ),
     Mutant(
         "no-slope-middle", "no f' in a middle layer", "k_i is what is passed back there", f"{_PLAIN}, depth two",
-        {"k": _NO_SLOPE}, "a middle layer",
+        {"k": _no_slope}, "a middle layer",
     ),
     Mutant(
-        "no-slope", "no f' at all", "a linear network's k-terms", _PLAIN, {"k": _NO_SLOPE},
+        "no-slope", "no f' at all", "a linear network's k-terms", _PLAIN, {"k": _no_slope},
     ),
     Mutant(
         "slope-twice", "f' applied twice", "k_i is f'(z_i) too small or too large", f"any ReLU, {_PLAIN}",

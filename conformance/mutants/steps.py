@@ -10,7 +10,7 @@ from functools import reduce
 
 import numpy as np
 
-from ...reference import DTYPES, Array, DType, Parameters, Structure
+from ...reference import DTYPES, Array, Bias, DType, Parameters, Structure
 from ...reference.network import Network
 from ...reference.rounding import Conventions, Reading
 from .value import Value, exact
@@ -76,14 +76,17 @@ Made = tuple[Changes, Callable[[int, int], bool]]
 """Changes, and whether they are made at layer i of n."""
 
 
+def with_bias(w: Work, i: int, value: Value, where: Bias) -> Value:
+    """What the bias is added to, if it has its place there."""
+    return value + w.biases[i].like(value) if w.network.bias == where else value
+
+
 def _pre(w: Work, i: int) -> Value:
-    z = w.x[i - 1] @ w.weights[i]
-    return z + w.biases[i].like(z) if w.network.bias == "pre" else z
+    return with_bias(w, i, w.x[i - 1] @ w.weights[i], "pre")
 
 
 def _out(w: Work, i: int) -> Value:
-    x = w.z[i].f(w.name(i))
-    return x + w.biases[i].like(x) if w.network.bias == "post" else x
+    return with_bias(w, i, w.z[i].f(w.name(i)), "post")
 
 
 def _residual(w: Work, i: int) -> Value:
@@ -129,6 +132,11 @@ def start(
     return Work(
         network, structure.format, weights, biases, exact(y, reading), before, given, conventions=conventions or {}
     )
+
+
+def afresh(work: Work, before: Work | None) -> Work:
+    """A pass about to begin, of the numbers of another."""
+    return Work(work.network, work.format, work.weights, work.biases, work.y, before, {0: work.x[0]})
 
 
 def run(w: Work, mistakes: Sequence[Made] = (), shown: Mapping[str, Array] | None = None) -> Work:

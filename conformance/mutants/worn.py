@@ -1,14 +1,16 @@
 """Wearing a mutant: an adapter that answers as its framework does, but for one mistake."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ...adapters import Adapter, Observation, Program
+from ...adapters import Adapter, Observation, Program, Script
 from ...reference import Array, Parameters, Structure
-from .mutant import Make, Mutant
-from .steps import Work, run, start
+from ..draw import stacked
+from ..regimes import Draw
+from .mutant import Make, Mutant, Wrap
+from .steps import Work, afresh, run, start
 
 _DECLARED = ("name", "weight_layout", "dtypes", "activations", "biases", "max_structures", "device", "slopes_at_kinks")
 
@@ -24,8 +26,7 @@ class Worn(Adapter):
         # Its own __init__ has chosen the device.
         self._adapter, self.mutant = adapter, mutant
         for declaration in _DECLARED:
-            if hasattr(adapter, declaration):
-                setattr(self, declaration, getattr(adapter, declaration))
+            setattr(self, declaration, getattr(adapter, declaration))
         self._make = self._wrapped(adapter)
 
     def devices(self) -> tuple[str, ...]:
@@ -45,11 +46,14 @@ class Worn(Adapter):
             adapter = copy.copy(self._adapter)
             adapter.weight_layout = self.weight_layout
             make = self._wrapped(adapter)
-        program = make(structure)
-        return _mistaken(structure, program, self.mutant) if self.mutant.changes else program
+        return make(structure)
+
+    def script(self, structure: Structure) -> Script:
+        return self._adapter.script(structure)
 
     def _wrapped(self, adapter: Adapter) -> Make:
-        return adapter.program if self.mutant.wraps is None else self.mutant.wraps(adapter.program)
+        wraps = self.mutant.wraps or planting(self.mutant)
+        return wraps(adapter.program)
 
 
 def wear(adapter: Adapter, mutant: Mutant) -> Worn:
@@ -57,28 +61,35 @@ def wear(adapter: Adapter, mutant: Mutant) -> Worn:
     return Worn(adapter, mutant)
 
 
-def _mistaken(structure: Structure, program: Program, mutant: Mutant) -> Program:
-    last: list[Work] = []
-
-    def mistaken(parameters: Parameters, x: Array, y: Array) -> Observation:
-        observed = program(parameters, x, y)
-        given = _wide(parameters, x, y)
-        right = run(start(structure, *given))
-        before = last[0] if last else None
-        wrong = run(start(structure, *given, None, before), [(mutant.changes, mutant.takes)])
-        last[:] = [right]
-        return planted(observed, difference(right, wrong))
-
-    return mistaken
+Passes = Callable[[Structure, Parameters, Array, Array], Work]
+"""The rule's own pass through a call, in float64, as a stack of one."""
 
 
-def _wide(parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
-    """The inputs in float64, as a stack of one."""
+def rightly(structure: Structure, parameters: Parameters, x: Array, y: Array) -> Work:
+    """The rule's own pass through a call."""
+    one = stacked([Draw(parameters, x, y, np.zeros((), bool))]).astype(np.dtype(np.float64))
+    return run(start(structure, one.parameters, one.x, one.y))
 
-    def one(a: Array) -> Array:
-        return a.astype(np.float64)[None]
 
-    return Parameters(tuple(map(one, parameters.weights)), tuple(map(one, parameters.biases))), one(x), one(y)
+def planting(mutant: Mutant, right_of: Passes = rightly) -> Wrap:
+    """A mutant's changes of the rule, put around programs."""
+
+    def wrap(make: Make) -> Make:
+        def made(structure: Structure) -> Program:
+            program, last = make(structure), list[Work]()
+
+            def mistaken(parameters: Parameters, x: Array, y: Array) -> Observation:
+                observed = program(parameters, x, y)
+                right = right_of(structure, parameters, x, y)
+                wrong = run(afresh(right, last[0] if last else None), [(mutant.changes, mutant.takes)])
+                last[:] = [right]
+                return planted(observed, difference(right, wrong))
+
+            return mistaken
+
+        return made
+
+    return wrap
 
 
 def difference(right: Work, wrong: Work) -> dict[str, tuple[Array, Array]]:
