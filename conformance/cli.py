@@ -102,12 +102,32 @@ def reproduce(
         Path | None, typer.Option("-o", "--output", help="Write the script to this file; else it is printed.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+    mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+    no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Of the case as it is, not of a smaller one.")] = False,
 ) -> None:
-    """Write a failing case as a script that needs NumPy and the framework alone, and run it."""
+    """Write a failing case, shrunk, as a script that needs NumPy and the framework alone, and run it."""
     with _one_line_errors():
         from .reproduce import run_reproduce
 
-        raise typer.Exit(run_reproduce(case, adapter, output, device))
+        raise typer.Exit(run_reproduce(case, adapter, output, device, mutant, not no_shrink))
+
+
+@app.command()
+def shrink(
+    case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
+    adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
+    device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+    mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+    builds: Annotated[int, typer.Option(min=2, help="Programs to build at most.")] = 160,
+    calls: Annotated[int, typer.Option(min=2, help="Calls to make at most.")] = 6000,
+    seconds: Annotated[float, typer.Option(help="Seconds after which what is found so far is taken.")] = 300.0,
+) -> None:
+    """Print the smallest case that fails in the same way as a failing one, with its numbers."""
+    with _one_line_errors():
+        from .shrinking import run_shrink
+        from .tries import Budget
+
+        raise typer.Exit(run_shrink(case, adapter, device, mutant, Budget(builds, calls, seconds)))
 
 
 @app.command()

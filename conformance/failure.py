@@ -1,7 +1,7 @@
 """Failures: what a case that fails put in, what came out, and what is wrong with it: all that a script of it needs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from ..adapters import Observation
 from ..reference import Array, Parameters, Structure
 from ..reference.rounding import Conventions
 from .case import Case, Group
+from .draw import draw
 from .examine import examine
 from .observe import Answer, NoAnswer, Runs, arrays
 from .plan import Description
@@ -25,7 +26,6 @@ declared.
 """
 
 _OF_CONTRACT: Mapping[str, Kind] = {
-    "same call twice": "again",
     "earlier observation": "overwritten",
     "twins": "programs",
 }
@@ -112,23 +112,31 @@ class _Recorder:
         return self._runs.changed_since()
 
 
-def find(case: Case, one: Draw, runs: Runs) -> tuple[Failure, Verdict] | None:
-    """How a case fails by itself, and the first finding on it, expected or not; None where it does not. `one` is its
-    draw. Raises NoAnswer where the adapter does not support it.
+def calls_of(case: Case) -> Draw:
+    """The numbers of a case, and those of the next draw: whether an earlier answer is overwritten shows after a call
+    with other numbers.
     """
-    # The next draw comes along: whether an earlier answer is overwritten shows after a call with other numbers.
-    recorder = _Recorder(runs, one.dead)
-    group = Group(case.structure, case.regime, case.seed, (case.draw, case.draw + 1))
-    verdicts = (probe(group, recorder) if case.regime == "layout" else examine(group, recorder))[0]
+    return draw([case, replace(case, draw=case.draw + 1)])
+
+
+def find(case: Case, calls: Draw, runs: Runs, at: int = 0) -> tuple[Failure, Verdict] | None:
+    """How a case fails among the calls of a stack, of which it is number `at`, and the first finding on it, expected or
+    not; None where it does not. Raises NoAnswer where the adapter does not support it.
+    """
+    recorder = _Recorder(runs, calls.dead[at])
+    group = Group(case.structure, case.regime, case.seed, tuple(range(case.draw, case.draw + len(calls.x))))
+    is_probe = case.regime == "layout"
+    verdicts = (probe(group, recorder) if is_probe else examine(group, recorder, drawn=calls))[at]
     for verdict in verdicts:
         if verdict.grade == "unsupported":
             raise NoAnswer("unsupported", verdict.message)
     first = next((v for v in verdicts if v.is_finding or v.grade == "errored"), None)
     if first is None:
         return None
-    own = [call for call in recorder.calls if call.structure == case.structure] or [_Call(case.structure, one, None)]
+    own = [call for call in recorder.calls if call.structure == case.structure]
+    own = own or [_Call(case.structure, calls[at], None)]
     conventions = runs.describe().conventions
-    kind, call, parts = _kind(first, own)
+    kind, call, parts = _kind(first, own[min(at, len(own) - 1)], own[len(calls.x) :])
     quantity = first.quantity.rpartition(": ")[2] if kind in ("numbers", "sum") else ""
     return (
         Failure(
@@ -139,17 +147,16 @@ def find(case: Case, one: Draw, runs: Runs) -> tuple[Failure, Verdict] | None:
     )  # fmt: skip
 
 
-def _kind(first: Verdict, calls: list[_Call]) -> tuple[Kind, _Call, tuple[Draw, ...]]:
-    """What is wrong, in which of the calls, and the further calls that show it. The first call is the case's, the
-    second that with other numbers.
+def _kind(first: Verdict, call: _Call, later: list[_Call]) -> tuple[Kind, _Call, tuple[Draw, ...]]:
+    """What is wrong, in which call, and the further calls that show it: the case's own, or one of those that came
+    after all cases.
     """
-    call, later = calls[0], calls[2:]
     if first.check == "layout":
         return "layout", call, ()
     if first.grade == "errored":
-        return "raised", call if first.quantity == "program" and first.check == "contract" else calls[-1], ()
+        return "raised", call if first.quantity == "program" and first.check == "contract" else [call, *later][-1], ()
     if first.check == "batch":
-        return "sum", call, tuple(other.draw for other in calls[-2:])
+        return "sum", call, tuple(other.draw for other in later[-2:])
     if first.check == "descent":
         # The calls of the descent are those with other weights than the first, in the order of its steps.
         step, start = int(first.quantity.removeprefix("step ").partition(":")[0]), call.draw.parameters.weights
@@ -157,6 +164,8 @@ def _kind(first: Verdict, calls: list[_Call]) -> tuple[Kind, _Call, tuple[Draw, 
         return "numbers", steps[step - 1], ()
     if quantity_of(first.quantity)[0] is not None:
         return "numbers", call, ()
+    if first.quantity == "same call twice":
+        return "again", [call, *later][-1], ()
     if first.quantity in _OF_CONTRACT:
         return _OF_CONTRACT[first.quantity], call, ()
     return ("form" if call.observation is None else "inputs"), call, ()

@@ -33,7 +33,7 @@ def versioned(adapter: dict[str, Any]) -> str:
     return f"{adapter['name']} {adapter['version']}" + (f" wearing {adapter['mutant']}" if adapter["mutant"] else "")
 
 
-def _words(adapter: dict[str, Any]) -> str:
+def words(adapter: dict[str, Any]) -> str:
     """How an adapter is named on the command line."""
     return shlex.quote(adapter["spec"]) + (f" --mutant {adapter['mutant']}" if adapter["mutant"] else "")
 
@@ -41,7 +41,7 @@ def _words(adapter: dict[str, Any]) -> str:
 def failure_lines(adapter: Description, verdicts: Sequence[Sequence[Verdict]]) -> list[str]:
     """One group's failures, told by cause, in at most 15 lines."""
     found = causes((adapter.name, some) for some in verdicts)
-    lines = [line for cause in found[:2] for line in (*_told(cause, _words(adapter.to_json())), "")][:-1]
+    lines = [line for cause in found[:2] for line in (*_told(cause, words(adapter.to_json())), "")][:-1]
     if len(found) > 2:
         more = len(found) - 2
         lines = [*lines[: _MOST_LINES - 1], f"and {more} further cause{'s' if more > 1 else ''}; see the record"]
@@ -76,9 +76,9 @@ def summary_lines(record: Record) -> list[str]:
 
 def cause_lines(record: Record) -> list[str]:
     """All failures of a record, 30 of one cause told as one with a count."""
-    words = {adapter["name"]: _words(adapter) for adapter in record.header["adapters"]}
+    named = {adapter["name"]: words(adapter) for adapter in record.header["adapters"]}
     found = causes((adapter, some) for (adapter, _), some in record.verdicts.items())
-    lines = [line for cause in found[:_MOST_CAUSES] for line in (*_told(cause, words[cause.adapter]), "")]
+    lines = [line for cause in found[:_MOST_CAUSES] for line in (*_told(cause, named[cause.adapter]), "")]
     if len(found) > _MOST_CAUSES:
         lines += [f"and {len(found) - _MOST_CAUSES} further causes; all are in the record (--report FILE)", ""]
     return lines
@@ -95,28 +95,35 @@ def expected_lines(record: Record) -> list[str]:
     ]
 
 
-def _told(cause: Cause, words: str) -> list[str]:
+def _told(cause: Cause, named: str) -> list[str]:
     """A cause in at most eight lines."""
     worst, count = cause.worst, f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
     where = f"; it begins at {worst.origin}" if worst.origin else ""
     lines = [f"{cause.adapter}: {' and '.join(cause.checks)} {worst.grade} in {count}{where}"]
-    lines += _diagnosis(cause)
+    lines += diagnosis_lines(cause)
     lines.append(f"  {'worst' if cause.cases > 1 else 'case'}: {worst.case}")
-    if worst.message:
-        lines.append(f"  {worst.quantity}: {worst.message}")
-    elif worst.observed is not None:
-        at = f"[{', '.join(map(str, worst.at))}]" if worst.at else ""
-        layer = f" ({worst.activation})" if worst.activation else ""
-        lines.append(
-            f"  {worst.quantity}{at}{layer}: the framework gives {worst.observed!r}, the rule {worst.expected!r}; "
-            f"{worst.worst * SIGMAS:.3g} σ, {worst.worst:.3g} times the tolerance {worst.tolerance:.3g}"
-        )
-    lines.append(f"  kterm replay {worst.case} {words}")
-    lines.append(f"  kterm reproduce {worst.case} {words} -o bug.py")
+    lines += finding_lines(worst)
+    lines.append(f"  kterm replay {worst.case} {named}")
+    lines.append(f"  kterm reproduce {worst.case} {named} -o bug.py")
     return lines
 
 
-def _diagnosis(cause: Cause) -> list[str]:
+def finding_lines(finding: Verdict) -> list[str]:
+    """What is wrong: in words, or the worst entry with both numbers."""
+    if finding.message:
+        return [f"  {finding.quantity}: {finding.message}"]
+    if finding.observed is None:
+        return []
+    at = f"[{', '.join(map(str, finding.at))}]" if finding.at else ""
+    layer = f" ({finding.activation})" if finding.activation else ""
+    return [
+        f"  {finding.quantity}{at}{layer}: the framework gives {finding.observed!r}, the rule {finding.expected!r}; "
+        f"{finding.worst * SIGMAS:.3g} σ, {finding.worst:.3g} times the tolerance {finding.tolerance:.3g}"
+    ]
+
+
+def diagnosis_lines(cause: Cause) -> list[str]:
+    """What explains a cause, in a line; none of what is told in words."""
     if cause.mistakes:
         told = [f"the rule with {e.mistake} (residual {e.sigmas:.2g} σ)" for e in cause.mistakes[:_MOST_NAMED]]
         more = f", or {len(cause.mistakes) - _MOST_NAMED} more" if len(cause.mistakes) > _MOST_NAMED else ""

@@ -3,23 +3,26 @@
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..adapters import Script
 from ..adapters.registry import AdapterError
 from . import expectations as known
-from .case import parse_case
-from .draw import REGIMES, draw
-from .failure import Failure, find
+from .case import Case, parse_case
+from .draw import REGIMES
+from .failure import Failure, Planted, calls_of, find, planted
+from .findings import Excuse
 from .link import TIMEOUT, Link
 from .measuring import opened
+from .mutants import Mutant
 from .observe import NoAnswer
 from .plan import Description
 from .script import Unwritable, write
+from .shrink import shrink
 from .threads import pin_here
 from .verdict import Verdict
+from .wearing import mutant as mutant_of
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,16 @@ class Reproduced:
     source: str
 
 
-Shrink = Callable[[Failure, Link], Failure]
-"""From a failure to a smaller one of the same kind and quantity."""
-
-
-def run_reproduce(text: str, spec: str, output: Path | None, device: str | None) -> int:
+def run_reproduce(
+    text: str, spec: str, output: Path | None, device: str | None, mutant: str | None = None, shrinks: bool = True
+) -> int:
     """Write the script of a case, or print it, and run it; 0 where it fails as it says, 1 where there is nothing to
     reproduce, or no script can show it.
 
     Raises CaseError, AdapterError and ChoiceError.
     """
     pin_here()
-    found = reproduce_case(text, spec, device)
+    found = reproduce_case(text, spec, device, mutant, shrinks)
     if found is None:
         print(f"{text} does not fail on {spec}: there is nothing to reproduce")
         return 1
@@ -64,28 +65,58 @@ def run_reproduce(text: str, spec: str, output: Path | None, device: str | None)
 
 
 def reproduce_case(
-    text: str, spec: str, device: str | None = None, shrink: Shrink | None = None
+    text: str, spec: str, device: str | None = None, mutant: str | None = None, shrinks: bool = True
 ) -> Reproduced | str | None:
-    """The script of a case that fails on an adapter, or in a line why there is none; None where it does not fail.
+    """The script of a case that fails on an adapter, or in a line why there is none; None where it does not fail. With
+    `shrinks` it is of the smallest case that fails in the same way.
 
-    Expected divergences count as failing. Raises CaseError for an id that is none, and AdapterError where the adapter
-    does not load or has no script.
+    Expected divergences count as failing. Raises CaseError for an id that is none, ChoiceError for an unknown mutant,
+    and AdapterError where the adapter does not load or has no script.
     """
     case = parse_case(text, tuple(REGIMES))
-    link = Link(spec, device)
+    worn = None if mutant is None else mutant_of(mutant)
+    link = Link(spec, device, mutant=mutant)
     try:
         described = link.describe()
-        found = find(case, draw([case])[0], link)
+        found = _smallest(case, link) if shrinks else find(case, calls_of(case), link)
         if found is None:
             return None
         failure, verdict = found
-        failure = failure if shrink is None else shrink(failure, link)
+        failure = replace(failure, case=case.id)
+        if worn is not None:
+            failure = replace(failure, planted=_planted(failure, worn, spec, device))
         script = _script(link, failure, spec, device)
         return Reproduced(failure, write(failure, script, described.version, diagnosis(verdict, described)))
     except Unwritable as why:
         return str(why)
     finally:
         link.close()
+
+
+def _smallest(case: Case, link: Link) -> tuple[Failure, Verdict] | None:
+    """The failure of the smallest case that fails as this one does."""
+    shrunk = shrink(case, link, excuse=excuse_of(link.describe()))
+    if shrunk is None:
+        return None
+    small = replace(case, structure=shrunk.structure, regime=shrunk.regime, draw=0)
+    # What an adapter remembers of earlier calls need not show again.
+    found = find(small, shrunk.stack, link, shrunk.at) or find(case, calls_of(case), link)
+    # The larger case tells more mistakes apart.
+    return None if found is None else (found[0], shrunk.original)
+
+
+def _planted(failure: Failure, mutant: Mutant, spec: str, device: str | None) -> Planted:
+    """What a mutant adds to what the framework gives by itself."""
+    link = Link(spec, device)
+    try:
+        link.build(failure.structure)
+        one = failure.draw
+        right = link.call(failure.regime, one.parameters, one.x, one.y).observation
+    finally:
+        link.close()
+    if failure.kind not in ("numbers", "sum", "again") or failure.observation is None or right is None:
+        raise Unwritable(f"{mutant.mistake}: this is planted around the framework's programs, and not in their numbers")
+    return planted(mutant.mistake, right, failure.observation)
 
 
 def _script(link: Link, failure: Failure, spec: str, device: str | None) -> Script:
@@ -100,11 +131,21 @@ def _script(link: Link, failure: Failure, spec: str, device: str | None) -> Scri
         link.close()
 
 
+def _entries(adapter: Description) -> list[known.Expectation]:
+    return [e for e in known.read(known.SHIPPED) if e.concerns(adapter.name, adapter.version)]
+
+
+def excuse_of(adapter: Description) -> Excuse:
+    """Gives the id of the shipped expectation that excuses a finding of an adapter, or None."""
+    entries = _entries(adapter)
+    return lambda verdict: known.excuse(verdict, entries)
+
+
 def diagnosis(verdict: Verdict, adapter: Description) -> str:
     """What is known to be behind a finding, in a sentence: the reason of the shipped expectation that covers it, or the
     mistakes that explain it.
     """
-    entries = [e for e in known.read(known.SHIPPED) if e.concerns(adapter.name, adapter.version)]
+    entries = _entries(adapter)
     number = known.excuse(verdict, entries)
     for entry in entries:
         if entry.id == number:

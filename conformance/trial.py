@@ -9,8 +9,7 @@ from ..adapters import Adapter, Observation, Program
 from ..reference import Array, Parameters, Structure
 from .mutants import Mutant, Worn, wear
 from .mutants.mutant import Make
-from .mutants.steps import Work
-from .mutants.worn import planting, rightly
+from .mutants.worn import Right, planting, rightly
 from .observe import Answer, NoAnswer, Runs, arrays, detached
 from .plan import Description
 
@@ -22,7 +21,7 @@ class Memory:
         self._numbers = count()
         self._programs: dict[tuple, Program] = {}
         self._answers: dict[tuple, Observation] = {}
-        self._rights: dict[tuple, Work] = {}
+        self._rights: dict[tuple, Right] = {}
 
     def forget(self) -> None:
         """Give up what is known, at the end of a group."""
@@ -51,7 +50,7 @@ class Memory:
 
         return made
 
-    def right(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Work:
+    def right(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Right:
         """The rule's pass through a call."""
         asked = structure, _contents(parameters, x, y)
         if asked not in self._rights:

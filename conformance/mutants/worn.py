@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...adapters import Adapter, Observation, Program, Script
-from ...reference import Array, Parameters, Structure
+from ...reference import DTYPES, Array, Parameters, Structure
+from ...reference.rounding import deviation
 from ..draw import stacked
 from ..regimes import Draw
 from .mutant import Make, Mutant, Wrap
@@ -61,17 +63,27 @@ def wear(adapter: Adapter, mutant: Mutant) -> Worn:
     return Worn(adapter, mutant)
 
 
-Passes = Callable[[Structure, Parameters, Array, Array], Work]
-"""The rule's own pass through a call, in float64, as a stack of one."""
+@dataclass(frozen=True)
+class Right:
+    """The rule's own pass through a call, in float64, as a stack of one, and by how much each entry of what it gives
+    may be off by rounding.
+    """
+
+    work: Work
+    noise: Mapping[str, Array]
 
 
-def rightly(structure: Structure, parameters: Parameters, x: Array, y: Array) -> Work:
+def rightly(structure: Structure, parameters: Parameters, x: Array, y: Array) -> Right:
     """The rule's own pass through a call."""
     one = stacked([Draw(parameters, x, y, np.zeros((), bool))]).astype(np.dtype(np.float64))
-    return run(start(structure, one.parameters, one.x, one.y))
+    given = structure, one.parameters, one.x, one.y
+    # With errors a slope at a kink is another value, and its error takes in the jump: it is for the noise alone.
+    rounding = run(start(*given, deviation(DTYPES["f64"])))
+    noise = {name: value.without_jumps().tolerance[0] for name, value in rounding.given.items()}
+    return Right(run(start(*given)), noise)
 
 
-def planting(mutant: Mutant, right_of: Passes = rightly) -> Wrap:
+def planting(mutant: Mutant, right_of: Callable[[Structure, Parameters, Array, Array], Right] = rightly) -> Wrap:
     """A mutant's changes of the rule, put around programs."""
 
     def wrap(make: Make) -> Make:
@@ -81,8 +93,8 @@ def planting(mutant: Mutant, right_of: Passes = rightly) -> Wrap:
             def mistaken(parameters: Parameters, x: Array, y: Array) -> Observation:
                 observed = program(parameters, x, y)
                 right = right_of(structure, parameters, x, y)
-                wrong = run(afresh(right, last[0] if last else None), [(mutant.changes, mutant.takes)])
-                last[:] = [right]
+                wrong = run(afresh(right.work, last[0] if last else None), [(mutant.changes, mutant.takes)])
+                last[:] = [right.work]
                 return planted(observed, difference(right, wrong))
 
             return mistaken
@@ -92,27 +104,42 @@ def planting(mutant: Mutant, right_of: Passes = rightly) -> Wrap:
     return wrap
 
 
-def difference(right: Work, wrong: Work) -> dict[str, tuple[Array, Array]]:
-    """By the name of each quantity that a mistake changes in a stack of one: what is right, and what it makes of it."""
-    pairs = {name: (value.value[0], wrong.given[name].value[0]) for name, value in right.given.items()}
-    return {name: pair for name, pair in pairs.items() if not np.array_equal(*pair, equal_nan=True)}
+@dataclass(frozen=True)
+class Changed:
+    """What is right in float64, what a mistake makes of it, and by how much the first may be off by rounding."""
+
+    right: Array
+    wrong: Array
+    noise: Array
 
 
-def planted(observed: Observation, changed: Mapping[str, tuple[Array, Array]]) -> Observation:
-    """An observation with differences put on it, each entry rounded once; entries that do not differ keep their bits.
-    Where either is not finite, what is wrong stands.
+def difference(right: Right, wrong: Work) -> dict[str, Changed]:
+    """By its name, each quantity that a mistake changes in a stack of one."""
+    made = {
+        name: Changed(value.value[0], wrong.given[name].value[0], right.noise[name])
+        for name, value in right.work.given.items()
+    }
+    return {name: one for name, one in made.items() if not np.array_equal(one.right, one.wrong, equal_nan=True)}
+
+
+def planted(observed: Observation, changed: Mapping[str, Changed]) -> Observation:
+    """An observation with differences put on it, each entry rounded once; entries that do not differ by more than
+    rounding errors keep their bits. Where either is not finite, what is wrong stands.
     """
 
     def put(name: str, array: Array) -> Array:
         if name not in changed:
             return array
-        right, wrong = (a.reshape(array.shape) for a in changed[name])
+        one = changed[name]
+        right, wrong, noise = (a.reshape(array.shape) for a in (one.right, one.wrong, one.noise))
         with np.errstate(all="ignore"):
             # A rounding error is one of what was computed: of what a mistake makes smaller it is as much smaller.
             share = np.where(np.abs(wrong) < np.abs(right), np.abs(wrong / right), 1.0)
             moved = wrong + (array.astype(np.float64) - right) * share
             moved = np.where(np.isfinite(right) & np.isfinite(wrong), moved, wrong).astype(array.dtype)
-        return np.where(right == wrong, array, moved)
+            # What float64 rounds is no mistake's doing, least of all where the framework has rounded to a clean 0.
+            stands = (right == wrong) | (np.abs(wrong - right) <= noise)
+        return np.where(stands, array, moved)
 
     def each(symbol: str, arrays: Sequence[Array]) -> tuple[Array, ...]:
         return tuple(put(f"{symbol}_{i}", np.asarray(array)) for i, array in enumerate(arrays, 1))

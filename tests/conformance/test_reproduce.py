@@ -17,10 +17,10 @@ from kterm.adapters.registry import is_installed, load
 from kterm.conformance.case import parse_case
 from kterm.conformance.draw import REGIMES, draw
 from kterm.conformance.evidence import evidence
-from kterm.conformance.failure import Failure, Planted, find, planted
+from kterm.conformance.failure import Failure, Planted, calls_of, find, planted
 from kterm.conformance.literals import literal
 from kterm.conformance.observe import Runner
-from kterm.conformance.reproduce import diagnosis, ran
+from kterm.conformance.reproduce import Reproduced, diagnosis, ran, reproduce_case
 from kterm.conformance.script import Unwritable, write
 from kterm.reference import DTYPES, Array
 
@@ -44,7 +44,7 @@ def _loaded(name: str) -> Adapter:
 def _sources(text: str, adapter: Adapter) -> tuple[Failure, str]:
     """What `kterm reproduce` writes of a case, without a process for the adapter."""
     case, runner = parse_case(text, tuple(REGIMES)), Runner(adapter)
-    found = find(case, draw([case])[0], runner)
+    found = find(case, calls_of(case), runner)
     assert found is not None, f"{text} does not fail"
     failure, verdict = found
     described = runner.describe()
@@ -361,12 +361,47 @@ def test_the_page_shows_a_script_as_it_is_written() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reproducers.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- reproducer: (\S+) (\S+) -->\n```python\n(.*?)^```", page, re.M | re.S)
     assert shown is not None
+    _loaded(shown[2])
 
     def unversioned(source: str) -> str:
         source = re.sub(r'Written with .*?"""', "", source, count=1, flags=re.S)
         return re.sub(r'^"""JAX \S+:', "", source)
 
-    assert unversioned(_sources(shown[1], _loaded(shown[2]))[1]) == unversioned(shown[3])
+    found = reproduce_case(shown[1], shown[2])
+    assert isinstance(found, Reproduced)
+    assert unversioned(found.source) == unversioned(shown[3])
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("mutant", ["no-slope-hidden", "gradient-mean", "forward-no-bias"])
+def test_a_mutant_is_reproduced_by_the_smallest_case_that_shows_it(tmp_path: Path, name: str, mutant: str) -> None:
+    _loaded(name)
+    found = reproduce_case("4x8x3-silu.tanh-b5-pre-f32-normal-s0", name, mutant=mutant)
+    assert isinstance(found, Reproduced)
+    assert max(*found.failure.structure.network.widths, found.failure.structure.batch) <= 2
+    assert f"A mistake is planted in what {found.source[3:].split()[0]} gives: the rule with" in _prose(found.source)
+    _assert_fit_to_paste(found.source, name)
+    _assert_fails_as_it_says(found.source, tmp_path)
+    done = _alone(found.source.replace(" + addend\n", "\n"), tmp_path)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_a_mistake_that_is_planted_around_programs_has_no_script() -> None:
+    found = reproduce_case("4x3-tanh-b5-pre-f32-normal-s0", "numpy", mutant="inputs-modified")
+    assert isinstance(found, str)
+    assert "this is planted around the framework's programs" in found
+
+
+def test_not_shrunk_it_is_of_the_case_itself(tmp_path: Path) -> None:
+    case = "4x3x2-tanh-b3-pre-f32-normal-s0"
+    command = ("reproduce", case, f"{FLAWED}:MeanOverBatch", "-o")
+    assert kterm(*command, "small.py", folder=tmp_path).returncode == 0
+    assert kterm(*command, "large.py", "--no-shrink", folder=tmp_path).returncode == 0
+    small, large = ((tmp_path / name).read_text(encoding="utf-8") for name in ("small.py", "large.py"))
+    assert "1 layer, widths 1 to 1" in _prose(small)
+    assert "2 layers, widths 4 to 3 to 2" in _prose(large)
+    for source in (small, large):
+        assert f"of case {case}." in _prose(source)
 
 
 def test_without_a_file_the_script_is_printed(tmp_path: Path) -> None:
@@ -430,7 +465,7 @@ def test_what_explains_a_failure_is_told() -> None:
     case = "3x2-sigmoid-b3-none-f64-normal-s0"
     adapter = miniatures.NoSlopeAtOutput()
     runner, parsed = Runner(adapter), parse_case(case, tuple(REGIMES))
-    found = find(parsed, draw([parsed])[0], runner)
+    found = find(parsed, calls_of(parsed), runner)
     assert found is not None
     told = diagnosis(found[1], runner.describe())
     assert told.startswith("What it gives is the rule with ")

@@ -1,0 +1,392 @@
+"""How often the diagnosis of a planted mistake is right, by adapter, dtype, and whether z, x and k are shown.
+
+    python -m benchmarks.diagnosis [--adapter ADAPTER] [--dtype DTYPE] [--mutant NAME] [--json FILE] [--write]
+
+Every mistake of the table is put on an adapter that goes through the smoke profile; where nothing fails there, through
+the quick profile's other structures. What a report tells first of all that failed is held against what was planted.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmarks._common import circumstances, one_thread, parser, publish, seconds_text, table
+from kterm.conformance import run as runs
+from kterm.conformance.case import Case, parse_case
+from kterm.conformance.causes import Cause, causes
+from kterm.conformance.draw import draw
+from kterm.conformance.hypotheses import Hypothesis, in_one_layer, known, of_a_twin, pairs
+from kterm.conformance.judge import readings
+from kterm.conformance.kill import Asked, Trial, Tried, findings
+from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant
+from kterm.conformance.mutants.steps import Made, Work, run, start
+from kterm.conformance.plan import WIDE, choose
+from kterm.conformance.regimes import REGIMES
+from kterm.conformance.verdict import Verdict, quantity_of
+from kterm.reference import Array
+from kterm.reference.rounding import Reading
+
+ADAPTERS = ("numpy", "torch", "jax")
+MOST_GROUPS = 6
+"""How many structures are told of a mutant that the smoke profile does not find."""
+PRINTED = 3
+"""How many of the mistakes that explain the same cases a report names."""
+
+STANDS_FOR: Mapping[str, frozenset[str]] = {
+    "weights-ignored": frozenset({"stale-answer"}),
+    "targets-ignored": frozenset({"stale-answer"}),
+    "float32-inside": frozenset({"computed-in-f32"}),
+    "stale-dtype": frozenset({"computed-in-f32"}),
+}
+"""The explanations that tell a mistake of the machinery in numbers, under another name than its own."""
+SAYS: Mapping[str, str] = dict.fromkeys(("stale-dtype", "float32-inside"), "every number it gives is one of f32")
+"""What a finding says of a mistake of the machinery in words, besides what the table has of it."""
+SAME_NUMBERS: Mapping[str, frozenset[str]] = {"one-in-fifty": frozenset({"scaled-gradient@one-layer:65/64"})}
+"""The explanations that give the same numbers in one call, and say nothing of the others."""
+
+Outcome = Literal["right", "message", "not explained", "the same", "wrong", "not found"]
+"""What the first cause of a report comes to: it names the mistake; it tells something else in words, and names no
+mistake; it says that no known mistake explains it; it names one that gives the same numbers in these cases; it names
+another; there is none.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a report says of one mutant on an adapter, with z, x and k shown or not."""
+
+    adapter: str
+    dtype: str
+    shown: bool
+    mutant: str
+    outcome: Outcome
+    differs: bool
+    groups: tuple[str, ...] = ()
+    cases: int = 0
+    causes: int = 0
+    tied: int = 0
+    """How many other mistakes are named with it."""
+    unprinted: bool = False
+    """Whether it is among those that a report only counts."""
+    named_by: int | None = None
+    """The number of the cause that names it first."""
+    others: str = ""
+    """What the causes after the first say."""
+    case: str = ""
+    said: str = ""
+    origin: str = ""
+    moves: str = ""
+    """The first quantity that the mistake moves there by more than its tolerance; empty where that is not asked."""
+    moves_first: str = ""
+    """The first that it moves at all."""
+    locatable: int = 0
+    """In how many of the cases the origin could be held against what the mistake moves."""
+    misplaced: tuple[tuple[str, str, str], ...] = ()
+    """Of those, the ones that do not agree: the case, the origin as it is told, and what is moved first."""
+
+    @property
+    def of_one_layer(self) -> bool:
+        """Whether the mistake is made in some layers alone."""
+        return MUTANTS[self.mutant].place != "every layer"
+
+    @property
+    def begins_right(self) -> bool:
+        """Whether it is said to begin where it does."""
+        return _is_at(self.origin, self.moves)
+
+
+@dataclass
+class Heard:
+    """What was found of one mutant: by case, with all that was told of it."""
+
+    differs: bool = False
+    groups: list[str] = field(default_factory=list)
+    blocked: bool = False
+    """Whether the layout was found wrong, past which nothing is judged."""
+    found: list[list[Verdict]] = field(default_factory=list)
+
+    def add(self, tried: Tried) -> None:
+        """Have the failures of a group told."""
+        self.differs = self.differs or tried.differs
+        if self.blocked or not any(tried.found):
+            return
+        self.blocked = tried.group.regime == "layout"
+        self.groups.append(tried.group.id)
+        told = zip(tried.told(), tried.found, strict=True)
+        self.found += [findings(verdicts) for verdicts, found in told if found]
+
+
+def heard(asked: Asked, dtype: str, names: Sequence[str]) -> dict[tuple[str, bool], Heard]:
+    """What a report is made of, by mutant and whether z, x and k are shown; from the same answers."""
+    trial, known_of = Trial(asked, names), {(name, shown): Heard() for name in names for shown in (True, False)}
+    first = replace(asked, choice=replace(asked.choice, profile="smoke")).groups(dtype)
+    for group in first:
+        for tried in trial.of(group, names):
+            for shown in (True, False) if tried.name else ():
+                known_of[tried.name, shown].add(tried if shown else tried.silent())
+    missing = {key for key, one in known_of.items() if not one.groups}
+    seen = {group.id for group in first}
+    for group in asked.groups(dtype):
+        due = {key for key in missing if len(known_of[key].groups) < MOST_GROUPS}
+        if group.id in seen or not due:
+            continue
+        for tried in trial.of(group, [name for name in names if {(name, True), (name, False)} & due]):
+            for shown in (True, False):
+                if (tried.name, shown) in due:
+                    known_of[tried.name, shown].add(tried if shown else tried.silent())
+    return known_of
+
+
+def row(adapter: str, dtype: str, mutant: Mutant, shown: bool, told: Heard) -> Row:
+    """The first cause of a report, held against what was planted."""
+    found = causes((adapter, some) for some in told.found)
+    made = Row(adapter, dtype, shown, mutant.name, "not found", told.differs, tuple(told.groups), len(told.found))
+    if not found:
+        return made
+    first, named = found[0], [_place(cause, mutant) for cause in found]
+    made = replace(
+        made,
+        outcome=_outcome(first, mutant, told.found),
+        causes=len(found),
+        tied=max(0, len(first.mistakes) - 1),
+        unprinted=named[0] is not None and named[0] >= PRINTED,
+        named_by=next((number for number, place in enumerate(named, 1) if place is not None), None),
+        case=first.worst.case,
+        others="; ".join(f"{said(cause)} ({cause.worst.case}, of {cause.cases})" for cause in found[1:]),
+        said=said(first),
+        origin=first.worst.origin,
+    )
+    if not mutant.changes:
+        return made
+    begins = {some[0].case: (some[0], *_begins(mutant, some[0], shown)) for some in told.found if some[0].origin}
+    asked = {case: one for case, one in begins.items() if one[2]}
+    _, moves_first, moves = asked.get(first.worst.case, (None, "", ""))
+    misplaced = [(case, one[0].origin, one[2]) for case, one in asked.items() if not _is_at(one[0].origin, one[2])]
+    return replace(
+        made, moves=moves, moves_first=moves_first, locatable=len(asked), misplaced=tuple(misplaced),
+    )  # fmt: skip
+
+
+def said(cause: Cause) -> str:
+    """What a report says of a cause, in a line."""
+    if cause.mistakes:
+        return " or ".join(f"{one.mistake} [{one.name}, {one.sigmas:.2g} σ]" for one in cause.mistakes)
+    if cause.worst.message:
+        return cause.worst.message
+    near = cause.nearest
+    nearest = "" if near is None else f"; the nearest is {near.mistake} [{near.name}, {near.sigmas:.2g} σ]"
+    return f"no known mistake explains {cause.worst.quantity}{nearest}"
+
+
+def _place(cause: Cause, mutant: Mutant) -> int | None:
+    """The place of a mistake among those that a cause names, or None; a finding that tells it in words names it."""
+    names = {mutant.name, *STANDS_FOR.get(mutant.name, ())}
+    at = next((number for number, one in enumerate(cause.mistakes) if one.name in names), None)
+    words = [text for text in (mutant.shows, SAYS.get(mutant.name, "")) if text]
+    return 0 if at is None and any(text in cause.worst.message for text in words) else at
+
+
+def _outcome(first: Cause, mutant: Mutant, found: Sequence[Sequence[Verdict]]) -> Outcome:
+    if _place(first, mutant) is not None:
+        return "right"
+    if not first.mistakes:
+        return "message" if first.worst.message else "not explained"
+    lead = first.mistakes[0].name
+    covered = [some[0] for some in found if any(one.name == lead and one.fits for one in some[0].explanations)]
+    if lead in SAME_NUMBERS.get(mutant.name, ()):
+        return "the same"
+    return "the same" if mutant.changes and all(_are_alike(mutant, lead, verdict) for verdict in covered) else "wrong"
+
+
+# What a mistake does to a case.
+
+
+def _passes(case: Case, mistakes: Sequence[Made], reading: Reading | None = None, shown: bool = False) -> Work:
+    """A case's pass, with what is shown of a right one taken as given where errors are asked for."""
+    before = None
+    if case.draw:
+        earlier = draw((replace(case, draw=case.draw - 1),)).astype(np.dtype(np.float64))
+        before = run(start(case.structure, earlier.parameters, earlier.x, earlier.y))
+    own = draw((case,)).astype(np.dtype(np.float64))
+    given: dict[str, Array] = {}
+    if reading is not None:
+        right = _passes(case, ()).given
+        given = {name: right[name].value for name in right if name == "outputs" or (shown and name[0] in "zxk")}
+    return run(start(case.structure, own.parameters, own.x, own.y, reading, before), mistakes, given)
+
+
+def _case(verdict: Verdict) -> Case:
+    return parse_case(verdict.case, tuple(REGIMES))
+
+
+def _begins(mutant: Mutant, verdict: Verdict, shown: bool) -> tuple[str, str]:
+    """The first quantity that a mistake moves in the case of a finding, and the first that it moves by more than its
+    tolerance; of those that can be named where z, x and k are not shown. Empty where the finding is not of the case's
+    own numbers.
+    """
+    case = _case(verdict)
+    if verdict.check in ("descent", "batch"):
+        return "", ""
+    made: list[Made] = [(mutant.changes, mutant.takes)]
+    right, wrong = _passes(case, ()).given, _passes(case, made).given
+    errors = _passes(case, (), readings(case.structure, case.regime)[0], shown).given
+    depth, moved, seen = case.structure.network.depth, list[str](), list[str]()
+    for name in right:
+        if not shown and name[0] in "zx":
+            continue
+        a, b = right[name].value, wrong[name].value
+        told = f"x_{depth}" if name == "outputs" and shown else name
+        if not np.allclose(a, b, rtol=1e-13, atol=0, equal_nan=True):
+            moved.append(told)
+            with np.errstate(invalid="ignore"):
+                seen += [told] if not (np.abs(a - b) <= errors[name].tolerance).all() else []
+    return next(iter(moved), ""), next(iter(seen), "")
+
+
+def _is_at(origin: str, quantity: str) -> bool:
+    return quantity in origin.partition(" (")[0].split(" or ")
+
+
+def _are_alike(mutant: Mutant, name: str, verdict: Verdict) -> bool:
+    """Whether an explanation of that name gives, but for rounding, what a mutant gives in the case of a finding."""
+    case = _case(verdict)
+    planted = _passes(case, [(mutant.changes, mutant.takes)])
+    layer = quantity_of(verdict.quantity)[1] or case.structure.network.depth
+    return any(_agree(planted, _passes(case, one.mistakes)) for one in _called(name, case, layer))
+
+
+def _called(name: str, case: Case, layer: int) -> Iterator[Hypothesis]:
+    network = case.structure.network
+    every = chain(known(), of_a_twin(network), in_one_layer(network, layer), pairs())
+    return (one for one in every if one.name == name)
+
+
+def _agree(a: Work, b: Work) -> bool:
+    def near(mine: Array, others: Array) -> bool:
+        size = np.abs(mine[np.isfinite(mine)]).max(initial=0.0)
+        return np.allclose(mine, others, rtol=1e-12, atol=1e-12 * float(size), equal_nan=True)
+
+    return all(near(a.given[name].value, b.given[name].value) for name in a.given)
+
+
+# The tables.
+
+
+def table_of(rows: Sequence[Row]) -> str:
+    """One line an adapter, a dtype and a mode."""
+    keys = dict.fromkeys((one.adapter, one.dtype, one.shown) for one in rows)
+    body = []
+    for adapter, dtype, shown in keys:
+        own = [one for one in rows if (one.adapter, one.dtype, one.shown) == (adapter, dtype, shown)]
+        own = [one for one in own if one.outcome != "not found"]
+        counts = [sum(one.outcome == outcome for one in own) for outcome in ("not explained", "message", "the same")]
+        right = [one for one in own if one.outcome == "right"]
+        mode = "all" if shown else "gradients alone"
+        body.append(
+            (
+                f"{adapter}, {dtype}, {mode}",
+                f"{len(own)}",
+                f"{len(right)}",
+                f"{sum(bool(one.tied) for one in right)}",
+                f"{sum(one.causes > 1 for one in right)}",
+                *map(str, counts),
+                f"{sum(one.outcome == 'wrong' for one in own)}",
+                _located(one for one in own if one.of_one_layer),
+                _located(one for one in own if not one.of_one_layer),
+                f"{sum(one.locatable - len(one.misplaced) for one in own)}/{sum(one.locatable for one in own)}",
+            )
+        )
+    header = (
+        "adapter, dtype, shown", "mistakes", "right", "of them tied", "of them several causes", "not explained",
+        "told in other words", "another that is the same here", "wrong", "begins, some layers", "begins, every layer",
+        "begins, by case",
+    )  # fmt: skip
+    return table(header, body)
+
+
+def _located(rows: Iterable[Row]) -> str:
+    asked = [one for one in rows if one.moves]
+    return f"{sum(one.begins_right for one in asked)}/{len(asked)}"
+
+
+def lines(rows: Iterable[Row]) -> list[str]:
+    """A line for each that is not right, and for each that does not begin where it is said to."""
+    told = []
+    for one in rows:
+        where = f"{one.mutant}, {one.adapter}, {one.dtype}, {'all shown' if one.shown else 'gradients alone'}"
+        if one.outcome == "not found":
+            told.append(f"- {where}: not found{'' if one.differs else ', no answer differs by a bit'}")
+        elif one.outcome != "right" or one.unprinted:
+            later = f"; cause {one.named_by} of {one.causes} names it" if one.named_by else ""
+            kind = f"right, but only counted, with {one.tied} others" if one.unprinted else one.outcome
+            told.append(f"- {where}: {kind} ({one.case}, of {one.cases}): {one.said}{later}")
+        elif one.causes > 1:
+            told.append(f"- {where}: right, and {one.causes - 1} more told of {one.others}")
+        if one.moves and not one.begins_right:
+            told.append(f"- {where}: is said to begin at {one.origin}, moves {one.moves} ({one.case})")
+        others = [(*found, case.rpartition("-")[0]) for case, *found in one.misplaced if case != one.case]
+        for (origin, moved, group), count in Counter(others).items():
+            told.append(f"- {where}: is said to begin at {origin}, moves {moved}, in {count} other cases ({group})")
+    return told
+
+
+def measured(spec: str, dtypes: Sequence[str], mutants: Sequence[Mutant]) -> list[Row]:
+    """The rows of one adapter."""
+    prepared = runs.prepare([spec], choose("quick", 0, dtypes))
+    adapter = prepared.adapters[0]
+    asked = Asked(adapter, prepared.choice, prepared.concerning(adapter.name))
+    rows = []
+    for dtype in [name for name in dtypes if name in adapter.dtypes]:
+        told = heard(asked, dtype, [mutant.name for mutant in mutants])
+        rows += [
+            row(adapter.name, dtype, mutant, shown, told[mutant.name, shown])
+            for shown in (True, False)
+            for mutant in mutants
+        ]
+    return rows
+
+
+def main() -> None:
+    """Measure, print, and write when asked to."""
+    options = parser(__doc__)
+    options.add_argument("--adapter", action="append", help="repeatable; by default numpy, torch and jax")
+    options.add_argument("--dtype", action="append", choices=WIDE, help="repeatable; by default both")
+    options.add_argument("--mutant", action="append", choices=[one.name for one in MISTAKES], help="repeatable; or all")
+    options.add_argument("--json", type=Path, help="write the rows here")
+    chosen = options.parse_args()
+    one_thread()
+
+    mutants = [one for one in MISTAKES if not chosen.mutant or one.name in chosen.mutant]
+    rows, times = list[Row](), dict[str, float]()
+    for spec in chosen.adapter or ADAPTERS:
+        begun = time.perf_counter()
+        rows += measured(spec, chosen.dtype or WIDE, mutants)
+        times[spec] = time.perf_counter() - begun
+    if chosen.json is not None:
+        plain: list[dict[str, Any]] = [asdict(one) for one in rows]
+        chosen.json.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    taken = ", ".join(f"{spec} {seconds_text(seconds)}" for spec, seconds in times.items())
+    body = f"""Each of {len(mutants)} known mistakes is put on an adapter that goes through the smoke profile, and the
+first cause that a report tells is held against it. *Right*: the mistake is named, or a finding tells it in words;
+*tied*: others that explain the same cases are named with it; *several causes*: some of its failures are told
+as another's. *Begins*: it is said to begin at the first quantity that it moves by more than its tolerance, in the case
+that is shown; for mistakes of some layers, of every layer, and in all failing cases.
+
+{table_of(rows)}
+
+{chr(10).join(lines(rows)) or "All are right."}
+
+Time: {taken}. {circumstances("kterm", "numpy", "torch", "jax")}
+"""
+    publish("diagnosis", "How often a diagnosis is right", body, chosen.write)
+
+
+if __name__ == "__main__":
+    main()

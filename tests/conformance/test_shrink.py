@@ -1,0 +1,279 @@
+"""Shrinking: the smallest case that fails in the same way, the same again each time, within what it may cost."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kterm.adapters import Adapter, Observation
+from kterm.adapters.numpy_adapter import Numpy
+from kterm.conformance import expectations as known
+from kterm.conformance.alike import Likeness
+from kterm.conformance.case import Group, parse_case, structure_id
+from kterm.conformance.draw import REGIMES, stacked
+from kterm.conformance.examine import examine
+from kterm.conformance.expectations import Expectation
+from kterm.conformance.lattice import exact
+from kterm.conformance.link import Link
+from kterm.conformance.mutants import MUTANTS, wear
+from kterm.conformance.observe import NoAnswer, Runner
+from kterm.conformance.shrink import Shrunk, shrink
+from kterm.conformance.tries import Budget
+from kterm.conformance.verdict import Verdict
+from kterm.reference import Array, Parameters, Structure
+
+from .. import miniatures
+from ..command import kterm
+
+MINIATURES = str(miniatures.__file__)
+
+
+def _shrunk(text: str, adapter: Adapter, budget: Budget | None = None) -> Shrunk:
+    found = shrink(parse_case(text, tuple(REGIMES)), Runner(adapter), budget=budget or Budget())
+    assert found is not None, f"{text} does not fail"
+    return found
+
+
+def _fails_again(found: Shrunk, adapter: Adapter) -> Verdict:
+    """The failure of the smallest numbers, put to programs that have seen nothing else."""
+    group = Group(found.structure, found.regime, 0, tuple(range(len(found.stack.x))))
+    verdicts = examine(group, Runner(adapter), drawn=found.stack)[found.at]
+    return next(v for v in verdicts if v.is_finding or v.grade == "errored")
+
+
+# What is left is what the mistake needs, and no more: by its name, where it is met, and what it comes to.
+SMALLEST = [
+    ("no-slope-last", "4x8x3-silu.tanh-b5-pre-f32-normal-s0", "1x1-tanh-b1-none-f64"),
+    ("no-slope-hidden", "4x8x3-silu.tanh-b5-pre-f32-normal-s0", "1x1x1-silu.identity-b1-none-f64"),
+    ("no-slope-middle", "4x8x3x2-silu.tanh.gelu-b5-pre-f32-normal-s0", "1x1x1x1-identity.tanh.identity-b1-none-f64"),
+    ("no-transpose", "5x5x5-elu.sigmoid-b4-pre-f64-square-s0", "2x2x2-elu.identity-b1-none-f64"),
+    ("mean-over-batch", "4x8x3-silu.tanh-b5-pre-f32-normal-s0", "1x1-tanh-b2-none-f64"),
+    ("bias-mean", "4x8x3-silu.tanh-b5-post-f32-normal-s0", "1x1-tanh-b2-post-f64"),
+    ("weight-decay", "4x8x3-silu.tanh-b5-post-f32-normal-s0", "1x1-tanh-b1-none-f64"),
+    ("last-row-only", "4x8x3-silu.tanh-b5-pre-f32-normal-s0", "1x1-tanh-b2-none-f64"),
+    ("gradient-transposed", "4x4x4-silu.tanh-b5-pre-f32-normal-s0", "2x2-tanh-b1-none-f64"),
+    ("batch-past-16", "3x5x4-silu.tanh-b50-pre-f64-tiles-s0", "1x1-tanh-b17-none-f64"),
+    ("columns-past-32", "3x4x65-sin.relu-b3-none-f64-tiles-s0", "1x33-relu-b1-none-f64"),
+    ("odd-batch", "4x8x3-silu.tanh-b11-pre-f32-normal-s0", "1x1-tanh-b3-none-f64"),
+    ("forward-no-bias", "4x8x3-silu.tanh-b5-pre-f32-normal-s0", "1x1-silu-b1-pre-f64"),
+    ("error-mean", "4x8x3-silu.tanh-b5-pre-f32-normal-s0", "1x1-tanh-b2-none-f64"),
+    ("inputs-modified", "4x8x3-silu.tanh-b5-pre-f32-normal-s0", "1x1-identity-b1-none-f64"),
+    ("empty-mean", "8x8x1x8-silu-b0-none-f64-degenerate-s0", "1x1-silu-b0-none-f64"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "smallest"), SMALLEST, ids=[name for name, *_ in SMALLEST])
+def test_what_is_left_is_what_the_mistake_needs(name: str, text: str, smallest: str) -> None:
+    adapter = wear(Numpy(), MUTANTS[name])
+    found = _shrunk(text, adapter)
+    assert structure_id(found.structure) == smallest
+    assert Likeness.of(found.original).takes(_fails_again(found, adapter))
+    assert found.stopped == "nothing smaller fails in the same way"
+
+
+def test_numbers_are_simplified_and_the_case_replays() -> None:
+    adapter = wear(Numpy(), MUTANTS["no-slope-last"])
+    found = _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s0", adapter)
+    one = found.draw
+    numbers = np.concatenate([a.ravel() for a in (*one.parameters.weights, one.x, one.y)])
+    assert set(numbers.tolist()) <= {-1.0, 0.0, 0.5, 1.0, 2.0}
+    assert found.case is not None
+    (verdicts,) = examine(Group(found.structure, found.regime, 0, (found.case.draw,)), Runner(adapter))
+    assert Likeness.of(found.original).takes(next(v for v in verdicts if v.is_finding))
+
+
+def test_it_is_the_same_again() -> None:
+    def once() -> Shrunk:
+        return _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s3", wear(Numpy(), MUTANTS["unit-left-out"]))
+
+    a, b = once(), once()
+    assert (a.structure, a.verdict, a.case, a.tries, a.builds, a.calls) == (
+        b.structure, b.verdict, b.case, b.tries, b.builds, b.calls,
+    )  # fmt: skip
+    assert all(map(np.array_equal, (a.stack.x, *a.stack.parameters.weights), (b.stack.x, *b.stack.parameters.weights)))
+
+
+@pytest.mark.parametrize("budget", [Budget(builds=6), Budget(calls=60), Budget(builds=20, calls=120)])
+def test_what_it_may_cost_is_kept_to(budget: Budget) -> None:
+    adapter = wear(Numpy(), MUTANTS["no-transpose"])
+    found = _shrunk("5x5x5-elu.sigmoid-b4-pre-f64-square-s0", adapter, budget)
+    assert found.builds <= budget.builds
+    assert found.calls <= budget.calls
+    assert "were spent" in found.stopped
+    assert Likeness.of(found.original).takes(_fails_again(found, adapter))
+
+
+def test_what_does_not_suffice_for_the_case_itself_is_said() -> None:
+    with pytest.raises(NoAnswer, match="4 calls do not suffice to examine"):
+        _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s0", wear(Numpy(), MUTANTS["weight-decay"]), Budget(calls=4))
+
+
+def test_seconds_end_it_too() -> None:
+    adapter = wear(Numpy(), MUTANTS["no-transpose"])
+    text = "5x5x5-elu.sigmoid-b4-pre-f64-square-s0"
+    with pytest.raises(NoAnswer, match="0 seconds do not suffice"):
+        _shrunk(text, adapter, Budget(seconds=0))
+
+
+def test_what_does_not_fail_is_not_shrunk() -> None:
+    for text in (
+        "4x8x3-silu.tanh-b5-pre-f32-normal-s0",
+        "2x2-tanh-b3-pre-f64-twins-s0",
+        "2x2-relu-b2-pre-f32-layout-s0",
+    ):
+        assert shrink(parse_case(text, tuple(REGIMES)), Runner(Numpy())) is None
+
+
+def test_what_is_not_supported_is_said() -> None:
+    with pytest.raises(NoAnswer, match="numpy has no dtype bf16"):
+        shrink(parse_case("2x2-tanh-b3-pre-bf16-normal-s0", tuple(REGIMES)), Runner(Numpy()))
+
+
+class _WrongWhereWide(Numpy):
+    """A wrong k-term past a width of 6, by 1e-3; and in every bias gradient a factor."""
+
+    name = "wrong-where-wide"
+
+    def build(self, structure: Structure) -> Callable[[Parameters, Array, Array], Observation]:
+        program = super().build(structure)
+
+        def answer(parameters: Parameters, x: Array, y: Array) -> Observation:
+            found = program(parameters, x, y)
+            found = replace(found, bias_gradients=tuple(b * 2 for b in found.bias_gradients))
+            if max(structure.network.widths) <= 6:
+                return found
+            assert found.k is not None
+            return replace(found, k=(found.k[0] * found.k[0].dtype.type(1.001), *found.k[1:]))
+
+        return answer
+
+
+def test_another_failure_is_not_taken_for_it() -> None:
+    found = _shrunk("4x8x3-silu.tanh-b5-pre-f64-normal-s0", _WrongWhereWide())
+    assert (found.original.check, found.verdict.check) == ("k_terms", "k_terms")
+    assert max(found.structure.network.widths) == 7
+
+
+def test_an_expected_divergence_is_shrunk_to_one() -> None:
+    entry = Expectation("1", "*", "known", check="k_terms", activation="silu")
+
+    def excuse(verdict: Verdict) -> str | None:
+        return known.excuse(verdict, [entry])
+
+    case = parse_case("4x8x3-silu.tanh-b5-pre-f32-normal-s0", tuple(REGIMES))
+    adapter = wear(Numpy(), MUTANTS["no-slope-hidden"])
+    found = shrink(case, Runner(adapter), excuse=excuse)
+    assert found is not None
+    assert found.original.expectation == found.verdict.expectation == "1"
+    # With f' missing everywhere, that of tanh is the one not expected.
+    found = shrink(case, Runner(wear(Numpy(), MUTANTS["no-slope"])), excuse=excuse)
+    assert found is not None
+    assert (found.verdict.expectation, found.verdict.activation) == (None, "tanh")
+
+
+def test_exact_numbers_stay_exact() -> None:
+    found = _shrunk("5x3-relu-b4-pre-f32-lattice-s0", wear(Numpy(), MUTANTS["bias-mean"]))
+    assert found.regime == "lattice"
+    stack = stacked([found.draw]).astype(np.dtype(np.float64))
+    assert exact(found.structure, stack.parameters, stack.x, stack.y).all()
+
+
+def test_no_number_is_moved_to_a_kink() -> None:
+    found = _shrunk("3x4-relu-b3-pre-f64-normal-s0", wear(Numpy(), MUTANTS["no-slope-last"]))
+    (z,) = (found.draw.x @ w for w in found.draw.parameters.weights)
+    assert (z != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("bad", "text", "quantity"),
+    [
+        ("Raises", "7x3x2-relu.tanh-b3-pre-f64-normal-s0", "program"),
+        ("Dies", "3x4-relu-b3-pre-f64-normal-s0", ""),
+        ("Mutates", "3x4x2-tanh-b3-pre-f64-normal-s0", "observation"),
+        ("Overwrites", "3x4x2-tanh-b3-pre-f64-normal-s0", "earlier observation"),
+        ("Unsteady", "3x4x2-tanh-b3-pre-f64-normal-s0", "same call twice"),
+        ("StaleProgram", "3x2x4-silu.tanh-b3-pre-f64-twins-s0", ""),
+        ("LiesAboutLayout", "3x3x3-relu.leaky_relu-b5-pre-f32-layout-s0", ""),
+        ("WrongShape", "3x4x2-tanh-b3-pre-f64-normal-s0", "observation"),
+        ("NotANumber", "8x4-tanh-b20-pre-f64-normal-s0", "dE/dW_1"),
+    ],
+)
+def test_what_is_wrong_with_a_program_is_shrunk_too(bad: str, text: str, quantity: str) -> None:
+    link = Link(f"{MINIATURES}:{bad}", timeout=20)
+    try:
+        found = shrink(parse_case(text, tuple(REGIMES)), link, budget=Budget(builds=30))
+    finally:
+        link.close()
+    if found is None:
+        pytest.fail(f"{bad} does not fail in {text}")
+    assert Likeness.of(found.original).takes(found.verdict)
+    assert quantity in ("", found.verdict.quantity)
+    assert found.structure.network.depth <= 2
+
+
+def test_a_rare_mistake_is_shrunk_with_the_calls_that_it_takes() -> None:
+    adapter = wear(Numpy(), MUTANTS["one-in-fifty"])
+    found = _shrunk("3x2x5-silu.tanh-b7-pre-f64-normal-s0", adapter)
+    assert not found.is_lone
+    assert len(found.stack.x) <= 64
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        ({}, True),
+        ({"quantity": "k_3", "at": (0,)}, True),
+        ({"worst": 11.0}, True),
+        ({"worst": 9.0}, False),
+        ({"quantity": "dE/dW_1", "check": "weight_gradients"}, False),
+        ({"activation": "relu"}, False),
+        ({"grade": "inaccurate"}, False),
+        ({"expectation": "1"}, False),
+        ({"message": "the same call, made again, gave other bits"}, False),
+    ],
+)
+def test_what_counts_as_the_same(change: dict, is_same: bool) -> None:
+    original = Verdict("c", "k_terms", "k_1", "wrong", worst=1e4, activation="tanh")
+    assert Likeness.of(original).takes(replace(original, **change)) is is_same
+
+
+def test_a_slight_failure_need_only_keep_half_of_its_orders_of_magnitude() -> None:
+    slight = Verdict("c", "k_terms", "k_1", "inaccurate", worst=4.0, activation="tanh")
+    like = Likeness.of(slight)
+    assert like.takes(replace(slight, worst=2.0))
+    assert not like.takes(replace(slight, worst=1.9))
+    assert not like.takes(None)
+
+
+def test_the_command_prints_the_smallest(tmp_path: Path) -> None:
+    text = "4x8x3-silu.tanh-b5-pre-f32-normal-s0"
+    done = kterm("shrink", text, "numpy", "--mutant", "no-slope-last", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{text} on numpy: k_terms wrong, k_2"
+    assert "it equals the rule with no f' at the output layer" in done.stdout
+    assert "it fails in the same way in 1x1-tanh-b1-none-f64, normal:" in lines
+    assert any(line.startswith("  W_1 = [[") for line in lines)
+    assert f"as a script: kterm reproduce {text} numpy --mutant no-slope-last -o bug.py" in lines
+    (replays,) = [line.partition("kterm ")[2].split() for line in lines if "kterm replay" in line]
+    assert kterm(*replays, folder=tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("2x2-tanh-b3-pre-f64-normal-s0", "numpy"), 1, "does not fail on numpy"),
+        (("2x2-tanh-b3-pre-bf16-normal-s0", "numpy"), 1, "numpy has no dtype bf16"),
+        (("2x2-tanh", "numpy"), 2, "it should look like"),
+        (("2x2-tanh-b3-pre-f64-normal-s0", "numpy", "--mutant", "no-slop"), 2, "did you mean no-slope"),
+        (("2x2-tanh-b3-pre-f64-normal-s0", "tensorflop"), 3, "tensorflop"),
+    ],
+)
+def test_exit_codes(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
+    done = kterm("shrink", *arguments, folder=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    assert words in said
+    assert len(said.strip().splitlines()) == 1, said
