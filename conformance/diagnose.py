@@ -30,7 +30,7 @@ from .hypotheses import (
     rounded,
 )
 from .judge import views_of
-from .mutants.steps import Work, run, start
+from .mutants.steps import Work, run, showing, start
 from .mutants.value import Value
 from .regimes import REGIMES, Draw
 from .verdict import Explanation, quantity_of
@@ -88,7 +88,7 @@ class Question:
         one = self.stack if hypothesis.draw is None else hypothesis.draw(self.stack, self.earlier)
         if hypothesis.format is not None and reading is not None:
             reading = deviation(hypothesis.format)
-        return run(self._work(one, reading, before), hypothesis.mistakes, self.observed)
+        return run(self._work(one, reading, before), hypothesis.mistakes, showing(self.observed))
 
     @cached_property
     def _before(self) -> tuple[Work, Work]:

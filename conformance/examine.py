@@ -12,7 +12,8 @@ from .extras import ask_extras
 from .findings import Excuse, before_each, blocked, contracted, covers, excused, verdict_on
 from .judge import Comparison, compare
 from .kinks import with_choices
-from .observe import Answer, NoAnswer, Runs, arrays
+from .named import arrays
+from .observe import Answer, NoAnswer, Runs
 from .regimes import REGIMES, Draw
 from .tell import Calls, tell
 from .twins import Company, meet

@@ -12,7 +12,8 @@ from .case import Case, Group
 from .draw import stacked
 from .findings import Excuse, before_each, contracted, covers, excused, verdict_on
 from .judge import CONCLUSIVE_POWER, compare, descended
-from .observe import Answer, NoAnswer, Runs, arrays, differing, same_bits
+from .named import arrays
+from .observe import Answer, NoAnswer, Runs, differing, same_bits
 from .regimes import REGIMES, Draw
 from .tell import Calls, tell
 from .twins import Company

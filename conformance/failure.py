@@ -12,7 +12,8 @@ from ..reference.rounding import Conventions
 from .case import Case, Group
 from .draw import draw
 from .examine import examine
-from .observe import Answer, NoAnswer, Runs, arrays
+from .named import arrays
+from .observe import Answer, NoAnswer, Runs
 from .plan import Description
 from .probe import probe
 from .regimes import Draw

@@ -10,6 +10,7 @@ import numpy as np
 from ..adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, Script, WeightLayout
 from ..reference import Array, Parameters, Structure
 from .draw import present
+from .named import arrays, parts
 from .plan import Description, describe
 
 LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, OUT_IN)}
@@ -144,12 +145,7 @@ def _contents(given: tuple[Parameters, Array, Array]) -> list[bytes]:
 
 
 def _bytes(observed: Observation) -> bytes:
-    return b"".join(np.asarray(a).tobytes() for _, a, _ in _parts(observed, None))
-
-
-def arrays(observed: Observation) -> dict[str, Array]:
-    """Every array of an observation by its name in reports: x_n (outputs), E, z_1, ..., dE/dW_1, ..."""
-    return {name: a for name, a, _ in _parts(observed, None)}
+    return b"".join(np.asarray(a).tobytes() for _, a, _ in parts(observed, None))
 
 
 def same_bits(a: Observation, b: Observation) -> bool:
@@ -161,27 +157,6 @@ def differing(before: Observation, after: Observation) -> list[str]:
     """The names of the arrays of one observation that another has not with the same bits."""
     shown = arrays(after)
     return [name for name, a in arrays(before).items() if name not in shown or a.tobytes() != shown[name].tobytes()]
-
-
-def _parts(observed: Observation, structure: Structure | None) -> list[tuple[str, Any, tuple[int, ...] | None]]:
-    """(name, array, due shape) of all that an observation holds; no shapes without a structure."""
-    widths = structure.network.widths if structure else ()
-    batch = structure.batch if structure else 0
-
-    def rows(i: int) -> tuple[int, ...] | None:
-        return (batch, widths[i]) if structure and i < len(widths) else None
-
-    parts: list[tuple[str, Any, tuple[int, ...] | None]] = [
-        ("outputs", observed.outputs, rows(len(widths) - 1)),
-        ("E", observed.error, () if structure else None),
-    ]
-    for symbol, values in (("z", observed.z), ("x", observed.x), ("k", observed.k)):
-        parts += [(f"{symbol}_{i}", value, rows(i)) for i, value in enumerate(values or (), 1)]
-    for i, value in enumerate(observed.weight_gradients, 1):
-        parts.append((f"dE/dW_{i}", value, tuple(widths[i - 1 : i + 1]) if structure else None))
-    for i, value in enumerate(observed.bias_gradients, 1):
-        parts.append((f"dE/db_{i}", value, tuple(widths[i : i + 1]) if structure else None))
-    return parts
 
 
 def _examined(observed: Observation, structure: Structure, problems: list[str]) -> Answer:
@@ -199,7 +174,7 @@ def _examined(observed: Observation, structure: Structure, problems: list[str]) 
         if values is not None and len(values) != due:
             form.append(f"{field} holds {len(values)} arrays; it should hold {due}, one a layer")
     if not form:
-        for name, value, shape in _parts(observed, structure):
+        for name, value, shape in parts(observed, structure):
             if not isinstance(value, np.ndarray | np.generic):
                 form.append(f"{name} is a {type(value).__module__}.{type(value).__name__}; it should be a NumPy array")
             elif value.shape != shape:

@@ -12,7 +12,7 @@ from .case import Group, parse_case
 from .draw import REGIMES, Draw, draw
 from .judge import Comparison, compare
 from .link import Link
-from .observe import arrays
+from .named import arrays
 from .report import versioned
 from .threads import pin_here
 from .twins import meet

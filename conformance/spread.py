@@ -19,7 +19,8 @@ from .case import Group
 from .draw import Draw, draw
 from .examine import examine
 from .judge import steps_of, views_of
-from .observe import Answer, Runner, arrays
+from .named import arrays
+from .observe import Answer, Runner
 from .plan import Choice, Description, plan
 from .run import Run
 from .verdict import Verdict, status

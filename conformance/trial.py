@@ -10,7 +10,8 @@ from ..reference import Array, Parameters, Structure
 from .mutants import Mutant, Worn, wear
 from .mutants.mutant import Make
 from .mutants.worn import Right, planting, rightly
-from .observe import Answer, NoAnswer, Runs, arrays, detached
+from .named import arrays
+from .observe import Answer, NoAnswer, Runs, detached
 from .plan import Description
 
 
@@ -21,7 +22,7 @@ class Memory:
         self._numbers = count()
         self._programs: dict[tuple, Program] = {}
         self._answers: dict[tuple, Observation] = {}
-        self._rights: dict[tuple, Right] = {}
+        self._rights: dict[tuple, tuple[Observation, Right]] = {}
 
     def forget(self) -> None:
         """Give up what is known, at the end of a group."""
@@ -50,12 +51,13 @@ class Memory:
 
         return made
 
-    def right(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Right:
-        """The rule's pass through a call."""
-        asked = structure, _contents(parameters, x, y)
+    def right(self, structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation) -> Right:
+        """The rule's pass through a call, from what was answered to it."""
+        asked = structure, _contents(parameters, x, y), id(observed)
         if asked not in self._rights:
-            self._rights[asked] = rightly(structure, parameters, x, y)
-        return self._rights[asked]
+            # Kept with what was observed, whose id no other can have as long as it lives.
+            self._rights[asked] = observed, rightly(structure, parameters, x, y, observed)
+        return self._rights[asked][1]
 
     def around(self, adapter: Adapter) -> Worn:
         """The adapter, remembered."""

@@ -10,7 +10,8 @@ import numpy as np
 from ..adapters import Observation
 from ..reference import DTYPES, Array, DType, Parameters, Structure, backpropagate
 from .case import Group, structure_id
-from .observe import Answer, NoAnswer, Runs, arrays, differing
+from .named import arrays
+from .observe import Answer, NoAnswer, Runs, differing
 from .plan import Description
 from .regimes import REGIMES, Draw
 

@@ -139,20 +139,33 @@ def afresh(work: Work, before: Work | None) -> Work:
     return Work(work.network, work.format, work.weights, work.biases, work.y, before, {0: work.x[0]})
 
 
-def run(w: Work, mistakes: Sequence[Made] = (), shown: Mapping[str, Array] | None = None) -> Work:
+Give = Callable[[str, Value], Value]
+"""From a quantity's name and what was computed for it to what the steps after it start from."""
+
+
+def as_computed(name: str, value: Value) -> Value:
+    """What was computed."""
+    return value
+
+
+def showing(shown: Mapping[str, Array]) -> Give:
+    """What a framework has shown, where it has shown it."""
+    return lambda name, value: value.shown_as(shown[name]) if name in shown else value
+
+
+def run(w: Work, mistakes: Sequence[Made] = (), give: Give = as_computed) -> Work:
     """Carry a pass out, with each of the changes made at the layers i of n that its predicate takes.
 
     A change that does not fit a layer, since arrays have other shapes there, is not made there: in a framework it would
-    have been noticed as an error of shapes. Where a framework has shown a z, x or k, what follows starts from that.
+    have been noticed as an error of shapes.
     """
-    shown = shown or {}
 
     def at(step: str, i: int) -> Value:
         return _changed(w, step, i, [changes[step] for changes, takes in mistakes if step in changes and takes(i, n)])
 
     def told(name: str, value: Value) -> Value:
         w.given[name] = value
-        return value.shown_as(shown[name]) if name in shown else value
+        return give(name, value)
 
     n = w.depth
     # What overflows is judged by its value.

@@ -1,7 +1,7 @@
 """Wearing a mutant: an adapter that answers as its framework does, but for one mistake."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,11 @@ from ...adapters import Adapter, Observation, Program, Script
 from ...reference import DTYPES, Array, Parameters, Structure
 from ...reference.rounding import deviation
 from ..draw import stacked
+from ..named import arrays, with_arrays
 from ..regimes import Draw
 from .mutant import Make, Mutant, Wrap
-from .steps import Work, afresh, run, start
+from .steps import Work, afresh, run, showing, start
+from .value import Value
 
 _DECLARED = ("name", "weight_layout", "dtypes", "activations", "biases", "max_structures", "device", "slopes_at_kinks")
 
@@ -20,8 +22,10 @@ _DECLARED = ("name", "weight_layout", "dtypes", "activations", "biases", "max_st
 class Worn(Adapter):
     """An adapter in all that it declares; its programs have the mistake of a mutant.
 
-    A mistake in the rule is put on the framework's answer as the difference that it makes, in float64: where it makes
-    none, the framework's own bits stand. A mistake in the machinery is put around its programs.
+    A mistake in the rule is put on the framework's answer step by step, each step from what the framework showed of the
+    one before, or would have shown with the mistake: where it makes no difference, the framework's own bits stand, and
+    elsewhere what it makes of the numbers, computed in float64 and rounded once. A mistake in the machinery is put
+    around its programs.
     """
 
     def __init__(self, adapter: Adapter, mutant: Mutant) -> None:
@@ -65,25 +69,30 @@ def wear(adapter: Adapter, mutant: Mutant) -> Worn:
 
 @dataclass(frozen=True)
 class Right:
-    """The rule's own pass through a call, in float64, as a stack of one, and by how much each entry of what it gives
-    may be off by rounding.
+    """The rule's own pass through a call, in float64, as a stack of one, each step from what the framework showed; and
+    by how much each entry of what it gives may be off by rounding.
     """
 
     work: Work
     noise: Mapping[str, Array]
 
 
-def rightly(structure: Structure, parameters: Parameters, x: Array, y: Array) -> Right:
+RightOf = Callable[[Structure, Parameters, Array, Array, Observation], Right]
+"""From a call and what the framework answered to it to what is right."""
+
+
+def rightly(structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation) -> Right:
     """The rule's own pass through a call."""
     one = stacked([Draw(parameters, x, y, np.zeros((), bool))]).astype(np.dtype(np.float64))
     given = structure, one.parameters, one.x, one.y
+    give = showing({name: array.astype(np.float64) for name, array in arrays(observed).items()})
     # With errors a slope at a kink is another value, and its error takes in the jump: it is for the noise alone.
-    rounding = run(start(*given, deviation(DTYPES["f64"])))
+    rounding = run(start(*given, deviation(DTYPES["f64"])), give=give)
     noise = {name: value.without_jumps().tolerance[0] for name, value in rounding.given.items()}
-    return Right(run(start(*given)), noise)
+    return Right(run(start(*given), give=give), noise)
 
 
-def planting(mutant: Mutant, right_of: Callable[[Structure, Parameters, Array, Array], Right] = rightly) -> Wrap:
+def planting(mutant: Mutant, right_of: RightOf = rightly) -> Wrap:
     """A mutant's changes of the rule, put around programs."""
 
     def wrap(make: Make) -> Make:
@@ -92,10 +101,20 @@ def planting(mutant: Mutant, right_of: Callable[[Structure, Parameters, Array, A
 
             def mistaken(parameters: Parameters, x: Array, y: Array) -> Observation:
                 observed = program(parameters, x, y)
-                right = right_of(structure, parameters, x, y)
-                wrong = run(afresh(right.work, last[0] if last else None), [(mutant.changes, mutant.takes)])
+                right = right_of(structure, parameters, x, y, observed)
+                own, changed = arrays(observed), dict[str, Array]()
+
+                def give(name: str, value: Value) -> Value:
+                    if name not in own:
+                        return value
+                    due, noise = right.work.given[name].value[0], right.noise[name]
+                    changed[name] = _planted(own[name], due, value.value[0], noise)
+                    return value.shown_as(changed[name])
+
+                before = last[0] if last else None
+                run(afresh(right.work, before), [(mutant.changes, mutant.takes)], give)
                 last[:] = [right.work]
-                return planted(observed, difference(right, wrong))
+                return with_arrays(observed, changed)
 
             return mistaken
 
@@ -104,51 +123,12 @@ def planting(mutant: Mutant, right_of: Callable[[Structure, Parameters, Array, A
     return wrap
 
 
-@dataclass(frozen=True)
-class Changed:
-    """What is right in float64, what a mistake makes of it, and by how much the first may be off by rounding."""
-
-    right: Array
-    wrong: Array
-    noise: Array
-
-
-def difference(right: Right, wrong: Work) -> dict[str, Changed]:
-    """By its name, each quantity that a mistake changes in a stack of one."""
-    made = {
-        name: Changed(value.value[0], wrong.given[name].value[0], right.noise[name])
-        for name, value in right.work.given.items()
-    }
-    return {name: one for name, one in made.items() if not np.array_equal(one.right, one.wrong, equal_nan=True)}
-
-
-def planted(observed: Observation, changed: Mapping[str, Changed]) -> Observation:
-    """An observation with differences put on it, each entry rounded once; entries that do not differ by more than
-    rounding errors keep their bits. Where either is not finite, what is wrong stands.
+def _planted(array: Array, right: Array, wrong: Array, noise: Array) -> Array:
+    """What a framework gave, but where a mistake makes something else of what is right that, rounded once. Entries that
+    do not differ by more than rounding errors keep their bits.
     """
-
-    def put(name: str, array: Array) -> Array:
-        if name not in changed:
-            return array
-        one = changed[name]
-        right, wrong, noise = (a.reshape(array.shape) for a in (one.right, one.wrong, one.noise))
-        with np.errstate(all="ignore"):
-            # A rounding error is one of what was computed: of what a mistake makes smaller it is as much smaller.
-            share = np.where(np.abs(wrong) < np.abs(right), np.abs(wrong / right), 1.0)
-            moved = wrong + (array.astype(np.float64) - right) * share
-            moved = np.where(np.isfinite(right) & np.isfinite(wrong), moved, wrong).astype(array.dtype)
-            # What float64 rounds is no mistake's doing, least of all where the framework has rounded to a clean 0.
-            stands = (right == wrong) | (np.abs(wrong - right) <= noise)
-        return np.where(stands, array, moved)
-
-    def each(symbol: str, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        return tuple(put(f"{symbol}_{i}", np.asarray(array)) for i, array in enumerate(arrays, 1))
-
-    shown = zip("zxk", (observed.z, observed.x, observed.k), strict=True)
-    return Observation(
-        put("outputs", np.asarray(observed.outputs)),
-        put("E", np.asarray(observed.error)),
-        each("dE/dW", observed.weight_gradients),
-        each("dE/db", observed.bias_gradients),
-        *(None if values is None else each(symbol, values) for symbol, values in shown),
-    )
+    right, wrong, noise = (a.reshape(array.shape) for a in (right, wrong, noise))
+    with np.errstate(all="ignore"):
+        # What float64 rounds is no mistake's doing, least of all where the framework has rounded to a clean 0.
+        stands = (right == wrong) | (np.abs(wrong - right) <= noise)
+        return np.where(stands, array, wrong.astype(array.dtype))

@@ -15,7 +15,7 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.registry import is_installed, load
 from kterm.conformance.draw import stacked
 from kterm.conformance.judge import compare
-from kterm.conformance.observe import arrays
+from kterm.conformance.named import arrays
 from kterm.conformance.regimes import Draw
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES, Array, Network, Parameters, Structure
 from kterm.reference.rounding import Estimate, activation, bound, derivative

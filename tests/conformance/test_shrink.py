@@ -1,5 +1,6 @@
 """Shrinking: the smallest case that fails in the same way, the same again each time, within what it may cost."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -259,6 +260,17 @@ def test_the_command_prints_the_smallest(tmp_path: Path) -> None:
     assert f"as a script: kterm reproduce {text} numpy --mutant no-slope-last -o bug.py" in lines
     (replays,) = [line.partition("kterm ")[2].split() for line in lines if "kterm replay" in line]
     assert kterm(*replays, folder=tmp_path).returncode == 1
+
+
+def test_the_page_shows_what_is_printed(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "shrinking.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- shrunk: (.*?) -->\n```\n(.*?)^```", page, re.M | re.S)
+    assert shown is not None
+
+    def untimed(text: str) -> str:
+        return re.sub(r"in \d+\.\d s", "", text)
+
+    assert untimed(kterm("shrink", *shown[1].split(), folder=tmp_path).stdout) == untimed(shown[2])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from kterm.conformance.case import Group, parse_case
 from kterm.conformance.draw import REGIMES, draw
 from kterm.conformance.examine import examine
 from kterm.conformance.link import Link
-from kterm.conformance.observe import NoAnswer, Runner, arrays
+from kterm.conformance.named import arrays
+from kterm.conformance.observe import NoAnswer, Runner
 from kterm.conformance.plan import choose, describe, plan
 from kterm.conformance.record import read
 from kterm.conformance.shapes import Deal, twins
