@@ -9,7 +9,8 @@ from ..adapters import Adapter, Observation, Program
 from ..reference import Array, Parameters, Structure
 from .mutants import Mutant, Worn, wear
 from .mutants.mutant import Make
-from .mutants.worn import Right, planting, rightly
+from .mutants.steps import Work
+from .mutants.worn import planting, rightly
 from .named import arrays
 from .observe import Answer, NoAnswer, Runs, detached
 from .plan import Description
@@ -22,7 +23,7 @@ class Memory:
         self._numbers = count()
         self._programs: dict[tuple, Program] = {}
         self._answers: dict[tuple, Observation] = {}
-        self._rights: dict[tuple, tuple[Observation, Right]] = {}
+        self._rights: dict[tuple, tuple[Observation, Work]] = {}
 
     def forget(self) -> None:
         """Give up what is known, at the end of a group."""
@@ -51,7 +52,7 @@ class Memory:
 
         return made
 
-    def right(self, structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation) -> Right:
+    def right(self, structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation) -> Work:
         """The rule's pass through a call, from what was answered to it."""
         asked = structure, _contents(parameters, x, y), id(observed)
         if asked not in self._rights:

@@ -1,14 +1,12 @@
 """Wearing a mutant: an adapter that answers as its framework does, but for one mistake."""
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
 from ...adapters import Adapter, Observation, Program, Script
-from ...reference import DTYPES, Array, Parameters, Structure
-from ...reference.rounding import deviation
+from ...reference import Array, Parameters, Structure
 from ..draw import stacked
 from ..named import arrays, with_arrays
 from ..regimes import Draw
@@ -67,29 +65,15 @@ def wear(adapter: Adapter, mutant: Mutant) -> Worn:
     return Worn(adapter, mutant)
 
 
-@dataclass(frozen=True)
-class Right:
-    """The rule's own pass through a call, in float64, as a stack of one, each step from what the framework showed; and
-    by how much each entry of what it gives may be off by rounding.
-    """
-
-    work: Work
-    noise: Mapping[str, Array]
+RightOf = Callable[[Structure, Parameters, Array, Array, Observation], Work]
+"""From a call and what the framework answered to it to the rule's own pass, each step from what was shown."""
 
 
-RightOf = Callable[[Structure, Parameters, Array, Array, Observation], Right]
-"""From a call and what the framework answered to it to what is right."""
-
-
-def rightly(structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation) -> Right:
-    """The rule's own pass through a call."""
+def rightly(structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation) -> Work:
+    """The rule's own pass through a call, in float64, as a stack of one, each step from what the framework showed."""
     one = stacked([Draw(parameters, x, y, np.zeros((), bool))]).astype(np.dtype(np.float64))
-    given = structure, one.parameters, one.x, one.y
-    give = showing({name: array.astype(np.float64) for name, array in arrays(observed).items()})
-    # With errors a slope at a kink is another value, and its error takes in the jump: it is for the noise alone.
-    rounding = run(start(*given, deviation(DTYPES["f64"])), give=give)
-    noise = {name: value.without_jumps().tolerance[0] for name, value in rounding.given.items()}
-    return Right(run(start(*given), give=give), noise)
+    shown = {name: array.astype(np.float64) for name, array in arrays(observed).items()}
+    return run(start(structure, one.parameters, one.x, one.y), give=showing(shown))
 
 
 def planting(mutant: Mutant, right_of: RightOf = rightly) -> Wrap:
@@ -107,13 +91,12 @@ def planting(mutant: Mutant, right_of: RightOf = rightly) -> Wrap:
                 def give(name: str, value: Value) -> Value:
                     if name not in own:
                         return value
-                    due, noise = right.work.given[name].value[0], right.noise[name]
-                    changed[name] = _planted(own[name], due, value.value[0], noise)
+                    changed[name] = _planted(own[name], right.given[name].value[0], value.value[0])
                     return value.shown_as(changed[name])
 
                 before = last[0] if last else None
-                run(afresh(right.work, before), [(mutant.changes, mutant.takes)], give)
-                last[:] = [right.work]
+                run(afresh(right, before), [(mutant.changes, mutant.takes)], give)
+                last[:] = [right]
                 return with_arrays(observed, changed)
 
             return mistaken
@@ -123,12 +106,8 @@ def planting(mutant: Mutant, right_of: RightOf = rightly) -> Wrap:
     return wrap
 
 
-def _planted(array: Array, right: Array, wrong: Array, noise: Array) -> Array:
-    """What a framework gave, but where a mistake makes something else of what is right that, rounded once. Entries that
-    do not differ by more than rounding errors keep their bits.
-    """
-    right, wrong, noise = (a.reshape(array.shape) for a in (right, wrong, noise))
+def _planted(array: Array, right: Array, wrong: Array) -> Array:
+    """What a framework gave, but where a mistake makes something else of what is right that, rounded once."""
+    right, wrong = (a.reshape(array.shape) for a in (right, wrong))
     with np.errstate(all="ignore"):
-        # What float64 rounds is no mistake's doing, least of all where the framework has rounded to a clean 0.
-        stands = (right == wrong) | (np.abs(wrong - right) <= noise)
-        return np.where(stands, array, wrong.astype(array.dtype))
+        return np.where(right == wrong, array, wrong.astype(array.dtype))
