@@ -9,6 +9,7 @@ says (settle.py). In TOML:
     check = "k_terms"                    # pattern for the check; optional
     activation = ["softplus", "elu"]     # pattern for the activation of the layer that departs; optional
     grade = "inaccurate"                 # pattern for the grade, inaccurate or wrong; optional
+    size = "2 u"                         # by how much f or f' is off at most, absolutely; optional
     versions = ">=0.4,<0.11"             # the framework's versions, as in a requirement; optional
     witness = "*-tails-*"                # pattern for the cases that are sure to show it; optional, all that it covers
     reason = "the derivative is ..."     # required
@@ -18,6 +19,7 @@ Patterns are shell-style. An array of patterns stands for as many entries, alike
 """
 
 import itertools
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +32,7 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from ..reference import ACTIVATIONS
+from ..reference import ACTIVATIONS, DTYPES
 from .verdict import CHECKS, FINDINGS, Verdict, quantity_of
 
 SHIPPED = Path(__file__).with_name("expectations.toml")
@@ -55,7 +57,9 @@ class Expectation:
     """One known divergence; patterns are shell-style.
 
     `id` is the entry's number in its file, from 1; where arrays make several of one entry, 3.1, 3.2, ... `versions` is
-    a PEP 440 specifier, empty for any version.
+    a PEP 440 specifier, empty for any version. `size` bounds how far f or f' may be off, absolutely: a number, or a
+    multiple of the unit roundoff u of the case's dtype; empty for any finding. With a size no other quantity than an x
+    or a k is covered.
     """
 
     id: str
@@ -68,6 +72,7 @@ class Expectation:
     grade: str = "*"
     versions: str = ""
     witness: str = "*"
+    size: str = ""
 
     def concerns(self, adapter: str, version: str) -> bool:
         """Whether it speaks of this adapter in this version of its framework. A version that is none in the sense of
@@ -94,7 +99,12 @@ class Expectation:
             and self._is("activation", verdict.activation or "")
             and self._is("grade", verdict.grade)
             and self._is("case", verdict.case)
+            and (not self.size or (verdict.slack is not None and verdict.slack <= self._most(verdict.case)))
         )
+
+    def _most(self, case: str) -> float:
+        # Field 4 of an id is the dtype.
+        return magnitude(self.size, DTYPES[case.split("-")[4]].u)
 
     def covers_case(self, case: str) -> bool:
         """Whether a finding in this case could be one that it excuses, as far as case and activations say. The layout's
@@ -128,6 +138,15 @@ class Expectation:
         """Its fields, without those that are at their default."""
         values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def magnitude(size: str, u: float) -> float:
+    """A size such as 2.1e-9 or "2 u", in units of one. Raises ValueError for what is none."""
+    number, multiple, rest = size.partition("u")
+    value = float(number) * (u if multiple else 1.0)
+    if rest.strip() or not 0 < value < math.inf:
+        raise ValueError(size)
+    return value
 
 
 def excuse(verdict: Verdict, expectations: Iterable[Expectation]) -> str | None:
@@ -182,6 +201,10 @@ def _require_patterns(where: str, key: str, value: Any) -> None:
 
 
 def _require_known(where: str, one: Expectation) -> None:
+    try:
+        magnitude(one.size or "1", 1.0)
+    except ValueError:
+        raise ExpectationError(f'{where}: size {one.size!r} is no size; write one such as "2 u" or "2.1e-9"') from None
     for key, known in (("check", EXPECTABLE), ("activation", ACTIVATIONS), ("grade", FINDINGS)):
         pattern = getattr(one, key)
         if not any(fnmatchcase(name, pattern) for name in known):

@@ -199,7 +199,7 @@ def _batch_verdict(group: Group, case: Case, stack: Draw, observed: list[Observa
         grade: Grade = "wrong" if ratio[at] > 1 else "inconclusive" if low else "pass"
         verdict = Verdict(
             case.id, "batch", step.name, grade, float(ratio[at]), tuple(int(j) for j in at), power,
-            float(whole[at]), float(total[at]), float(tolerance[at]), activations[step.layer - 1],
+            float(whole[at]), float(total[at]), float(tolerance[at]), activation=activations[step.layer - 1],
         )  # fmt: skip
         if verdict.worst >= worst.worst:
             worst = verdict

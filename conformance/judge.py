@@ -29,7 +29,8 @@ class Comparison:
     """One quantity of a stack of D observations, judged: arrays of shape (D,), `at` a flat index into one tensor.
 
     `worst` is the largest error in units of its tolerance; `within_bound` says whether every error lies within the
-    worst-case bound.
+    worst-case bound. `slack` is by how much f (of an x) or f' (of a k) would have to be off for the entries above their
+    tolerance, absolutely, were all else right; infinite for other quantities.
     """
 
     check: Check
@@ -44,6 +45,7 @@ class Comparison:
     expected: Array
     tolerance: Array
     within_bound: Array
+    slack: Array
 
     def grade(self, i: int) -> Grade:
         """The grade of the i-th observation."""
@@ -175,7 +177,21 @@ def _compared(structure: Structure, step: Quantity, name: str, observed: Array, 
         expected=pick[1],
         tolerance=pick[2],
         within_bound=worst <= 1,
+        slack=_slack(step, np.abs(observed - value), ratio),
     )
+
+
+def _slack(step: Quantity, error: Array, ratio: Array) -> Array:
+    departs, cases = ratio > 1, ratio.shape[0]
+    if not departs.any():
+        return np.zeros(cases)
+    if step.symbol not in "xk":
+        return np.where(departs.reshape(cases, -1).any(1), np.inf, 0.0)
+    times = np.ones(error.shape) if step.side is None else np.abs(step.side)
+    jump = 0.0 if step.estimate.jump is None else step.estimate.jump
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        off = np.where(departs, (error - jump) / times, 0.0)
+    return np.where(np.isnan(off), np.inf, off).reshape(cases, -1).max(1, initial=0.0)
 
 
 def departures(structure: Structure, value: Array, observed: Array, tolerance: Array) -> Array:

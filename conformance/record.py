@@ -87,7 +87,7 @@ def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
                 data["at"] = v.at
         else:
             data["worst"] = _number(v.worst)
-            for name in ("power", "observed", "expected", "tolerance"):
+            for name in ("power", "observed", "expected", "tolerance", "slack"):
                 if (value := getattr(v, name)) is not None:
                     data[name] = _number(value)
             for name in ("at", "activation", "message", "expectation"):
@@ -113,7 +113,7 @@ def _number(value: float) -> float | str:
 
 
 _PASS = '"grade":"pass"'
-_FLOATS = ("worst", "power", "observed", "expected", "tolerance")
+_FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack")
 _FIELDS = frozenset(f.name for f in fields(Verdict))
 
 

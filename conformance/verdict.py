@@ -52,7 +52,8 @@ class Verdict:
     `worst` is the largest error in units of its tolerance, at index `at`; `power` is the tensor's norm over the norm of
     its tolerance: how large a mistake would have to be to go unseen is about 1/power. `observed`, `expected` and
     `tolerance` are the numbers at `at`, and are recorded where the verdict is not a pass. `activation` is that of the
-    tensor's layer. `expectation` is the id of the expectation that excuses a finding, where one does.
+    tensor's layer. `slack` is, of a finding in an x or a k, by how much f or f' would have to be off to explain it,
+    absolutely. `expectation` is the id of the expectation that excuses a finding, where one does.
     `chosen` holds, in the kinks regime, (point, value of f' there) for every pre-activation that lies at a kink.
     The first finding of a case that no expectation excuses tells in `origin` where the mistake begins, and in
     `explanations` which known mistakes explain the case, the nearest first, and after those the next best.
@@ -68,6 +69,7 @@ class Verdict:
     observed: float | None = None
     expected: float | None = None
     tolerance: float | None = None
+    slack: float | None = None
     activation: str | None = None
     message: str = ""
     expectation: str | None = None

@@ -349,6 +349,7 @@ class Quantity:
     symbol: str
     layer: int
     estimate: Estimate
+    side: Array | None = None
 
     @property
     def name(self) -> str:
@@ -418,7 +419,7 @@ def propagate(
     s, ks, sides = r, [], []
     for i in reversed(range(depth)):
         k = hadamard(s, slopes[i], reading)
-        yield Quantity("k", i + 1, k)
+        yield Quantity("k", i + 1, k, s.value)
         k = given(shown.k, i, k)
         ks.insert(0, k)
         sides.insert(0, s)

@@ -28,8 +28,8 @@ CASES = [
         Verdict(C1, "contract", "observation", "pass"),
         Verdict(C1, "forward", "z_1", "pass", 0.25, (1, 2), math.inf),
     ],
-    [Verdict(C2, "k_terms", "k_1", "wrong", math.inf, (0, 0), 1e5, math.nan, 1.0, 1e-7, "sin")],
-    [Verdict(C3, "k_terms", "k_1", "wrong", 2.0, (0,), 1e5, 1.0, 2.0, 0.5, "elu", expectation="1")],
+    [Verdict(C2, "k_terms", "k_1", "wrong", math.inf, (0, 0), 1e5, math.nan, 1.0, 1e-7, 0.25, "sin")],
+    [Verdict(C3, "k_terms", "k_1", "wrong", 2.0, (0,), 1e5, 1.0, 2.0, 0.5, 0.5, "elu", expectation="1")],
 ]
 
 
