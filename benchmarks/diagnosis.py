@@ -26,7 +26,7 @@ from kterm.conformance.hypotheses import Hypothesis, in_one_layer, known, of_a_t
 from kterm.conformance.judge import readings
 from kterm.conformance.kill import Asked, Trial, Tried, findings
 from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant
-from kterm.conformance.mutants.steps import Made, Work, run, start
+from kterm.conformance.mutants.steps import Made, Work, run, showing, start
 from kterm.conformance.plan import WIDE, choose
 from kterm.conformance.regimes import REGIMES
 from kterm.conformance.verdict import Verdict, quantity_of
@@ -219,7 +219,7 @@ def _passes(case: Case, mistakes: Sequence[Made], reading: Reading | None = None
     if reading is not None:
         right = _passes(case, ()).given
         given = {name: right[name].value for name in right if name == "outputs" or (shown and name[0] in "zxk")}
-    return run(start(case.structure, own.parameters, own.x, own.y, reading, before), mistakes, given)
+    return run(start(case.structure, own.parameters, own.x, own.y, reading, before), mistakes, showing(given))
 
 
 def _case(verdict: Verdict) -> Case:
@@ -316,25 +316,32 @@ def _located(rows: Iterable[Row]) -> str:
     return f"{sum(one.begins_right for one in asked)}/{len(asked)}"
 
 
-def lines(rows: Iterable[Row]) -> list[str]:
-    """A line for each that is not right, and for each that does not begin where it is said to."""
-    told = []
+def lines(rows: Sequence[Row]) -> list[str]:
+    """A line for each that is not right, and for each that does not begin where it is said to; and one a mode for what
+    is right in part.
+    """
+    told, several = list[str](), dict[str, list[str]]()
     for one in rows:
-        where = f"{one.mutant}, {one.adapter}, {one.dtype}, {'all shown' if one.shown else 'gradients alone'}"
+        mode = f"{one.adapter}, {one.dtype}, {'all shown' if one.shown else 'gradients alone'}"
+        where = f"{mode}: {one.mutant}"
         if one.outcome == "not found":
             told.append(f"- {where}: not found{'' if one.differs else ', no answer differs by a bit'}")
         elif one.outcome != "right" or one.unprinted:
             later = f"; cause {one.named_by} of {one.causes} names it" if one.named_by else ""
             kind = f"right, but only counted, with {one.tied} others" if one.unprinted else one.outcome
-            told.append(f"- {where}: {kind} ({one.case}, of {one.cases}): {one.said}{later}")
+            told.append(f"- {where}: {kind} ({one.case}, of {one.cases}): {_short(one.said)}{later}")
         elif one.causes > 1:
-            told.append(f"- {where}: right, and {one.causes - 1} more told of {one.others}")
+            several.setdefault(mode, []).append(f"{one.mutant} {one.causes}")
         if one.moves and not one.begins_right:
             told.append(f"- {where}: is said to begin at {one.origin}, moves {one.moves} ({one.case})")
         others = [(*found, case.rpartition("-")[0]) for case, *found in one.misplaced if case != one.case]
         for (origin, moved, group), count in Counter(others).items():
             told.append(f"- {where}: is said to begin at {origin}, moves {moved}, in {count} other cases ({group})")
-    return told
+    return told + [f"- {mode}: right, and told as so many causes: {', '.join(some)}" for mode, some in several.items()]
+
+
+def _short(text: str, most: int = 240) -> str:
+    return text if len(text) <= most else f"{text[:most]} ..."
 
 
 def measured(spec: str, dtypes: Sequence[str], mutants: Sequence[Mutant]) -> list[Row]:

@@ -5,7 +5,7 @@ that an answer is explained by a mistake when it lies within the tolerance of wh
 rule itself.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -199,7 +199,7 @@ def _tried(question: Question, hypotheses: Iterable[Hypothesis]) -> list[list[_T
     right, near = probe.carried_out(RULE), []
     for number, hypothesis in enumerate(hypotheses):
         wrong = probe.carried_out(hypothesis)
-        distance = np.where(_same(right, wrong), np.inf, _distance(wrong, probe.compared)).min()
+        distance = np.where(_same(right, wrong, probe.compared), np.inf, _distance(wrong, probe.compared)).min()
         near.append((float(distance), number, hypothesis))
     shortlist = sorted((one for one in near if one[0] < np.inf), key=lambda one: one[:2])[:_SHORTLIST]
     return _held_against(question, [hypothesis for *_, hypothesis in shortlist])
@@ -212,7 +212,7 @@ def _held_against(question: Question, hypotheses: Sequence[Hypothesis]) -> list[
     for hypothesis in hypotheses:
         wrong = question.carried_out(hypothesis, question.reading)
         with np.errstate(over="ignore"):
-            hidden = _same(right, wrong) & (hypothesis.format is None)
+            hidden = _same(right, question.carried_out(hypothesis), question.compared) & (hypothesis.format is None)
             sigmas = SIGMAS * np.where(hidden, np.inf, _residual(wrong, question.compared))
         for case, residual in enumerate(sigmas):
             if np.isfinite(residual):
@@ -258,10 +258,15 @@ def _narrowed(question: Question) -> list[list[_Tried]]:
     A wide tolerance explains much; but what is computed so is off from the first step on, and nearly everywhere.
     """
     found: list[list[_Tried]] = [[] for _ in question.stack.x]
-    if question.first not in ("z_1", "x_1", "outputs"):
+    forward = [name for name in question.observed if name[0] in "zxo"]
+    if question.first not in forward:
         return found
+    before = [question.observed[name] for name in forward[: forward.index(question.first)]]
     own = _off(question.carried_out(RULE, question.reading), question.compared)
     for name in reversed(_NARROWER.get(question.structure.dtype, ())):
+        with np.errstate(over="ignore"):
+            if not all(np.array_equal(a.astype(DTYPES[name].numpy).astype(a.dtype), a) for a in before):
+                continue
         narrow = Hypothesis(f"computed-in-{name}", f"everything computed in {name}", format=DTYPES[name])
         for case, tried in enumerate(_held_against(question, [narrow])):
             if own[case] >= 1 / 2 and _fits(tried):
@@ -307,10 +312,10 @@ def _off(work: Work, observed: dict[str, Array]) -> Array:
     return np.mean(off, axis=0)
 
 
-def _same(a: Work, b: Work) -> Array:
-    """Whether two passes give the same in every quantity, a case an entry: a mistake that a case hides."""
+def _same(a: Work, b: Work, names: Collection[str]) -> Array:
+    """Whether two passes give the same in each of these quantities, a case an entry: a mistake that a case hides."""
     same = np.ones(len(a.y.value), bool)
-    for name, value in a.given.items():
+    for name, value in ((name, a.given[name]) for name in names):
         mine, others = (v.value.reshape(len(v.value), -1) for v in (value, b.given[name]))
         same &= ((mine == others) | (np.isnan(mine) & np.isnan(others))).all(1)
     return same

@@ -8,7 +8,7 @@ from ..adapters import Observation
 from ..reference import backpropagate
 from .case import Case, Group
 from .draw import draw
-from .extras import ask_extras
+from .extras import ask_extras, explained_by
 from .findings import Excuse, before_each, blocked, contracted, covers, excused, verdict_on
 from .judge import Comparison, compare
 from .kinks import with_choices
@@ -46,7 +46,16 @@ def examine(
         _contract(case, answer, excuse) for case, answer in zip(cases, answers, strict=True)
     ]
     if first is not None and extras is not None:
-        verdicts[first] += extras.contract(cases[first], excuse)
+
+        def explained(verdict: Verdict, again: Observation) -> Verdict:
+            # The call before it was that of the last draw, where a program remembers it.
+            twice, both = _pick(stack, [first, first]), [_observation(answers[first]), again]
+            before = [None, good[-1]]
+            if not diagnose:
+                return verdict
+            return explained_by(group, verdict, twice, both, stack, before, excuse, runs.describe().conventions)
+
+        verdicts[first] += extras.contract(cases[first], excuse, explained)
     sound = [i for i in good if not any(verdict.is_unexpected for verdict in verdicts[i])]
     alike = _alike(group, stack, [(i, _observation(answers[i])) for i in sound])
     for i, verdict in alike.unsound:

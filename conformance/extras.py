@@ -1,13 +1,13 @@
 """What is asked once a structure, after its cases: the first again, a short descent, and the batch in two parts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..adapters import Observation
 from ..reference import Parameters
-from ..reference.rounding import deviation, propagate
+from ..reference.rounding import Conventions, deviation, propagate
 from .case import Case, Group
 from .draw import stacked
 from .findings import Excuse, before_each, contracted, covers, excused, verdict_on
@@ -30,16 +30,22 @@ class Extras:
     def __init__(self, company: Company) -> None:
         self.company = company
         self.again: str | None = None
+        self.answered_again: Observation | None = None
         self.overwritten = False
         self.trouble: tuple[Check, str] | None = None
         self.descent: tuple[Draw, list[Observation]] | None = None
         self.halves: tuple[Draw, list[Observation]] | None = None
 
-    def contract(self, case: Case, excuse: Excuse) -> list[Verdict]:
-        """Whether the program gave the same bits twice and left its earlier answer alone."""
+    def contract(
+        self, case: Case, excuse: Excuse, explained: Callable[[Verdict, Observation], Verdict]
+    ) -> list[Verdict]:
+        """Whether the program gave the same bits twice and left its earlier answer alone. `explained` is the verdict
+        with what explains the answer that the second call got.
+        """
         found = []
         if self.again is not None:
-            found.append(Verdict(case.id, "contract", "same call twice", "wrong", message=self.again))
+            verdict = Verdict(case.id, "contract", "same call twice", "wrong", message=self.again)
+            found.append(verdict if self.answered_again is None else explained(verdict, self.answered_again))
         if self.overwritten:
             message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
             found.append(Verdict(case.id, "contract", "earlier observation", "wrong", message=message))
@@ -63,12 +69,16 @@ class Extras:
             found += _descent_verdicts(group, case, one, *self.descent, excuse, diagnose)
         if self.halves is not None:
             verdict = excused(_batch_verdict(group, case, *self.halves), excuse)
-            tells = diagnose and verdict.is_unexpected
-            found.append(_told_batch(group, verdict, *self.halves, excuse) if tells else verdict)
+            if diagnose and verdict.is_unexpected:
+                stack, observed = self.halves
+                earlier = before_each(range(len(observed)))
+                verdict = explained_by(group, verdict, stack, observed, stack, earlier, excuse)
+            found.append(verdict)
         return found
 
 
 def ask_extras(group: Group, one: Draw, first: Observation, runs: Runs, company: Company) -> Extras:
+    """Ask for all of it, given the first case that was answered, and what was answered."""
     extras = Extras(company)
     asked: Check = "contract"
     try:
@@ -77,7 +87,7 @@ def ask_extras(group: Group, one: Draw, first: Observation, runs: Runs, company:
         company.stay(runs)
         answer = runs.call(group.regime, one.parameters, one.x, one.y)
         if answer.observation is None or not same_bits(answer.observation, first):
-            extras.again = _difference(first, answer)
+            extras.again, extras.answered_again = _difference(first, answer), answer.observation
             return extras
         if not all(np.isfinite(array.astype(float)).all() for array in arrays(first).values()) or one.dead:
             return extras
@@ -166,16 +176,33 @@ def _descent_verdicts(
     return [verdict for step in told for verdict in step]
 
 
-def _told_batch(group: Group, verdict: Verdict, stack: Draw, observed: list[Observation], excuse: Excuse) -> Verdict:
-    """The verdict, explained by the first of the two parts that departs by itself, where one does."""
-    compared = list(compare(group.structure, stack, observed))
-    at = next((i for i in range(1, len(observed)) if any(not one.worst[i] <= 1 for one in compared)), None)
+def explained_by(
+    group: Group,
+    verdict: Verdict,
+    stack: Draw,
+    observed: list[Observation],
+    history: Draw,
+    before: Sequence[int | None],
+    excuse: Excuse,
+    conventions: Conventions | None = None,
+) -> Verdict:
+    """The verdict on several calls, explained by the first after the first that departs by itself, where one does.
+    `history` and `before` as of `Calls`.
+    """
+    compared = list(compare(group.structure, stack, observed, group.regime, conventions))
+    is_known = covers(group, excuse)
+    departing = (
+        (i, one.quantity)
+        for i in range(1, len(observed))
+        for one in compared
+        if not one.worst[i] <= 1 and not is_known(one, i)
+    )
+    at, name = next(departing, (None, ""))
     if at is None:
         return verdict
-    first = next(one.quantity for one in compared if not one.worst[at] <= 1)
-    calls = Calls(group.structure, group.regime, stack, observed, compared, stack, before_each(range(len(observed))))
-    findings = [[replace(verdict, quantity=first)] if i == at else [] for i in range(len(observed))]
-    (told,) = tell(calls, findings, covers(group, excuse))[at]
+    calls = Calls(group.structure, group.regime, stack, observed, compared, history, before, conventions)
+    findings = [[replace(verdict, quantity=name)] if i == at else [] for i in range(len(observed))]
+    (told,) = tell(calls, findings, is_known)[at]
     return replace(verdict, origin=told.origin, explanations=told.explanations)
 
 

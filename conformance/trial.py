@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import Any
 
 from ..adapters import Adapter, Observation, Program
 from ..reference import Array, Parameters, Structure
+from ..reference.rounding import Conventions
 from .mutants import Mutant, Worn, wear
 from .mutants.mutant import Make
 from .mutants.steps import Work
@@ -52,12 +54,20 @@ class Memory:
 
         return made
 
-    def right(self, structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation) -> Work:
-        """The rule's pass through a call, from what was answered to it."""
+    def right(
+        self,
+        conventions: Conventions,
+        structure: Structure,
+        parameters: Parameters,
+        x: Array,
+        y: Array,
+        observed: Observation,
+    ) -> Work:
+        """As `mutants.worn.rightly`, once for each answer."""
         asked = structure, _contents(parameters, x, y), id(observed)
         if asked not in self._rights:
             # Kept with what was observed, whose id no other can have as long as it lives.
-            self._rights[asked] = observed, rightly(structure, parameters, x, y, observed)
+            self._rights[asked] = observed, rightly(conventions, structure, parameters, x, y, observed)
         return self._rights[asked][1]
 
     def around(self, adapter: Adapter) -> Worn:
@@ -68,7 +78,8 @@ class Memory:
         """As `mutants.wear`, with what is right computed once for all mutants."""
         if not mutant.changes:
             return wear(adapter, mutant)
-        return wear(adapter, replace(mutant, changes={}, wraps=planting(mutant, self.right)))
+        right_of = partial(self.right, adapter.slopes_at_kinks)
+        return wear(adapter, replace(mutant, changes={}, wraps=planting(mutant, right_of)))
 
 
 def _contents(parameters: Parameters, x: Array, y: Array) -> tuple:

@@ -46,7 +46,8 @@ def _at_kink(w: Work, i: int, right: Callable[[], Value]) -> Value:
     d = right()
     for kink in ACTIVATIONS[w.name(i)].kinks:
         at = w.z[i].value == kink.point
-        taken = ACTIVATIONS[w.name(i)].derivative(np.array([kink.point]))[0]
+        declared = w.conventions.get(w.name(i), {})
+        taken = declared.get(kink.point, ACTIVATIONS[w.name(i)].derivative(np.array([kink.point]))[0])
         flipped = kink.right if taken != kink.right else kink.left
         d = exact(np.full(d.shape, flipped), w.reading).where(at, d)
     return d

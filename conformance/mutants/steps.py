@@ -136,7 +136,10 @@ def start(
 
 def afresh(work: Work, before: Work | None) -> Work:
     """A pass about to begin, of the numbers of another."""
-    return Work(work.network, work.format, work.weights, work.biases, work.y, before, {0: work.x[0]})
+    return Work(
+        work.network, work.format, work.weights, work.biases, work.y, before, {0: work.x[0]},
+        conventions=work.conventions,
+    )  # fmt: skip
 
 
 Give = Callable[[str, Value], Value]

@@ -163,7 +163,10 @@ class Value:
         """An activation's derivative at each entry; `at_kinks` are the slopes declared exactly at kinks."""
         row = ACTIVATIONS[name]
         if self.reading is None:
-            return Value(Estimate(row.derivative(self.value)))
+            slopes = row.derivative(self.value)
+            for point, slope in (at_kinks or {}).items():
+                slopes = np.where(self.value == point, slope, slopes)
+            return Value(Estimate(slopes))
         return Value(r.derivative(row, self.estimate, self.reading, at_kinks), self.reading)
 
 

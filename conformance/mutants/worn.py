@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from ...adapters import Adapter, Observation, Program, Script
 from ...reference import Array, Parameters, Structure
+from ...reference.rounding import Conventions
 from ..draw import stacked
 from ..named import arrays, with_arrays
 from ..regimes import Draw
@@ -56,7 +58,7 @@ class Worn(Adapter):
         return self._adapter.script(structure)
 
     def _wrapped(self, adapter: Adapter) -> Make:
-        wraps = self.mutant.wraps or planting(self.mutant)
+        wraps = self.mutant.wraps or planting(self.mutant, partial(rightly, self.slopes_at_kinks))
         return wraps(adapter.program)
 
 
@@ -69,14 +71,18 @@ RightOf = Callable[[Structure, Parameters, Array, Array, Observation], Work]
 """From a call and what the framework answered to it to the rule's own pass, each step from what was shown."""
 
 
-def rightly(structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation) -> Work:
-    """The rule's own pass through a call, in float64, as a stack of one, each step from what the framework showed."""
+def rightly(
+    conventions: Conventions, structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation
+) -> Work:
+    """The rule's own pass through a call, in float64, as a stack of one, each step from what the framework showed;
+    `conventions` are the slopes that it declares at kinks.
+    """
     one = stacked([Draw(parameters, x, y, np.zeros((), bool))]).astype(np.dtype(np.float64))
     shown = {name: array.astype(np.float64) for name, array in arrays(observed).items()}
-    return run(start(structure, one.parameters, one.x, one.y), give=showing(shown))
+    return run(start(structure, one.parameters, one.x, one.y, conventions=conventions), give=showing(shown))
 
 
-def planting(mutant: Mutant, right_of: RightOf = rightly) -> Wrap:
+def planting(mutant: Mutant, right_of: RightOf) -> Wrap:
     """A mutant's changes of the rule, put around programs."""
 
     def wrap(make: Make) -> Make:
