@@ -205,15 +205,19 @@ def _tried(question: Question, hypotheses: Iterable[Hypothesis]) -> list[list[_T
     return _held_against(question, [hypothesis for *_, hypothesis in shortlist])
 
 
-def _held_against(question: Question, hypotheses: Sequence[Hypothesis]) -> list[list[_Tried]]:
-    """What comes of each hypothesis in each case, but where it makes no difference or is infinitely far off."""
+def _held_against(question: Question, hypotheses: Sequence[Hypothesis], strictly: bool = False) -> list[list[_Tried]]:
+    """What comes of each hypothesis in each case, but where it makes no difference or is infinitely far off. Where it
+    is asked `strictly`, an entry that departs from the rule is not explained by a slope that may be anything between
+    two.
+    """
     found: list[list[_Tried]] = [[] for _ in question.stack.x]
     right = question.carried_out(RULE)
+    rule = question.carried_out(RULE, question.reading) if strictly else None
     for hypothesis in hypotheses:
         wrong = question.carried_out(hypothesis, question.reading)
         with np.errstate(over="ignore"):
             hidden = _same(right, question.carried_out(hypothesis), question.compared) & (hypothesis.format is None)
-            sigmas = SIGMAS * np.where(hidden, np.inf, _residual(wrong, question.compared))
+            sigmas = SIGMAS * np.where(hidden, np.inf, _residual(wrong, question.compared, rule))
         for case, residual in enumerate(sigmas):
             if np.isfinite(residual):
                 found[case].append((hypothesis, float(residual)))
@@ -246,7 +250,7 @@ def _with_number(question: Question, family: Family) -> list[_Tried]:
             Hypothesis(f"{family.name}:{number.name}", family.told.format(number.told, layer=layer), made)
             for number in alike
         ]
-        tried = _held_against(question, told)[0]
+        tried = _held_against(question, told, strictly=True)[0]
         if _fits(tried) or alike[0].value == c:
             return tried
     return []
@@ -293,11 +297,18 @@ def _distance(work: Work, observed: dict[str, Array]) -> Array:
     return most
 
 
-def _residual(work: Work, observed: dict[str, Array]) -> Array:
-    """The largest departure in units of its tolerance, a case an entry."""
+def _residual(work: Work, observed: dict[str, Array], rule: Work | None = None) -> Array:
+    """The largest departure in units of its tolerance, a case an entry; of what departs from `rule`, where it is given,
+    in units of the tolerance without jumps.
+    """
     most = np.zeros(len(work.y.value))
+    names = [name for name in work.given if name in observed]
     with np.errstate(all="ignore"):
-        for seen, value, tolerance in _each(work, observed):
+        for name, (seen, value, tolerance) in zip(names, _each(work, observed), strict=True):
+            if rule is not None:
+                due, within = (a.reshape(seen.shape) for a in (rule.given[name].value, rule.given[name].tolerance))
+                sharp = work.given[name].without_jumps().tolerance.reshape(seen.shape)
+                tolerance = np.where(np.abs(seen - due) <= within, tolerance, sharp)
             error = np.where(seen == value, 0.0, np.abs(seen - value))
             ratio = np.where(error == 0, 0.0, error / tolerance)
             ratio = np.where(np.isnan(ratio), np.where(np.isnan(seen) & np.isnan(value), 0.0, np.inf), ratio)

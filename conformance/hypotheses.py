@@ -253,6 +253,7 @@ def factors(c: float, structure: Structure, layer: int) -> Iterator[list[Number]
     by_value: dict[float, list[Number]] = {}
     for one in sorted(found, key=lambda one: abs(one.value - c)):
         by_value.setdefault(one.value, []).append(one)
-    # A factor of 1 is no mistake.
+    # A factor of 1 is no mistake, and one that is written so says nothing.
     yield from [some for value, some in by_value.items() if value != 1][:3]
-    yield [Number(c, "c", f"{c:.6g} times what it should be")]
+    if f"{c:.6g}" != "1":
+        yield [Number(c, "c", f"{c:.6g} times what it should be")]

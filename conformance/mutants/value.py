@@ -45,6 +45,10 @@ class Value:
         """Each matrix transposed."""
         return self.moved(lambda a: a.mT)
 
+    def without_jumps(self) -> "Value":
+        """The same, as if no slope jumped near where it is taken."""
+        return replace(self, estimate=replace(self.estimate, jump=None))
+
     def moved(self, move: Callable[[Array], Array]) -> "Value":
         """Entries put elsewhere, or left out: what does to errors as it does to values."""
         error, jump = (None if a is None else move(a) for a in (self.estimate.error, self.estimate.jump))
