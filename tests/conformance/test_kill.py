@@ -176,7 +176,7 @@ def test_what_an_adapter_does_by_itself_is_no_kill(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("gradients_alone", [False, True], ids=["shown", "alone"])
 @pytest.mark.parametrize("dtype", WIDE)
 def test_smoke_finds_every_mistake_by_enough(dtype: str, gradients_alone: bool) -> None:
-    asked = replace(ASKED, gradients_alone=gradients_alone)
+    asked = replace(ASKED, gradients_alone=gradients_alone, brief=True)
     own, *fates = measure(asked, dtype, list(MUTANTS))
     assert not own.is_found
     for fate in fates:
