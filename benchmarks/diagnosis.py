@@ -84,8 +84,6 @@ class Row:
     origin: str = ""
     moves: str = ""
     """The first quantity that the mistake moves there by more than its tolerance; empty where that is not asked."""
-    moves_first: str = ""
-    """The first that it moves at all."""
     locatable: int = 0
     """In how many of the cases the origin could be held against what the mistake moves."""
     misplaced: tuple[tuple[str, str, str], ...] = ()
@@ -165,13 +163,11 @@ def row(adapter: str, dtype: str, mutant: Mutant, shown: bool, told: Heard) -> R
     )
     if not mutant.changes:
         return made
-    begins = {some[0].case: (some[0], *_begins(mutant, some[0], shown)) for some in told.found if some[0].origin}
-    asked = {case: one for case, one in begins.items() if one[2]}
-    _, moves_first, moves = asked.get(first.worst.case, (None, "", ""))
-    misplaced = [(case, one[0].origin, one[2]) for case, one in asked.items() if not _is_at(one[0].origin, one[2])]
-    return replace(
-        made, moves=moves, moves_first=moves_first, locatable=len(asked), misplaced=tuple(misplaced),
-    )  # fmt: skip
+    begins = {some[0].case: (some[0].origin, _begins(mutant, some[0], shown)) for some in told.found if some[0].origin}
+    asked = {case: one for case, one in begins.items() if one[1]}
+    _, moves = asked.get(first.worst.case, ("", ""))
+    misplaced = tuple((case, *one) for case, one in asked.items() if not _is_at(*one))
+    return replace(made, moves=moves, locatable=len(asked), misplaced=misplaced)
 
 
 def said(cause: Cause) -> str:
@@ -226,28 +222,23 @@ def _case(verdict: Verdict) -> Case:
     return parse_case(verdict.case, tuple(REGIMES))
 
 
-def _begins(mutant: Mutant, verdict: Verdict, shown: bool) -> tuple[str, str]:
-    """The first quantity that a mistake moves in the case of a finding, and the first that it moves by more than its
-    tolerance; of those that can be named where z, x and k are not shown. Empty where the finding is not of the case's
-    own numbers.
+def _begins(mutant: Mutant, verdict: Verdict, shown: bool) -> str:
+    """The first quantity that a mistake moves by more than its tolerance in the case of a finding; of those that can be
+    named where z, x and k are not shown. Empty where the finding is not of the case's own numbers.
     """
     case = _case(verdict)
     if verdict.check in ("descent", "batch"):
-        return "", ""
+        return ""
     made: list[Made] = [(mutant.changes, mutant.takes)]
     right, wrong = _passes(case, ()).given, _passes(case, made).given
     errors = _passes(case, (), readings(case.structure, case.regime)[0], shown).given
-    depth, moved, seen = case.structure.network.depth, list[str](), list[str]()
     for name in right:
-        if not shown and name[0] in "zx":
-            continue
         a, b = right[name].value, wrong[name].value
-        told = f"x_{depth}" if name == "outputs" and shown else name
-        if not np.allclose(a, b, rtol=1e-13, atol=0, equal_nan=True):
-            moved.append(told)
-            with np.errstate(invalid="ignore"):
-                seen += [told] if not (np.abs(a - b) <= errors[name].tolerance).all() else []
-    return next(iter(moved), ""), next(iter(seen), "")
+        with np.errstate(invalid="ignore"):
+            moves = not ((np.abs(a - b) <= errors[name].tolerance) | (a == b) | (np.isnan(a) & np.isnan(b))).all()
+        if moves and (shown or name[0] not in "zx"):
+            return f"x_{case.structure.network.depth}" if name == "outputs" and shown else name
+    return ""
 
 
 def _is_at(origin: str, quantity: str) -> bool:
@@ -269,6 +260,7 @@ def _called(name: str, case: Case, layer: int) -> Iterator[Hypothesis]:
 
 
 def _agree(a: Work, b: Work) -> bool:
+    # Two ways to write one formula, in float64: it decides what a row of the table is called, and no verdict.
     def near(mine: Array, others: Array) -> bool:
         size = np.abs(mine[np.isfinite(mine)]).max(initial=0.0)
         return np.allclose(mine, others, rtol=1e-12, atol=1e-12 * float(size), equal_nan=True)

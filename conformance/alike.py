@@ -1,7 +1,6 @@
 """Likeness: whether a smaller case fails in the same way as the one that is being shrunk."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,10 +8,6 @@ from .verdict import GRADES, Check, Grade, Verdict
 
 FAR = 10.0
 """By how many tolerances a smaller case must fail where the original did: too far for rounding errors."""
-
-_CASE_ID = re.compile(r"\b\d+(?:x\d+)+-\S+")
-_NAMES = re.compile(r"\b(?:dE/d[Wb]|[zxk])_\d+|\boutputs\b|\bE\b")
-_WORDS = re.compile(r"[A-Za-z]{2,}")
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Likeness:
         least = FAR if failure.worst >= FAR else math.sqrt(failure.worst)
         return cls(
             failure.check,
-            _kind(failure),
+            failure.kind,
             _told(failure),
             failure.activation,
             failure.grade,
@@ -60,7 +55,7 @@ class Likeness:
         """Whether this failure is the same."""
         return (
             failure is not None
-            and (failure.check, _kind(failure), _told(failure)) == (self.check, self.quantity, self.message)
+            and (failure.check, failure.kind, _told(failure)) == (self.check, self.quantity, self.message)
             and self.activation in (None, failure.activation)
             and GRADES.index(failure.grade) >= GRADES.index(self.grade)
             and failure.expectation == self.expectation
@@ -72,18 +67,10 @@ def failure_of(verdicts: Sequence[Verdict]) -> Verdict | None:
     """The failure of a case: its first unexpected finding or error, or else its first expected finding; None where it
     has neither.
     """
-    unexpected = next((v for v in verdicts if v.is_unexpected or v.grade == "errored"), None)
+    unexpected = next((v for v in verdicts if v.fails), None)
     return unexpected or next((v for v in verdicts if v.is_finding), None)
 
 
-def _kind(failure: Verdict) -> str:
-    """The quantity without its layer and its step; what a contract finding is about where that is no quantity."""
-    return failure.quantity.rpartition(": ")[2].split("_")[0]
-
-
 def _told(failure: Verdict) -> str:
-    """The words of a message. That of the layout tells of shapes, which differ."""
-    if failure.check == "layout":
-        return ""
-    message = _NAMES.sub("", _CASE_ID.sub("", failure.message))
-    return " ".join(_WORDS.findall(message))
+    # A message of the layout tells of shapes, which differ.
+    return "" if failure.check == "layout" else failure.gist

@@ -1,7 +1,6 @@
 """Causes: the failures of a run sorted by what is behind them, so that thirty failures of one cause are told as one."""
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,6 @@ from .verdict import CHECKS, Explanation, Verdict
 
 _Key = tuple[str, str, str, str]
 _MANY = 3
-_NAMES = re.compile(r"\b(?:dE/d[Wb]|[zxk])_\d+|\boutputs\b|\bE\b|[\d.]+(?:e[+-]?\d+)?|, |and more")
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def causes(answered: Iterable[tuple[str, Sequence[Verdict]]]) -> list[Cause]:
     """
     first: dict[tuple[str, str], Verdict] = {}
     for adapter, verdicts in answered:
-        found = next((v for v in verdicts if v.is_unexpected or v.grade == "errored"), None)
+        found = next((v for v in verdicts if v.fails), None)
         if found is not None:
             first[adapter, found.case] = found
     by_adapter: dict[str, list[Verdict]] = defaultdict(list)
@@ -51,15 +49,7 @@ def causes(answered: Iterable[tuple[str, Sequence[Verdict]]]) -> list[Cause]:
 
 
 def _kind(v: Verdict) -> _Key:
-    if v.message:
-        # Without the quantities and numbers in it, which differ from network to network.
-        return (
-            v.check,
-            _NAMES.sub("", v.message),
-            "",
-            v.grade,
-        )
-    return v.check, v.quantity.rpartition(": ")[2].split("_")[0], v.activation or "", v.grade
+    return (v.check, v.gist, "", v.grade) if v.message else (v.check, v.kind, v.activation or "", v.grade)
 
 
 def _of_one_adapter(adapter: str, verdicts: Sequence[Verdict]) -> Iterator[Cause]:

@@ -118,16 +118,18 @@ def shrink(
     adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
     device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
-    builds: Annotated[int, typer.Option(min=2, help="Programs to build at most.")] = 160,
-    calls: Annotated[int, typer.Option(min=2, help="Calls to make at most.")] = 6000,
-    seconds: Annotated[float, typer.Option(help="Seconds after which what is found so far is taken.")] = 300.0,
+    builds: Annotated[int | None, typer.Option(min=2, help="Programs to build at most.")] = None,
+    calls: Annotated[int | None, typer.Option(min=2, help="Calls to make at most.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Seconds after which what is found so far is taken.")] = None,
 ) -> None:
     """Print the smallest case that fails in the same way as a failing one, with its numbers."""
     with _one_line_errors():
         from .shrinking import run_shrink
         from .tries import Budget
 
-        raise typer.Exit(run_shrink(case, adapter, device, mutant, Budget(builds, calls, seconds)))
+        given = {"builds": builds, "calls": calls, "seconds": seconds}
+        budget = Budget(**{name: value for name, value in given.items() if value is not None})
+        raise typer.Exit(run_shrink(case, adapter, device, mutant, budget))
 
 
 @app.command()

@@ -27,10 +27,10 @@ class Extras:
     of its twins.
     """
 
-    def __init__(self, company: Company) -> None:
-        self.company = company
-        self.again: str | None = None
-        self.answered_again: Observation | None = None
+    def __init__(self, company: Company, first: Observation) -> None:
+        self.company, self.first = company, first
+        self.again: Answer | None = None
+        """What the first call got when it was made again, where that differs."""
         self.overwritten = False
         self.trouble: tuple[Check, str] | None = None
         self.descent: tuple[Draw, list[Observation]] | None = None
@@ -44,8 +44,9 @@ class Extras:
         """
         found = []
         if self.again is not None:
-            verdict = Verdict(case.id, "contract", "same call twice", "wrong", message=self.again)
-            found.append(verdict if self.answered_again is None else explained(verdict, self.answered_again))
+            message, again = _difference(self.first, self.again), self.again.observation
+            verdict = Verdict(case.id, "contract", "same call twice", "wrong", message=message)
+            found.append(verdict if again is None else explained(verdict, again))
         if self.overwritten:
             message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
             found.append(Verdict(case.id, "contract", "earlier observation", "wrong", message=message))
@@ -58,7 +59,7 @@ class Extras:
         self, group: Group, case: Case, one: Draw, before: Sequence[Verdict], excuse: Excuse, diagnose: bool
     ) -> list[Verdict]:
         """The descent and batch checks, blocked where anything before them failed."""
-        if any(v.grade in ("blocked", "errored") or v.is_unexpected for v in before):
+        if any(v.fails or v.grade == "blocked" for v in before):
             return [
                 Verdict(case.id, check, "all", "blocked", message="behind an earlier check") for check in CHECKS[-2:]
             ]
@@ -79,7 +80,7 @@ class Extras:
 
 def ask_extras(group: Group, one: Draw, first: Observation, runs: Runs, company: Company) -> Extras:
     """Ask for all of it, given the first case that was answered, and what was answered."""
-    extras = Extras(company)
+    extras = Extras(company, first)
     asked: Check = "contract"
     try:
         # Before the same numbers are put in again, which would write the same answer over it.
@@ -87,7 +88,7 @@ def ask_extras(group: Group, one: Draw, first: Observation, runs: Runs, company:
         company.stay(runs)
         answer = runs.call(group.regime, one.parameters, one.x, one.y)
         if answer.observation is None or not same_bits(answer.observation, first):
-            extras.again, extras.answered_again = _difference(first, answer), answer.observation
+            extras.again = answer
             return extras
         if not all(np.isfinite(array.astype(float)).all() for array in arrays(first).values()) or one.dead:
             return extras

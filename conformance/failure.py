@@ -9,9 +9,11 @@ import numpy as np
 from ..adapters import Observation
 from ..reference import Array, Parameters, Structure
 from ..reference.rounding import Conventions
+from .alike import failure_of
 from .case import Case, Group
 from .draw import draw
 from .examine import examine
+from .findings import Excuse
 from .named import arrays
 from .observe import Answer, NoAnswer, Runs
 from .plan import Description
@@ -120,18 +122,20 @@ def calls_of(case: Case) -> Draw:
     return draw([case, replace(case, draw=case.draw + 1)])
 
 
-def find(case: Case, calls: Draw, runs: Runs, at: int = 0) -> tuple[Failure, Verdict] | None:
-    """How a case fails among the calls of a stack, of which it is number `at`, and the first finding on it, expected or
-    not; None where it does not. Raises NoAnswer where the adapter does not support it.
+def find(
+    case: Case, calls: Draw, runs: Runs, at: int = 0, excuse: Excuse = lambda _: None
+) -> tuple[Failure, Verdict] | None:
+    """How a case fails among the calls of a stack, of which it is number `at`, and its failure (`failure_of`); None
+    where it does not fail. Raises NoAnswer where the adapter does not support it.
     """
     recorder = _Recorder(runs, calls.dead[at])
     group = Group(case.structure, case.regime, case.seed, tuple(range(case.draw, case.draw + len(calls.x))))
     is_probe = case.regime == "layout"
-    verdicts = (probe(group, recorder) if is_probe else examine(group, recorder, drawn=calls))[at]
+    verdicts = (probe(group, recorder) if is_probe else examine(group, recorder, excuse, drawn=calls))[at]
     for verdict in verdicts:
         if verdict.grade == "unsupported":
             raise NoAnswer("unsupported", verdict.message)
-    first = next((v for v in verdicts if v.is_finding or v.grade == "errored"), None)
+    first = failure_of(verdicts)
     if first is None:
         return None
     own = [call for call in recorder.calls if call.structure == case.structure]

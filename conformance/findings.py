@@ -15,6 +15,7 @@ Excuse = Callable[[Verdict], str | None]
 
 
 def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> Verdict:
+    """The verdict on one quantity of the i-th call of a stack; `dead` as of its draw."""
     grade = one.grade(i)
     if dead and (grade == "pass" or REGIMES[group.regime].rounding == "exact"):
         grade = "inconclusive"  # numbers that are not exact say nothing of an exact match
@@ -38,13 +39,14 @@ def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> 
 
 
 def excused(verdict: Verdict, excuse: Excuse) -> Verdict:
+    """The verdict, with the expectation that excuses it where it is a finding and one does."""
     return replace(verdict, expectation=excuse(verdict)) if verdict.is_finding else verdict
 
 
 def contracted(case: Case, found: Sequence[Verdict], excuse: Excuse) -> list[Verdict]:
     """What was found of the contract, and the rest of the case blocked where that is not expected."""
     found = [excused(verdict, excuse) for verdict in found]
-    troubled = any(verdict.is_unexpected or verdict.grade == "errored" for verdict in found)
+    troubled = any(verdict.fails for verdict in found)
     return [*found, *(blocked(case, "contract") if troubled else ())]
 
 

@@ -114,7 +114,7 @@ class Fate:
 
 def findings(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """What fails a run."""
-    return [verdict for verdict in verdicts if verdict.is_unexpected or verdict.grade == "errored"]
+    return [verdict for verdict in verdicts if verdict.fails]
 
 
 def margin(found: Iterable[Verdict]) -> float:

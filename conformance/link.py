@@ -17,6 +17,7 @@ from .host import receive, send
 from .observe import Answer, NoAnswer
 from .plan import Description
 from .threads import pin
+from .wearing import mutant as mutant_of
 
 TIMEOUT = 120.0
 """Seconds after which a request counts as hung; loading is never given less. Not a deadline on anything that works."""
@@ -25,12 +26,14 @@ TIMEOUT = 120.0
 class Link:
     """Runs an adapter in a host process, like `Runner` in this one. A host that dies or hangs is NoAnswer, and the
     next build starts another. With `mutant` the adapter wears the mutant of that name. Raises AdapterError, in one
-    line, when the adapter does not load.
+    line, when the adapter does not load, and ChoiceError for an unknown mutant.
     """
 
     def __init__(
         self, spec: str, device: str | None = None, timeout: float = TIMEOUT, mutant: str | None = None
     ) -> None:
+        if mutant is not None:
+            mutant_of(mutant)
         self._spec, self._device, self._timeout, self._mutant = spec, device or "", timeout, mutant or ""
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes]

@@ -78,9 +78,7 @@ def _filled(line: str) -> list[str]:
 
 
 def filled(text: str, width: int = WIDTH - 2, first: str = "", rest: str = "") -> str:
-    """Prose in lines of a width, behind these spaces; `unbroken`
-    parts stay in one line.
-    """
+    """Prose in lines of a width, behind these spaces; `unbroken` parts stay in one line."""
     wrapped = textwrap.fill(
         text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )

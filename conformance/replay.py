@@ -2,6 +2,8 @@
 departs.
 """
 
+from contextlib import closing
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -13,20 +15,16 @@ from .draw import REGIMES, Draw, draw
 from .judge import Comparison, compare
 from .link import Link
 from .named import arrays
-from .report import versioned
+from .report import entries, versioned
 from .threads import pin_here
 from .twins import meet
-from .wearing import mutant as mutant_of
 
 
 def run_replay(text: str, spec: str, device: str | None, mutant: str | None = None) -> int:
     """Print the replay; 0 where every quantity is within its tolerance and no twin is amiss, 1 otherwise."""
     pin_here()
     case = parse_case(text, tuple(REGIMES))
-    if mutant is not None:
-        mutant_of(mutant)
-    link = Link(spec, device, mutant=mutant)
-    try:
+    with closing(Link(spec, device, mutant=mutant)) as link:
         described = link.describe()
         stack = draw([case])
         one = stack[0]
@@ -34,8 +32,6 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
         link.build(case.structure, None, company.is_there)
         answer = link.call(case.regime, one.parameters, one.x, one.y)
         company.stay(link)
-    finally:
-        link.close()
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{case.id} on {versioned(described.to_json())}, weights {described.layout}", markup=False)
     for problem in (*answer.problems, *company.findings):
@@ -49,7 +45,7 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
 
 def _side_by_side(console: Console, stack: Draw, observation: Observation, compared: list[Comparison]) -> int:
     shown = arrays(observation)
-    console.print(f"x_0 {_numbers(stack.x[0])}", markup=False)
+    console.print(f"x_0 {entries(stack.x[0])}", markup=False)
     table = Table(
         "step", "largest entry", "worst at", "framework", "rule", "error / tolerance", "grade", box=None, pad_edge=False
     )
@@ -80,9 +76,5 @@ def _side_by_side(console: Console, stack: Draw, observation: Observation, compa
         return 0
     console.print(f"first step that departs: {first.quantity}, at layer {first.layer or 'n'}", markup=False)
     name = first.quantity
-    console.print(f"the framework's {name}: {_numbers(shown[name])}", markup=False)
+    console.print(f"the framework's {name}: {entries(shown[name])}", markup=False)
     return 1
-
-
-def _numbers(array: np.ndarray) -> str:
-    return np.array2string(array.astype(float), threshold=24, max_line_width=110, precision=17)

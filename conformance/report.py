@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
+from ..reference import Array
 from ..reference.rounding import SIGMAS
 from .causes import Cause, causes
 from .plan import Description
@@ -36,6 +38,11 @@ def versioned(adapter: dict[str, Any]) -> str:
 def words(adapter: dict[str, Any]) -> str:
     """How an adapter is named on the command line."""
     return shlex.quote(adapter["spec"]) + (f" --mutant {adapter['mutant']}" if adapter["mutant"] else "")
+
+
+def entries(array: Array, width: int = 110) -> str:
+    """An array's numbers, in lines of a width; of a large one its corners."""
+    return np.array2string(array.astype(float), threshold=24, max_line_width=width, precision=17)
 
 
 def failure_lines(adapter: Description, verdicts: Sequence[Sequence[Verdict]]) -> list[str]:

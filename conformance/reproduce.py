@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,17 +75,17 @@ def reproduce_case(
     and AdapterError where the adapter does not load or has no script.
     """
     case = parse_case(text, tuple(REGIMES))
-    worn = None if mutant is None else mutant_of(mutant)
     link = Link(spec, device, mutant=mutant)
     try:
         described = link.describe()
-        found = _smallest(case, link) if shrinks else find(case, calls_of(case), link)
+        excuse = excuse_of(described)
+        found = _smallest(case, link, excuse) if shrinks else find(case, calls_of(case), link, excuse=excuse)
         if found is None:
             return None
         failure, verdict = found
         failure = replace(failure, case=case.id)
-        if worn is not None:
-            failure = replace(failure, planted=_planted(failure, worn, spec, device))
+        if mutant is not None:
+            failure = replace(failure, planted=_planted(failure, mutant_of(mutant), spec, device))
         script = _script(link, failure, spec, device)
         return Reproduced(failure, write(failure, script, described.version, diagnosis(verdict, described)))
     except Unwritable as why:
@@ -93,27 +94,24 @@ def reproduce_case(
         link.close()
 
 
-def _smallest(case: Case, link: Link) -> tuple[Failure, Verdict] | None:
+def _smallest(case: Case, link: Link, excuse: Excuse) -> tuple[Failure, Verdict] | None:
     """The failure of the smallest case that fails as this one does."""
-    shrunk = shrink(case, link, excuse=excuse_of(link.describe()))
+    shrunk = shrink(case, link, excuse=excuse)
     if shrunk is None:
         return None
     small = replace(case, structure=shrunk.structure, regime=shrunk.regime, draw=0)
     # What an adapter remembers of earlier calls need not show again.
-    found = find(small, shrunk.stack, link, shrunk.at) or find(case, calls_of(case), link)
+    found = find(small, shrunk.stack, link, shrunk.at, excuse) or find(case, calls_of(case), link, excuse=excuse)
     # The larger case tells more mistakes apart.
     return None if found is None else (found[0], shrunk.original)
 
 
 def _planted(failure: Failure, mutant: Mutant, spec: str, device: str | None) -> Planted:
     """What a mutant adds to what the framework gives by itself."""
-    link = Link(spec, device)
-    try:
+    with closing(Link(spec, device)) as link:
         link.build(failure.structure)
         one = failure.draw
         right = link.call(failure.regime, one.parameters, one.x, one.y).observation
-    finally:
-        link.close()
     if failure.kind not in ("numbers", "sum", "again") or failure.observation is None or right is None:
         raise Unwritable(f"{mutant.mistake}: this is planted around the framework's programs, and not in their numbers")
     return planted(mutant.mistake, right, failure.observation)

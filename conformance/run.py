@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
@@ -30,7 +31,6 @@ from .probe import probe
 from .record import finish, write_part
 from .settle import Key, Terms
 from .verdict import Verdict
-from .wearing import mutant as mutant_of
 
 _FILE = "run.json"
 
@@ -112,16 +112,11 @@ def prepare(
     Raises AdapterError where an adapter does not load, ChoiceError for an unknown mutant, and ExpectationError where
     the expectations cannot be read.
     """
-    if mutant is not None:
-        mutant_of(mutant)
     entries = known.read(expectations or known.SHIPPED)
 
     def describe(spec: str) -> Description:
-        link = Link(spec, device, timeout, mutant)
-        try:
+        with closing(Link(spec, device, timeout, mutant)) as link:
             return link.describe()
-        finally:
-            link.close()
 
     with ThreadPoolExecutor(len(specs)) as pool:
         adapters = tuple(pool.map(describe, dict.fromkeys(specs)))

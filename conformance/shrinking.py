@@ -2,22 +2,19 @@
 
 import sys
 import time
+from contextlib import closing
 
-import numpy as np
-
-from ..reference import Array
 from .case import parse_case, structure_id
 from .causes import causes
 from .draw import REGIMES
 from .link import Link
 from .plan import Description
 from .regimes import Draw
-from .report import diagnosis_lines, finding_lines, versioned, words
+from .report import diagnosis_lines, entries, finding_lines, versioned, words
 from .reproduce import diagnosis, excuse_of
 from .shrink import Shrunk, shrink
 from .threads import pin_here
 from .tries import Budget
-from .wearing import mutant as mutant_of
 
 
 def run_shrink(text: str, spec: str, device: str | None, mutant: str | None, budget: Budget) -> int:
@@ -28,15 +25,10 @@ def run_shrink(text: str, spec: str, device: str | None, mutant: str | None, bud
     started = time.monotonic()
     pin_here()
     case = parse_case(text, tuple(REGIMES))
-    if mutant is not None:
-        mutant_of(mutant)
-    link = Link(spec, device, mutant=mutant)
-    try:
+    with closing(Link(spec, device, mutant=mutant)) as link:
         described = link.describe()
         progress = _on_terminal if sys.stderr.isatty() else None
         shrunk = shrink(case, link, budget=budget, excuse=excuse_of(described), progress=progress)
-    finally:
-        link.close()
     if shrunk is None:
         print(f"{text} does not fail on {versioned(described.to_json())}: there is nothing to shrink")
         return 1
@@ -70,11 +62,7 @@ def _numbers(one: Draw) -> list[str]:
     named = {f"W_{i}": a for i, a in enumerate(one.parameters.weights, 1)}
     named |= {f"b_{i}": a for i, a in enumerate(one.parameters.biases, 1)}
     named |= {"x": one.x, "y": one.y}
-    return [f"  {name} = {_text(array)}" for name, array in named.items()]
-
-
-def _text(array: Array) -> str:
-    return np.array2string(array.astype(float), threshold=24, max_line_width=10**6, precision=17).replace("\n", "")
+    return [f"  {name} = {' '.join(entries(array, 10**6).split(chr(10)))}" for name, array in named.items()]
 
 
 def _on_terminal(line: str) -> None:

@@ -146,10 +146,11 @@ def _is_of(narrow: DType, observed: Observation, twin: Twin) -> bool:
     """Whether all that was observed, in a wider format, are numbers of a narrower one: what computing in the wider
     hardly ever gives, the squares in E least of all, and never where the rule gives none but such numbers.
     """
+    if not _fit(narrow, arrays(observed).values()):
+        return False
     numbers = twin.numbers
     right = backpropagate(twin.structure.network, numbers.parameters, numbers.x, numbers.y)
-    rights = (*right.z, *right.x, right.error, *right.k, *right.weight_gradients)
-    return _fit(narrow, arrays(observed).values()) and not _fit(narrow, rights)
+    return not _fit(narrow, (*right.z, *right.x, right.error, *right.k, *right.weight_gradients))
 
 
 def _fit(narrow: DType, some: Iterable[Array]) -> bool:

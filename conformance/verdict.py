@@ -1,5 +1,6 @@
 """Verdicts: what a check answers for one tensor of one case, and what that makes of the case."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -27,6 +28,11 @@ FINDINGS: tuple[Grade, ...] = ("inaccurate", "wrong")
 
 Status = Literal["passed", "failed", "expected", "inconclusive", "unsupported", "blocked", "errored"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+_CASE_ID = re.compile(r"\b\d+(?:x\d+)+-\S+")
+_NAMES = re.compile(r"\b(?:dE/d[Wb]|[zxk])_\d+|\boutputs\b|\bE\b|\band more\b")
+_WORDS = re.compile(r"[A-Za-z]{2,}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,23 @@ class Verdict:
     def is_unexpected(self) -> bool:
         """Whether it is a finding that no expectation excuses."""
         return self.is_finding and self.expectation is None
+
+    @property
+    def fails(self) -> bool:
+        """Whether it fails a run: an unexpected finding, or an error."""
+        return self.is_unexpected or self.grade == "errored"
+
+    @property
+    def kind(self) -> str:
+        """The quantity without its layer and its step; what a finding is about where that is no quantity."""
+        return self.quantity.rpartition(": ")[2].split("_")[0]
+
+    @property
+    def gist(self) -> str:
+        """The words of the message, without case ids, names of quantities and numbers, which differ from network to
+        network.
+        """
+        return " ".join(_WORDS.findall(_NAMES.sub("", _CASE_ID.sub("", self.message))))
 
 
 _CHECK_OF: dict[str, Check] = {

@@ -63,10 +63,10 @@ class Silent(Miniature):
         return silent(right(structure, parameters, x, y))
 
 
-class Composed(Miniature):
+class Cancelling(Miniature):
     """A sound framework whose formulas cancel where usual ones do: 1 - tanh**2, s(1 - s). Nothing may be found."""
 
-    name = "composed"
+    name = "cancelling"
     activations = {name: Numpy.activations[name] for name in ("sigmoid", "tanh", "silu")}  # noqa: RUF012
 
     def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
@@ -75,7 +75,16 @@ class Composed(Miniature):
                 s, t = 1 / (1 + np.exp(-z)), np.tanh(z)
             return {"sigmoid": s * (1 - s), "tanh": 1 - t * t, "silu": s + z * s * (1 - s)}[name]
 
-        return silent(by_hand(structure.network, parameters, x, y, derivative))
+        return by_hand(structure.network, parameters, x, y, derivative)
+
+
+class Composed(Cancelling):
+    """The same, showing gradients alone."""
+
+    name = "composed"
+
+    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
+        return silent(super().answer(structure, parameters, x, y))
 
 
 class Wide(Miniature):
@@ -120,7 +129,7 @@ class MeanLoss(Miniature):
         return Observation(xs[-1], np.asarray(error), gradients, tuple(b.sum(0) for b in biases), zs, xs[1:], ks)
 
 
-SOUND = (Miniature, Silent, Wide, MeanLoss)
+SOUND = (Miniature, Silent, Cancelling, Wide, MeanLoss)
 
 
 def by_hand(

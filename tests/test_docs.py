@@ -100,7 +100,7 @@ def _commands() -> Iterator[tuple[str, str]]:
         lines += re.findall(r"`(kterm [^`\n]+)`", text)
         for line in lines:
             line = line.strip().removeprefix("$ ").split("  #")[0]
-            if re.match(r"kterm (check|replay|adapters|calibrate|expect|kinks|mutants|reproduce|ulp)\b", line):
+            if re.match(r"kterm (check|replay|adapters|calibrate|expect|kinks|mutants|reproduce|shrink|ulp)\b", line):
                 yield f"{path.stem}: {line}", line
 
 

@@ -1,15 +1,24 @@
-"""The rule as mutants have it, step by step with errors, held against the reference and its error analysis."""
+"""Mutants as they are put on: the rule as they have it, held against the reference and its error analysis; and what
+becomes of the answers of frameworks that round in other ways than the reference does.
+"""
 
 from itertools import product
 
 import numpy as np
 import pytest
 
-from kterm.conformance.case import Group
-from kterm.conformance.draw import draw
+from kterm.conformance.case import Group, parse_case
+from kterm.conformance.draw import REGIMES, draw
+from kterm.conformance.examine import examine
+from kterm.conformance.kill import findings
+from kterm.conformance.mutants import EQUIVALENTS, MUTANTS, Mutant, wear
 from kterm.conformance.mutants.steps import run, start
+from kterm.conformance.observe import Runner
+from kterm.conformance.verdict import status
 from kterm.reference import BIASES, Bias, Network, Structure, backpropagate
 from kterm.reference.rounding import bound, deviation, propagate
+
+from .. import miniatures
 
 _NETWORKS = [
     ((3, 2), ("tanh",), 0),
@@ -44,3 +53,31 @@ def test_without_a_mistake_it_is_the_rule(shape: int, bias: Bias, dtype: str) ->
             # E is summed in another order, and a shown value is not rounded once more.
             assert (mine <= 1.25 * own + underflow).all(), step.name
             assert (mine >= 0.4 * own).all(), step.name
+
+
+# Of activations that every one of these has; the second has slopes that round to a clean 0.
+_DEEP = "4x6x3x5x5x6x3x6x5x6x4x5-tanh.silu.sigmoid.tanh.silu.silu.tanh.sigmoid.silu.tanh.silu-b4-pre-f32-normal"
+_SATURATED = "12x12x12x12-tanh.sigmoid.tanh-b12-none-f32-square"
+_ROUNDING = (miniatures.Cancelling, miniatures.Composed, miniatures.Wide, miniatures.Silent)
+
+
+@pytest.mark.parametrize("cases", [_DEEP, _SATURATED], ids=["deep", "saturated"])
+@pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in EQUIVALENTS])
+@pytest.mark.parametrize("adapter", _ROUNDING)
+def test_what_is_no_mistake_is_not_found_however_a_framework_rounds(
+    adapter: type[miniatures.Miniature], mutant: Mutant, cases: str
+) -> None:
+    parsed = parse_case(f"{cases}-s0", tuple(REGIMES))
+    group = Group(parsed.structure, parsed.regime, 0, tuple(range(40)))
+    for verdicts in examine(group, Runner(wear(adapter(), mutant)), diagnose=False):
+        assert status(verdicts) in ("passed", "inconclusive")
+
+
+@pytest.mark.parametrize("adapter", [miniatures.Cancelling, miniatures.Wide])
+def test_what_is_planted_agrees_with_the_steps_that_are_shown(adapter: type[miniatures.Miniature]) -> None:
+    """Without f' in hidden layers every failing case is one that this mistake explains, to rounding."""
+    parsed = parse_case(f"{_DEEP}-s0", tuple(REGIMES))
+    group = Group(parsed.structure, parsed.regime, 0, tuple(range(6)))
+    for verdicts in examine(group, Runner(wear(adapter(), MUTANTS["no-slope-hidden"]))):
+        (first, *_) = findings(verdicts)
+        assert {one.name for one in first.explanations if one.fits} == {"no-slope-hidden"}

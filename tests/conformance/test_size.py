@@ -1,0 +1,95 @@
+"""The size of an expectation: a mistake does not hide behind a known divergence that is smaller."""
+
+from dataclasses import replace
+
+import pytest
+
+from kterm.adapters import Observation
+from kterm.adapters.registry import is_installed, load
+from kterm.conformance import expectations as known
+from kterm.conformance.case import Group, parse_case
+from kterm.conformance.draw import REGIMES
+from kterm.conformance.examine import examine
+from kterm.conformance.expectations import Expectation
+from kterm.conformance.mutants import MUTANTS, wear
+from kterm.conformance.observe import Runner
+from kterm.conformance.verdict import Verdict, status
+from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Structure
+
+from .. import miniatures
+
+WRONG = Verdict("4x3-elu-b2-none-f32-normal-s0", "k_terms", "k_1", "wrong", 3.0, activation="elu")
+ENTRY = Expectation("1", "jax*", "cancels", "https://example.org/1", "*-f32-*", "k_terms", "elu", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("size", "slack", "is_covered"),
+    [
+        ("", None, True),
+        ("", 1e9, True),
+        ("2 u", 2**-23, True),
+        ("2u", 1.01 * 2**-23, False),
+        ("2.1e-9", 2e-9, True),
+        ("2.1e-9", 2.2e-9, False),
+        ("1e300", None, False),
+    ],
+)
+def test_an_entry_with_a_size_covers_nothing_larger(size: str, slack: float | None, is_covered: bool) -> None:
+    assert replace(ENTRY, size=size).covers(replace(WRONG, slack=slack)) is is_covered
+
+
+class _Steep(miniatures.Miniature):
+    """An elu' that is off, absolutely."""
+
+    name = "steep"
+    off = 0.0
+
+    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
+        def slope(name: str, z: Array) -> Array:
+            return ACTIVATIONS[name].derivative(z) + z.dtype.type(self.off if name == "elu" else 0)
+
+        return miniatures.by_hand(structure.network, parameters, x, y, slope)
+
+
+@pytest.mark.parametrize(("off", "is_excused"), [(1e-12, True), (1e-3, False)])
+def test_a_mistake_does_not_hide_behind_a_smaller_divergence(off: float, is_excused: bool) -> None:
+    class Off(_Steep):
+        pass
+
+    Off.off = off
+    group = Group(Structure(Network((3, 4, 2), ("elu", "elu"), "pre"), 4, "f64"), "normal", 0, tuple(range(4)))
+    entry = Expectation("1", "*", "known", check="k_terms", activation="elu", size="2e-12")
+    verdicts = examine(group, Runner(Off()), lambda verdict: known.excuse(verdict, [entry]), diagnose=False)
+    assert {status(some) for some in verdicts} == {"expected" if is_excused else "failed"}
+    for some in verdicts:
+        for verdict in some:
+            if verdict.check == "k_terms" and verdict.is_finding:
+                assert verdict.slack == pytest.approx(off, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "mutant"),
+    [
+        ("jax", "3x4x2-selu-b4-pre-f32-normal-s0", "elu-family-swapped"),
+        ("jax", "3x4x2-elu-b4-pre-f64-tails-s0", "factor-2"),
+        ("jax", "3x4x2-celu-b4-pre-f32-normal-s0", "slope-twice"),
+        ("torch", "3x4x2-hard_sigmoid-b4-pre-f64-normal-s0", "factor-2"),
+        ("torch", "3x4x2-softplus-b4-pre-f64-tails-s0", "slope-of-activation"),
+    ],
+)
+def test_the_shipped_entries_hide_no_mistake(name: str, case: str, mutant: str) -> None:
+    if not is_installed(name):
+        pytest.skip(f"{name}'s framework is not installed")
+    adapter, parsed = load(name), parse_case(case, tuple(REGIMES))
+    group = Group(parsed.structure, parsed.regime, 0, tuple(range(4)))
+    entries = [one for one in known.read(known.SHIPPED) if one.concerns(name, adapter.version)]
+
+    def statuses(runs: Runner, entries: list[Expectation]) -> set[str]:
+        verdicts = examine(group, runs, lambda verdict: known.excuse(verdict, entries), diagnose=False)
+        return {status(some) for some in verdicts}
+
+    worn = Runner(wear(adapter, MUTANTS[mutant]))
+    assert statuses(Runner(adapter), entries) <= {"passed", "expected", "inconclusive"}
+    assert "failed" in statuses(worn, entries)
+    # It is the size that finds it: without one it would be excused.
+    assert "failed" not in statuses(worn, [replace(one, size="") for one in entries])
