@@ -106,7 +106,7 @@ def main() -> None:
         "median time", "longest",
     )  # fmt: skip
     body = f"""Of each of {len(MISTAKES)} known mistakes the first case of the smoke profile that fails
-in {chosen.dtype}, as `kterm shrink` shrinks it: medians, the width being the largest, in a process that has the
+in {chosen.dtype}, as the command `shrink` leaves it: medians, the width being the largest, in a process that has the
 framework loaded. What is larger than 3 needs to be: a mistake past a tile's edge, or in a batch of some size.
 
 {table(header, [summary(spec, some) for spec, some in found.items()])}

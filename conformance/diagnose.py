@@ -25,6 +25,7 @@ from .hypotheses import (
     known,
     least_squares,
     of_a_twin,
+    of_one_gradient,
     of_other_inputs,
     pairs,
     rounded,
@@ -89,6 +90,16 @@ class Question:
         if hypothesis.format is not None and reading is not None:
             reading = deviation(hypothesis.format)
         return run(self._work(one, reading, before), hypothesis.mistakes, showing(self.observed))
+
+    @cached_property
+    def right(self) -> Work:
+        """The rule itself, carried out without errors."""
+        return self.carried_out(RULE)
+
+    @cached_property
+    def rule(self) -> Work:
+        """The same with errors."""
+        return self.carried_out(RULE, self.reading)
 
     @cached_property
     def _before(self) -> tuple[Work, Work]:
@@ -167,7 +178,7 @@ def _told(tried: Sequence[_Tried]) -> tuple[Explanation, ...]:
 def _plain(question: Question) -> list[list[_Tried]]:
     odd = partial(_read_flat, question.regime) if REGIMES[question.regime].odd_arrays else None
     others = of_other_inputs(question.earlier is not None, odd)
-    return _tried(question, (*known(), *of_a_twin(question.structure.network), *others))
+    return _tried(question, (*known(), *of_one_gradient(), *of_a_twin(question.structure.network), *others))
 
 
 def _read_flat(regime: str, stack: Draw) -> Draw:
@@ -196,10 +207,10 @@ def _paired(question: Question) -> list[list[_Tried]]:
 def _tried(question: Question, hypotheses: Iterable[Hypothesis]) -> list[list[_Tried]]:
     """What comes of the hypotheses that are nearest by norm in the first cases."""
     probe = question.part(range(min(_FEW, len(question.stack.x))))
-    right, near = probe.carried_out(RULE), []
+    near: list[tuple[float, int, Hypothesis]] = []
     for number, hypothesis in enumerate(hypotheses):
         wrong = probe.carried_out(hypothesis)
-        distance = np.where(_same(right, wrong, probe.compared), np.inf, _distance(wrong, probe.compared)).min()
+        distance = np.where(_same(probe.right, wrong, probe.compared), np.inf, _distance(wrong, probe.compared)).min()
         near.append((float(distance), number, hypothesis))
     shortlist = sorted((one for one in near if one[0] < np.inf), key=lambda one: one[:2])[:_SHORTLIST]
     return _held_against(question, [hypothesis for *_, hypothesis in shortlist])
@@ -211,12 +222,13 @@ def _held_against(question: Question, hypotheses: Sequence[Hypothesis], strictly
     two.
     """
     found: list[list[_Tried]] = [[] for _ in question.stack.x]
-    right = question.carried_out(RULE)
-    rule = question.carried_out(RULE, question.reading) if strictly else None
+    rule = question.rule if strictly else None
     for hypothesis in hypotheses:
         wrong = question.carried_out(hypothesis, question.reading)
         with np.errstate(over="ignore"):
-            hidden = _same(right, question.carried_out(hypothesis), question.compared) & (hypothesis.format is None)
+            hidden = _same(question.right, question.carried_out(hypothesis), question.compared) & (
+                hypothesis.format is None
+            )
             sigmas = SIGMAS * np.where(hidden, np.inf, _residual(wrong, question.compared, rule))
         for case, residual in enumerate(sigmas):
             if np.isfinite(residual):
@@ -226,8 +238,8 @@ def _held_against(question: Question, hypotheses: Sequence[Hypothesis], strictly
 
 def _fitted(question: Question) -> list[list[_Tried]]:
     """Mistakes with a number in them, which is read from the answer."""
-    cases = range(len(question.stack.x))
-    return [[one for family in FAMILIES for one in _with_number(question.part([case]), family)] for case in cases]
+    parts = [question.part([case]) for case in range(len(question.stack.x))]
+    return [[one for family in FAMILIES for one in _with_number(part, family)] for part in parts]
 
 
 def _with_number(question: Question, family: Family) -> list[_Tried]:
@@ -266,7 +278,7 @@ def _narrowed(question: Question) -> list[list[_Tried]]:
     if question.first not in forward:
         return found
     before = [question.observed[name] for name in forward[: forward.index(question.first)]]
-    own = _off(question.carried_out(RULE, question.reading), question.compared)
+    own = _off(question.rule, question.compared)
     for name in reversed(_NARROWER.get(question.structure.dtype, ())):
         with np.errstate(over="ignore"):
             if not all(np.array_equal(a.astype(DTYPES[name].numpy).astype(a.dtype), a) for a in before):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..reference import ACTIVATIONS, Array, DType, Network, Structure
 from .mutants import MISTAKES, Mutant
-from .mutants.steps import Change, Changes, Made, Work
+from .mutants.steps import Change, Changes, Made, Work, with_bias
 from .mutants.value import Value
 from .regimes import Draw
 
@@ -41,6 +41,13 @@ class Hypothesis:
 def known() -> tuple[Hypothesis, ...]:
     """Each mutant that changes the rule, as it stands in the table."""
     return tuple(Hypothesis(m.name, m.mistake, ((m.changes, m.takes),)) for m in MISTAKES if m.changes)
+
+
+def of_one_gradient() -> Iterator[Hypothesis]:
+    """Each mistake that changes weights' and biases' gradients alike, made in those of one kind alone."""
+    for m in MISTAKES:
+        for step, kind in (("W", "weights"), ("b", "biases")) if {"W", "b"} <= set(m.changes) else ():
+            yield Hypothesis(f"{m.name}@{kind}", f"{m.mistake}, of {kind} alone", (({step: m.changes[step]}, m.takes),))
 
 
 def _only(layer: int) -> Takes:
@@ -131,11 +138,7 @@ def _slope_of(name: str) -> Change:
 
 
 def _f_of(name: str) -> Change:
-    def f(w: Work, i: int, right: Callable[[], Value]) -> Value:
-        x = w.z[i].f(name)
-        return x + w.biases[i].like(x) if w.network.bias == "post" else x
-
-    return f
+    return lambda w, i, right: with_bias(w, i, w.z[i].f(name), "post")
 
 
 def pairs() -> Iterator[Hypothesis]:

@@ -19,3 +19,11 @@ def pytest_run(*arguments: str, folder: Path, timeout: float = 300) -> subproces
 
 def _run(command: list[str], folder: Path, timeout: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], code: int, words: str) -> None:
+    """That a command ended with this exit code and said one line, with these words in it."""
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    assert words in said
+    assert len(said.strip().splitlines()) == 1, said

@@ -21,6 +21,8 @@ from kterm.conformance.regimes import REGIMES
 from kterm.conformance.verdict import Verdict
 from kterm.reference import Array, Parameters, Structure
 
+from .. import miniatures
+
 _GROUPS = (
     "4x8x6x3-tanh.sigmoid.leaky_relu-b5-pre-{}-normal",
     "5x5x5x5-tanh.gelu.softplus-b5-pre-{}-square",
@@ -154,6 +156,12 @@ def test_two_mistakes_at_once_are_named() -> None:
     assert cause.mistakes
     assert "mean over the batch" in cause.mistakes[0].mistake
     assert " and " in cause.mistakes[0].mistake
+
+
+def test_what_is_made_in_the_gradients_of_one_kind_alone_is_named() -> None:
+    for dtype in ("f32", "f64"):
+        cause = _first(miniatures.Accumulates(), dtype)
+        assert [e.name for e in cause.mistakes] == ["accumulated@weights"]
 
 
 def test_what_is_not_known_is_not_named() -> None:

@@ -114,14 +114,15 @@ def test_a_framework_that_fails_costs_its_own_cases_and_nothing_else(
 def test_a_framework_that_hangs_costs_its_own_cases_and_nothing_else(tmp_path: Path) -> None:
     report = tmp_path / "record.jsonl"
     done = kterm(
-        "check", f"{MINIATURES}:Hangs", "--profile", "quick", "--timeout", "2", "--activation", "relu", "--activation",
+        "check", f"{MINIATURES}:Hangs", "--profile", "smoke", "--timeout", "2", "--activation", "relu", "--activation",
         "tanh", "--dtype", "f64", "--report", str(report), folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     record = read(report)
-    for (_, case), status in record.statuses().items():
-        if "layout" not in case:
-            assert (status == "errored") == _is_hit(case), (case, status)
+    asked = {case: status for (_, case), status in record.statuses().items() if "layout" not in case}
+    assert {_is_hit(case) for case in asked} == {True, False}
+    for case, status in asked.items():
+        assert (status == "errored") == _is_hit(case), (case, status)
     assert "hung: no answer within 2 s" in done.stdout
 
 

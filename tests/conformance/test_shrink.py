@@ -26,7 +26,7 @@ from kterm.conformance.verdict import Verdict
 from kterm.reference import Array, Parameters, Structure
 
 from .. import miniatures
-from ..command import kterm
+from ..command import assert_one_line, kterm
 
 MINIATURES = str(miniatures.__file__)
 
@@ -285,8 +285,4 @@ def test_the_page_shows_what_is_printed(tmp_path: Path) -> None:
     ],
 )
 def test_exit_codes(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
-    done = kterm("shrink", *arguments, folder=tmp_path)
-    said = done.stdout + done.stderr
-    assert done.returncode == code, said
-    assert words in said
-    assert len(said.strip().splitlines()) == 1, said
+    assert_one_line(kterm("shrink", *arguments, folder=tmp_path), code, words)
