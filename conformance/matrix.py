@@ -75,6 +75,10 @@ def run_mutants(
         Asked(adapter, choice, run.concerning(adapter.name), device, frozenset(without), gradients_alone, brief, tell)  # pyright: ignore[reportArgumentType]  (checked above)
         for adapter in run.adapters
     ]
+    if not any(map(_dtypes, asked)):
+        raise ChoiceError(
+            f"{', '.join(one.adapter.name for one in asked)}: declares none of {', '.join(dtypes or WIDE)}"
+        )
     terminal = Console(highlight=False, soft_wrap=True)
     # Rows are not broken, whatever there is of a terminal.
     console = Console(highlight=False, soft_wrap=True, width=max(terminal.width, _WIDTH))
@@ -146,9 +150,6 @@ def _measured(asked: Sequence[Asked], names: Sequence[str], workers: str, consol
     chosen = [one.name for one in mutants(names)]
     parts = [chosen[i :: count(workers)] for i in range(min(count(workers), len(chosen)))]
     due = [(one, dtype, part) for one in asked for dtype in _dtypes(one) for part in parts]
-    if not due:
-        adapters, dtypes = ", ".join(one.adapter.name for one in asked), ", ".join(asked[0].choice.dtypes or WIDE)
-        raise ChoiceError(f"{adapters}: declares none of {dtypes}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ExitStack() as stack:
         executor = processes(workers)
