@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ..reference import Array, Parameters, Structure
 from .alike import Likeness, failure_of
 from .case import Case, Group
@@ -135,7 +133,8 @@ class Tries:
         draws = tuple(range(max(count, 1)))
         stack = draw(self._group(structure, draws).cases)
         if own is not None:
-            draws, stack = (*draws, len(draws)), joined(stack, stacked([own]))
+            stack = stacked([*(stack[i] for i in draws), own])
+            draws = (*draws, len(draws))
         found = self.given(structure, draws, stack)
         is_own = found is not None and own is not None and found.at == len(draws) - 1
         return found if found is None or not is_own else replace(found, is_plain=False)
@@ -169,14 +168,3 @@ class Tries:
 
     def _group(self, structure: Structure, draws: tuple[int, ...]) -> Group:
         return Group(structure, self.regime, self._case.seed, draws)
-
-
-def joined(a: Draw, b: Draw) -> Draw:
-    """Two stacks as one."""
-
-    def both(one: Array, other: Array) -> Array:
-        return np.concatenate((one, other))
-
-    weights = tuple(map(both, a.parameters.weights, b.parameters.weights))
-    biases = tuple(map(both, a.parameters.biases, b.parameters.biases))
-    return Draw(Parameters(weights, biases), both(a.x, b.x), both(a.y, b.y), both(a.dead, b.dead))
