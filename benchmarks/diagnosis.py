@@ -18,18 +18,18 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks._common import circumstances, one_thread, parser, publish, seconds_text, table
-from kterm.conformance import run as runs
-from kterm.conformance.case import Case, parse_case
-from kterm.conformance.causes import Cause, causes
-from kterm.conformance.draw import draw
-from kterm.conformance.hypotheses import Hypothesis, in_one_layer, known, of_a_twin, pairs
-from kterm.conformance.judge import readings
-from kterm.conformance.kill import Asked, Trial, Tried, findings
+from kterm.conformance.cases.case import Case, parse_case
+from kterm.conformance.cases.draw import draw
+from kterm.conformance.cases.plan import WIDE, choose
+from kterm.conformance.cases.regimes import REGIMES
+from kterm.conformance.checks.compare import readings
+from kterm.conformance.checks.verdict import Verdict, quantity_of
+from kterm.conformance.diagnosis.causes import Cause, causes
+from kterm.conformance.diagnosis.hypotheses import Hypothesis, in_one_layer, known, of_a_twin, pairs
+from kterm.conformance.evaluation.kills.kill import Asked, Trial, Tried, findings
 from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant
 from kterm.conformance.mutants.steps import Made, Work, run, showing, start
-from kterm.conformance.plan import WIDE, choose
-from kterm.conformance.regimes import REGIMES
-from kterm.conformance.verdict import Verdict, quantity_of
+from kterm.conformance.records import run as runs
 from kterm.reference import Array
 from kterm.reference.rounding import Reading
 

@@ -24,11 +24,11 @@ from benchmarks._common import (
     table,
 )
 from kterm.adapters.registry import load
-from kterm.conformance.case import Group
-from kterm.conformance.draw import draw
-from kterm.conformance.examine import examine
-from kterm.conformance.observe import Runner
-from kterm.conformance.verdict import status
+from kterm.conformance.cases.case import Group
+from kterm.conformance.cases.draw import draw
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.verdict import status
+from kterm.conformance.runners.runner import Runner
 from kterm.reference import Network, Structure
 
 DEPTH = 3

@@ -13,15 +13,15 @@ from pathlib import Path
 from benchmarks._common import circumstances, one_thread, parser, publish, seconds_text, table
 from kterm.adapters import Adapter
 from kterm.adapters.registry import load
-from kterm.conformance import expectations as known
-from kterm.conformance.case import parse_case, structure_id
-from kterm.conformance.draw import REGIMES
-from kterm.conformance.kill import Asked, Fate, measure
+from kterm.conformance.cases.case import parse_case, structure_id
+from kterm.conformance.cases.draw import REGIMES
+from kterm.conformance.cases.plan import choose, describe
+from kterm.conformance.commands.reproduce import excuse_of
+from kterm.conformance.evaluation.kills.kill import Asked, Fate, measure
+from kterm.conformance.expectations import expectation as known
+from kterm.conformance.failures.shrinking.shrink import shrink
 from kterm.conformance.mutants import MISTAKES, MUTANTS, wear
-from kterm.conformance.observe import Runner
-from kterm.conformance.plan import choose, describe
-from kterm.conformance.reproduce import excuse_of
-from kterm.conformance.shrink import shrink
+from kterm.conformance.runners.runner import Runner
 
 
 @dataclass(frozen=True)

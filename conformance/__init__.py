@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import Results, check_adapter, parametrize_with_cases
-    from .case import Case, parse_case
-    from .record import Record, read
-    from .verdict import Verdict
+    from .cases.case import Case, parse_case
+    from .checks.verdict import Verdict
+    from .interfaces.api import Results, check_adapter, parametrize_with_cases
+    from .records.record import Record, read
 
 __all__ = [
     "Case",
@@ -21,14 +21,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "Case": "case",
-    "Record": "record",
-    "Results": "api",
-    "Verdict": "verdict",
-    "check_adapter": "api",
-    "parametrize_with_cases": "api",
-    "parse_case": "case",
-    "read": "record",
+    "Case": "cases.case",
+    "Record": "records.record",
+    "Results": "interfaces.api",
+    "Verdict": "checks.verdict",
+    "check_adapter": "interfaces.api",
+    "parametrize_with_cases": "interfaces.api",
+    "parse_case": "cases.case",
+    "read": "records.record",
 }
 
 

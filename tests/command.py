@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_MAIN = "from kterm.conformance.cli import main; main()"
+_MAIN = "from kterm.conformance.commands.cli import main; main()"
 
 
 def kterm(*arguments: str, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:

@@ -13,11 +13,13 @@ import pytest
 import typer
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance import expectations, plugin, record
-from kterm.conformance.cli import app
+from kterm.conformance.cases.plan import PROFILES, choose, describe, plan
+from kterm.conformance.checks.verdict import CHECKS, STATUSES
+from kterm.conformance.commands.cli import app
+from kterm.conformance.expectations import expectation as expectations
+from kterm.conformance.interfaces import plugin
 from kterm.conformance.mutants import EQUIVALENTS, MISTAKES
-from kterm.conformance.plan import PROFILES, choose, describe, plan
-from kterm.conformance.verdict import CHECKS, STATUSES
+from kterm.conformance.records import record
 from kterm.reference import ACTIVATIONS
 
 from .command import kterm, pytest_run

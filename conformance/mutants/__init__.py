@@ -1,14 +1,14 @@
 """Mutants: the rule with one realistic mistake each, to prove that the suite can fail and to name what it finds."""
 
-from .chain import CHAIN
-from .equivalents import EQUIVALENTS
-from .forwards import FORWARDS
-from .gradients import BIAS_GRADIENTS, ERRORS, WEIGHT_GRADIENTS
-from .kernels import KERNELS
 from .mutant import Mutant
-from .programs import PROGRAMS
-from .slopes import SLOPES
-from .worn import Worn, wear
+from .planted import Worn, wear
+from .table.chain import CHAIN
+from .table.equivalents import EQUIVALENTS
+from .table.forwards import FORWARDS
+from .table.gradients import BIAS_GRADIENTS, ERRORS, WEIGHT_GRADIENTS
+from .table.kernels import KERNELS
+from .table.programs import PROGRAMS
+from .table.slopes import SLOPES
 
 MISTAKES: tuple[Mutant, ...] = (
     *SLOPES, *CHAIN, *WEIGHT_GRADIENTS, *BIAS_GRADIENTS, *ERRORS, *FORWARDS, *KERNELS, *PROGRAMS,

@@ -12,11 +12,11 @@ import pytest
 from kterm.adapters import Adapter, Call, Script
 from kterm.adapters.formulas import FORMULAS, HELPERS, helpers, slope_of, value_of
 from kterm.adapters.numpy_adapter import Numpy
+from kterm.adapters.quantities import arrays
 from kterm.adapters.registry import is_installed, load
-from kterm.conformance.draw import stacked
-from kterm.conformance.judge import compare
-from kterm.conformance.named import arrays
-from kterm.conformance.regimes import Draw
+from kterm.conformance.cases.draw import stacked
+from kterm.conformance.cases.regimes import Draw
+from kterm.conformance.checks.compare import compare
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES, Array, Network, Parameters, Structure
 from kterm.reference.rounding import Estimate, activation, bound, derivative
 

@@ -12,12 +12,12 @@ import pytest
 
 from kterm.adapters import Adapter
 from kterm.adapters.registry import is_installed, load
-from kterm.conformance.case import parse_case
-from kterm.conformance.draw import REGIMES
-from kterm.conformance.failure import Failure, calls_of, find
-from kterm.conformance.observe import Runner
-from kterm.conformance.reproduce import diagnosis
-from kterm.conformance.script import write
+from kterm.conformance.cases.case import parse_case
+from kterm.conformance.cases.draw import REGIMES
+from kterm.conformance.commands.reproduce import diagnosis
+from kterm.conformance.failures.scripts.failure import Failure, calls_of, find
+from kterm.conformance.failures.scripts.write import write
+from kterm.conformance.runners.runner import Runner
 
 from . import flawed
 

@@ -13,14 +13,15 @@ from scipy.stats import binom
 
 from kterm.adapters import Observation
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance import calibrate, calibration_report, gradient_checkers, sensitivity
-from kterm.conformance.case import parse_case
-from kterm.conformance.draw import REGIMES, Draw, draw
-from kterm.conformance.judge import compare
-from kterm.conformance.plan import choose, describe
-from kterm.conformance.run import prepare
-from kterm.conformance.sensitivity import LEAST, MOST, Target, planted, sense, smallest
-from kterm.conformance.spread import (
+from kterm.conformance.cases.case import parse_case
+from kterm.conformance.cases.draw import REGIMES, Draw, draw
+from kterm.conformance.cases.plan import choose, describe
+from kterm.conformance.checks.compare import compare
+from kterm.conformance.commands import calibrate
+from kterm.conformance.evaluation.calibration import gradient_checkers, sensitivity
+from kterm.conformance.evaluation.calibration import report as calibration_report
+from kterm.conformance.evaluation.calibration.sensitivity import LEAST, MOST, Target, planted, sense, smallest
+from kterm.conformance.evaluation.calibration.spread import (
     CONFIDENCE,
     THRESHOLDS,
     Sample,
@@ -33,6 +34,7 @@ from kterm.conformance.spread import (
     spread,
     upper_limit,
 )
+from kterm.conformance.records.run import prepare
 from kterm.reference import Array, Structure
 from kterm.reference.rounding import SIGMAS, Shown, deviation, propagate
 

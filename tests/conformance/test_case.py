@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from kterm.conformance.case import Case, CaseError, Group, parse_case, structure_id
-from kterm.conformance.draw import REGIMES
+from kterm.conformance.cases.case import Case, CaseError, Group, parse_case, structure_id
+from kterm.conformance.cases.draw import REGIMES
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES, Network, Structure
 
 NAMES = tuple(REGIMES)

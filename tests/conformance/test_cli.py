@@ -47,7 +47,7 @@ def test_a_mistake_is_one_line_with_its_exit_code(
 def test_help_imports_no_framework_and_no_numpy(tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from kterm.conformance.cli import main\n"
+        "from kterm.conformance.commands.cli import main\n"
         "sys.argv = ['kterm', '--help']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0\n"
         "print('heavy:', sorted({'numpy', 'scipy', 'torch', 'jax', 'pytest'} & set(sys.modules)))\n"

@@ -15,25 +15,15 @@ from kterm.adapters import Adapter, Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.registry import load
 from kterm.conformance import check_adapter
-from kterm.conformance.case import Group, parse_case
-from kterm.conformance.draw import REGIMES, draw
-from kterm.conformance.examine import examine
-from kterm.conformance.judge import Comparison, compare
-from kterm.conformance.observe import Runner
-from kterm.conformance.plan import Description, choose, describe, plan
-from kterm.conformance.regimes import aimed_layer
-from kterm.conformance.verdict import Verdict
-from kterm.reference import (
-    ACTIVATIONS,
-    DTYPES,
-    Activation,
-    Array,
-    Kink,
-    Network,
-    Parameters,
-    Structure,
-    rounding,
-)
+from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.draw import REGIMES, draw
+from kterm.conformance.cases.plan import Description, choose, describe, plan
+from kterm.conformance.cases.regimes import aimed_layer
+from kterm.conformance.checks.compare import Comparison, compare
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.runners.runner import Runner
+from kterm.reference import ACTIVATIONS, DTYPES, Activation, Array, Kink, Network, Parameters, Structure, rounding
 from kterm.reference.rounding import Estimate, Reading, bound, deviation
 
 from ..command import kterm

@@ -10,15 +10,15 @@ import pytest
 
 from kterm.adapters import Adapter, Observation, Program
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.case import Group, parse_case
-from kterm.conformance.causes import Cause, causes
-from kterm.conformance.draw import draw
-from kterm.conformance.examine import examine
+from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.draw import draw
+from kterm.conformance.cases.regimes import REGIMES
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.diagnosis.causes import Cause, causes
 from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant, wear
 from kterm.conformance.mutants.steps import run, start
-from kterm.conformance.observe import Runner
-from kterm.conformance.regimes import REGIMES
-from kterm.conformance.verdict import Verdict
+from kterm.conformance.runners.runner import Runner
 from kterm.reference import Array, Parameters, Structure
 
 from .. import miniatures

@@ -11,9 +11,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from kterm.conformance import draw as draws
-from kterm.conformance.case import Case, parse_case
-from kterm.conformance.draw import REGIMES, Draw, draw, present
+from kterm.conformance.cases import draw as draws
+from kterm.conformance.cases.case import Case, parse_case
+from kterm.conformance.cases.draw import REGIMES, Draw, draw, present
 from kterm.reference import Array, backpropagate
 
 IDS = (
@@ -91,7 +91,7 @@ def test_seed_draw_regime_and_structure_all_change_the_numbers() -> None:
 
 
 def test_the_numbers_of_an_id_do_not_change_unless_their_version_does() -> None:
-    # Where this fails for good reason, raise NUMBERS in conformance/draw.py and write the new ones here.
+    # Where this fails for good reason, raise NUMBERS in conformance/cases/draw.py and write the new ones here.
     drawn = draw([parse_case(THE_ID, tuple(REGIMES))])
     assert draws.NUMBERS == "1"
     assert drawn.x.ravel().tolist() == FROZEN_X

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.case import Group, parse_case
-from kterm.conformance.draw import REGIMES
-from kterm.conformance.examine import examine
-from kterm.conformance.observe import Answer, Runner
+from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.draw import REGIMES
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.runners.runner import Answer, Runner
 from kterm.reference import Array, Parameters
 
 

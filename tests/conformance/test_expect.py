@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance import expectations as known
-from kterm.conformance.cover import Point, cover
-from kterm.conformance.expect import proposed
-from kterm.conformance.plan import Choice, describe
-from kterm.conformance.record import finish, read, write_part
-from kterm.conformance.regimes import REGIMES
-from kterm.conformance.settle import Terms
-from kterm.conformance.verdict import Verdict
+from kterm.conformance.cases.plan import Choice, describe
+from kterm.conformance.cases.regimes import REGIMES
+from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.commands.expect import proposed
+from kterm.conformance.expectations import expectation as known
+from kterm.conformance.expectations.audit import Terms
+from kterm.conformance.expectations.patterns import Point, cover
+from kterm.conformance.records.record import finish, read, write_part
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES
 
 from .. import miniatures

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from kterm.conformance import Results, check_adapter
-from kterm.conformance import expectations as known
-from kterm.conformance.expectations import Expectation, ExpectationError
-from kterm.conformance.plan import Choice, describe, plan
-from kterm.conformance.record import read
-from kterm.conformance.settle import Terms
-from kterm.conformance.verdict import Verdict, quantity_of, status
+from kterm.conformance.cases.plan import Choice, describe, plan
+from kterm.conformance.checks.verdict import Verdict, quantity_of, status
+from kterm.conformance.expectations import expectation as known
+from kterm.conformance.expectations.audit import Terms
+from kterm.conformance.expectations.expectation import Expectation, ExpectationError
+from kterm.conformance.records.record import read
 
 from .. import miniatures
 from ..command import kterm, pytest_run

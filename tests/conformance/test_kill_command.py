@@ -9,10 +9,10 @@ import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import check_adapter
-from kterm.conformance.kill import Asked, measure
-from kterm.conformance.matrix import holds
+from kterm.conformance.cases.plan import Description, choose, describe
+from kterm.conformance.evaluation.kills.kill import Asked, measure
+from kterm.conformance.evaluation.kills.matrix import holds
 from kterm.conformance.mutants import EQUIVALENTS, MISTAKES, MUTANTS, wear
-from kterm.conformance.plan import Description, choose, describe
 
 from ..command import assert_one_line, kterm, pytest_run
 

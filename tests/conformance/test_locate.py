@@ -2,7 +2,7 @@
 
 import pytest
 
-from kterm.conformance.locate import locate
+from kterm.conformance.diagnosis.locate import locate
 from kterm.reference import Network
 
 

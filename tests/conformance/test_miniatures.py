@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kterm.conformance import Results, check_adapter
-from kterm.conformance.record import read
-from kterm.conformance.verdict import CHECKS
+from kterm.conformance.checks.verdict import CHECKS
+from kterm.conformance.records.record import read
 
 from .. import miniatures
 from ..command import kterm

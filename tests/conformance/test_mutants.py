@@ -7,14 +7,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from kterm.conformance.case import Group, parse_case
-from kterm.conformance.draw import REGIMES, draw
-from kterm.conformance.examine import examine
-from kterm.conformance.kill import findings
+from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.draw import REGIMES, draw
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.verdict import status
+from kterm.conformance.evaluation.kills.kill import findings
 from kterm.conformance.mutants import EQUIVALENTS, MUTANTS, Mutant, wear
 from kterm.conformance.mutants.steps import run, start
-from kterm.conformance.observe import Runner
-from kterm.conformance.verdict import status
+from kterm.conformance.runners.runner import Runner
 from kterm.reference import BIASES, Bias, Network, Structure, backpropagate
 from kterm.reference.rounding import bound, deviation, propagate
 

@@ -9,9 +9,9 @@ import pytest
 
 from kterm.adapters import Adapter
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.case import Group, parse_case
-from kterm.conformance.draw import REGIMES
-from kterm.conformance.plan import PROFILES, ChoiceError, Description, Plan, choose, describe, plan
+from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.draw import REGIMES
+from kterm.conformance.cases.plan import PROFILES, ChoiceError, Description, Plan, choose, describe, plan
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES
 
 FULL = describe(Numpy(), "numpy")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kterm.conformance.record import read
+from kterm.conformance.records.record import read
 
 from .. import miniatures
 from ..command import pytest_run
@@ -75,7 +75,7 @@ def _worker_of(pid: int) -> int:
             words = entry.with_name("cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if int(fields[1]) == pid and not any(b"kterm.conformance.host" in word for word in words):
+        if int(fields[1]) == pid and not any(b"kterm.conformance.runners.host" in word for word in words):
             return int(entry.parent.name)
     raise AssertionError("no worker was found")
 
@@ -137,8 +137,9 @@ def test_without_an_adapter_the_plugin_does_nothing(tmp_path: Path) -> None:
     (tmp_path / "test_one.py").write_text(
         "import sys\n"
         "def test_one():\n"
-        "    assert 'kterm.conformance.plugin' in sys.modules\n"
-        "    heavy = {'numpy', 'scipy', 'torch', 'jax', 'rich', 'typer', 'kterm.reference', 'kterm.conformance.run'}\n"
+        "    assert 'kterm.conformance.interfaces.plugin' in sys.modules\n"
+        "    heavy = {'numpy', 'scipy', 'torch', 'jax', 'rich', 'typer', 'kterm.reference'}\n"
+        "    heavy.add('kterm.conformance.records.run')\n"
         "    assert not heavy & set(sys.modules)\n",
         encoding="utf-8",
     )
@@ -154,8 +155,8 @@ def test_the_plugin_costs_next_to_nothing_without_an_adapter(tmp_path: Path) -> 
     script = (
         "import sys, pytest, _pytest.config\n"
         "before = set(sys.modules)\n"
-        "import kterm.conformance.plugin\n"
+        "import kterm.conformance.interfaces.plugin\n"
         "print(sorted(name for name in set(sys.modules) - before if not name.startswith('__editable__')))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['kterm', 'kterm.conformance', 'kterm.conformance.plugin']"
+    assert done.stdout.strip() == "['kterm', 'kterm.conformance', 'kterm.conformance.interfaces.plugin']"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.expectations import Expectation
-from kterm.conformance.plan import Choice, describe
-from kterm.conformance.record import Record, RecordError, finish, read, write_part
-from kterm.conformance.settle import Settled, Terms
-from kterm.conformance.verdict import Verdict
+from kterm.conformance.cases.plan import Choice, describe
+from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.expectations.audit import Settled, Terms
+from kterm.conformance.expectations.expectation import Expectation
+from kterm.conformance.records.record import Record, RecordError, finish, read, write_part
 
 ADAPTER = replace(describe(Numpy(), "a"), name="a", version="1.0")
 HEADER = {"suite": "0", "profile": "quick", "seed": 0, "adapters": [ADAPTER.to_json()]}

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from kterm.adapters import Observation
-from kterm.conformance.case import Case, Group, parse_case
-from kterm.conformance.draw import REGIMES, Draw, draw
-from kterm.conformance.examine import examine
-from kterm.conformance.judge import compare
-from kterm.conformance.lattice import exact
-from kterm.conformance.observe import Runner
-from kterm.conformance.plan import choose, describe, plan
-from kterm.conformance.regimes import aimed_layer
-from kterm.conformance.verdict import Verdict, status
+from kterm.conformance.cases.case import Case, Group, parse_case
+from kterm.conformance.cases.draw import REGIMES, Draw, draw
+from kterm.conformance.cases.exact_numbers import exact
+from kterm.conformance.cases.plan import choose, describe, plan
+from kterm.conformance.cases.regimes import aimed_layer
+from kterm.conformance.checks.compare import compare
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.verdict import Verdict, status
+from kterm.conformance.runners.runner import Runner
 from kterm.reference import ACTIVATIONS, DTYPES, Array, Network, Parameters, Structure, backpropagate
 
 from .. import miniatures

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from kterm.adapters import Adapter, Observation, Script
-from kterm.conformance.case import parse_case
-from kterm.conformance.draw import REGIMES, draw
-from kterm.conformance.evidence import evidence
-from kterm.conformance.failure import Failure, Planted, calls_of, find, planted
-from kterm.conformance.literals import literal
-from kterm.conformance.observe import Runner
-from kterm.conformance.reproduce import diagnosis
-from kterm.conformance.script import Unwritable, write
+from kterm.conformance.cases.case import parse_case
+from kterm.conformance.cases.draw import REGIMES, draw
+from kterm.conformance.commands.reproduce import diagnosis
+from kterm.conformance.failures.scripts.evidence import evidence
+from kterm.conformance.failures.scripts.failure import Failure, Planted, calls_of, find, planted
+from kterm.conformance.failures.scripts.literals import literal
+from kterm.conformance.failures.scripts.write import Unwritable, write
+from kterm.conformance.runners.runner import Runner
 from kterm.reference import DTYPES, Array
 
 from .. import miniatures

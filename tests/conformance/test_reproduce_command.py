@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kterm.conformance.reproduce import Reproduced, ran, reproduce_case
+from kterm.conformance.commands.reproduce import Reproduced, ran, reproduce_case
 
 from .. import miniatures
 from ..command import assert_one_line, kterm

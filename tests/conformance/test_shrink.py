@@ -10,19 +10,19 @@ import pytest
 
 from kterm.adapters import Adapter, Observation
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance import expectations as known
-from kterm.conformance.alike import Likeness
-from kterm.conformance.case import Group, parse_case, structure_id
-from kterm.conformance.draw import REGIMES, stacked
-from kterm.conformance.examine import examine
-from kterm.conformance.expectations import Expectation
-from kterm.conformance.lattice import exact
-from kterm.conformance.link import Link
+from kterm.conformance.cases.case import Group, parse_case, structure_id
+from kterm.conformance.cases.draw import REGIMES, stacked
+from kterm.conformance.cases.exact_numbers import exact
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.expectations import expectation as known
+from kterm.conformance.expectations.expectation import Expectation
+from kterm.conformance.failures.shrinking.same_failure import Likeness
+from kterm.conformance.failures.shrinking.shrink import Shrunk, shrink
+from kterm.conformance.failures.shrinking.tries import Budget
 from kterm.conformance.mutants import MUTANTS, wear
-from kterm.conformance.observe import NoAnswer, Runner
-from kterm.conformance.shrink import Shrunk, shrink
-from kterm.conformance.tries import Budget
-from kterm.conformance.verdict import Verdict
+from kterm.conformance.runners.process import Link
+from kterm.conformance.runners.runner import NoAnswer, Runner
 from kterm.reference import Array, Parameters, Structure
 
 from .. import miniatures

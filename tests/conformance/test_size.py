@@ -6,14 +6,14 @@ import pytest
 
 from kterm.adapters import Observation
 from kterm.adapters.registry import is_installed, load
-from kterm.conformance import expectations as known
-from kterm.conformance.case import Group, parse_case
-from kterm.conformance.draw import REGIMES
-from kterm.conformance.examine import examine
-from kterm.conformance.expectations import Expectation
+from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.draw import REGIMES
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.verdict import Verdict, status
+from kterm.conformance.expectations import expectation as known
+from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.mutants import MUTANTS, wear
-from kterm.conformance.observe import Runner
-from kterm.conformance.verdict import Verdict, status
+from kterm.conformance.runners.runner import Runner
 from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Structure
 
 from .. import miniatures

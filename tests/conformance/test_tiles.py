@@ -13,13 +13,13 @@ import pytest
 from kterm.adapters import Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import check_adapter
-from kterm.conformance.case import Group
-from kterm.conformance.draw import draw
-from kterm.conformance.examine import examine
-from kterm.conformance.judge import compare
-from kterm.conformance.observe import Runner
-from kterm.conformance.plan import choose, describe, plan
-from kterm.conformance.shapes import Deal, tiles
+from kterm.conformance.cases.case import Group
+from kterm.conformance.cases.draw import draw
+from kterm.conformance.cases.plan import choose, describe, plan
+from kterm.conformance.cases.shapes import Deal, tiles
+from kterm.conformance.checks.compare import compare
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.runners.runner import Runner
 from kterm.reference import ACTIVATIONS, DTYPES, Array, Parameters, Structure
 
 from ..miniatures import Miniature, silent

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from kterm.adapters import Observation
+from kterm.adapters.quantities import arrays
 from kterm.conformance import Results, check_adapter
-from kterm.conformance.case import Group, parse_case
-from kterm.conformance.draw import REGIMES, draw
-from kterm.conformance.examine import examine
-from kterm.conformance.link import Link
-from kterm.conformance.named import arrays
-from kterm.conformance.observe import NoAnswer, Runner
-from kterm.conformance.plan import choose, describe, plan
-from kterm.conformance.record import read
-from kterm.conformance.shapes import Deal, twins
-from kterm.conformance.twins import twins_of
-from kterm.conformance.verdict import Verdict, status
+from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.draw import REGIMES, draw
+from kterm.conformance.cases.plan import choose, describe, plan
+from kterm.conformance.cases.shapes import Deal, twins
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.twins import twins_of
+from kterm.conformance.checks.verdict import Verdict, status
+from kterm.conformance.records.record import read
+from kterm.conformance.runners.process import Link
+from kterm.conformance.runners.runner import NoAnswer, Runner
 from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Structure
 
 from .. import caches, miniatures

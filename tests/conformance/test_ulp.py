@@ -9,8 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from kterm.conformance.accuracy import measured, points
-from kterm.conformance.exact import Truth, joined, precision, truth
+from kterm.conformance.evaluation.accuracy.exact import Truth, joined, precision, truth
+from kterm.conformance.evaluation.accuracy.measure import measured, points
 from kterm.reference import ACTIVATIONS, DTYPES, Activation, Array, DType
 
 from ..command import kterm

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kterm.conformance.exact import DIGITS, EXACT, selu_constants, to_mpf, to_mpfs
+from kterm.conformance.evaluation.accuracy.exact import DIGITS, EXACT, selu_constants, to_mpf, to_mpfs
 from kterm.reference import ACTIVATIONS, Activation
 from kterm.reference import activations as table
 

@@ -10,8 +10,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kterm.conformance.exact import EXACT, Mpf, to_mpf
-from kterm.reference import ACTIVATIONS, BIASES, Bias, Network, Parameters, Pass, backpropagate, descend, forward, rule
+from kterm.conformance.evaluation.accuracy.exact import EXACT, Mpf, to_mpf
+from kterm.reference import (
+    ACTIVATIONS,
+    BIASES,
+    Bias,
+    Network,
+    Parameters,
+    Pass,
+    backpropagate,
+    descend,
+    forward,
+    rule,
+)
 
 Array = NDArray[Any]
 Matrix = list[list[Mpf]]

@@ -1,0 +1,1 @@
+"""What is asked: cases and their ids, the plan of a run, regimes, and the numbers of each draw."""

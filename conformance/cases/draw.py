@@ -1,0 +1,109 @@
+"""Draws: the numbers put into a structure: a function of the version of the regimes' numbers, the case id (structure,
+regime, seed, index) and nothing else.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...reference import Array, Parameters, Structure, backpropagate
+from .case import Case
+from .regimes import REGIMES, Draw, each
+
+NUMBERS = "1"
+"""Raised when the same case id comes to mean other numbers."""
+
+_TRIES = 16
+
+
+def draw(cases: Sequence[Case]) -> Draw:
+    """The stacked draws of cases that share a structure and a regime, in the structure's dtype.
+
+    A draw that can show nothing (a dead network, an overflow) is drawn again, and marked dead when no try is better.
+    """
+    structure, regime = cases[0].structure, REGIMES[cases[0].regime]
+    drawn = [_attempt(case, 0) for case in cases]
+    unfit, mute = _trouble(structure, stacked(drawn))
+    for attempt in range(1, _TRIES):
+        again = [i for i in range(len(cases)) if unfit[i] or mute[i]]
+        if not again or not structure.batch:
+            break
+        fresh = [_attempt(cases[i], attempt) for i in again]
+        for i, new, bad, quiet in zip(again, fresh, *_trouble(structure, stacked(fresh)), strict=True):
+            if unfit[i] or not bad:
+                drawn[i], unfit[i], mute[i] = new, bad, quiet
+    stack = stacked(drawn)
+    dead = unfit | (mute & (not regime.dead_is_expected))
+    return Draw(stack.parameters, stack.x, stack.y, dead & bool(structure.batch)).astype(structure.format.numpy)
+
+
+def _attempt(case: Case, attempt: int) -> Draw:
+    digest = hashlib.blake2b(f"{NUMBERS}/{case.id}/{attempt}".encode(), digest_size=16).digest()
+    rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    drawn = REGIMES[case.regime].numbers(case.structure, rng)
+    # Rounded to the format under test, so that inputs carry no error, and widened again for the oracle.
+    return drawn.astype(case.structure.format.numpy).astype(np.dtype(np.float64))
+
+
+def stacked(draws: Sequence[Draw]) -> Draw:
+    """Draws of one structure as a stack."""
+
+    def stack(*arrays: Array) -> Array:
+        return np.stack(arrays)
+
+    weights = tuple(map(stack, *(d.parameters.weights for d in draws)))
+    biases = tuple(map(stack, *(d.parameters.biases for d in draws)))
+    return Draw(
+        Parameters(weights, biases),
+        stack(*(d.x for d in draws)),
+        stack(*(d.y for d in draws)),
+        stack(*(d.dead for d in draws)),
+    )
+
+
+def _trouble(structure: Structure, stack: Draw) -> tuple[Array, Array]:
+    """A case an entry: whether the draw is unfit (said to be so by its regime, or near overflow), and whether some
+    weight gradient is all zero.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        answer = backpropagate(structure.network, stack.parameters, stack.x, stack.y)
+    largest = np.array([np.abs(g).max((-2, -1)) for g in answer.weight_gradients])
+    activity = np.array([np.abs(x).max((-2, -1), initial=0) for x in (*answer.z, *answer.x)])
+    limit = structure.format.max / 64
+    overflows = ~(largest < limit).all(0) | ~(activity < limit).all(0) | ~(answer.error < limit)
+    return stack.dead | overflows, (largest == 0).any(0)
+
+
+def present(regime: str, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
+    """The arrays as an adapter is to meet them, copies that are its own: in a regime of odd arrays Fortran-ordered,
+    non-contiguous, reversed, read-only.
+    """
+    ways = (_fortran, _gapped, _reversed, _read_only) if REGIMES[regime].odd_arrays else (np.array,)
+    counter = iter(range(10_000))
+
+    def odd(array: Array) -> Array:
+        return ways[next(counter) % len(ways)](array)
+
+    return each(parameters, odd), odd(x), odd(y)
+
+
+def _fortran(array: Array) -> Array:
+    return np.array(array, order="F")
+
+
+def _gapped(array: Array) -> Array:
+    return np.repeat(array, 2, axis=-1)[..., ::2]
+
+
+def _reversed(array: Array) -> Array:
+    return array[..., ::-1].copy()[..., ::-1]
+
+
+def _read_only(array: Array) -> Array:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+__all__ = ["NUMBERS", "REGIMES", "Draw", "draw", "present", "stacked"]

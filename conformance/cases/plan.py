@@ -1,0 +1,277 @@
+"""Plans: the cases that a profile puts to an adapter: a function of profile, seed and what the adapter declares."""
+
+import difflib
+import hashlib
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ...adapters import Adapter
+from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
+from ..mutants import Worn
+from . import smoke
+from .case import Group
+from .regimes import REGIMES, Deal
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an adapter declares, as plain data that travels between processes and into the record."""
+
+    spec: str
+    name: str
+    version: str
+    layout: str
+    dtypes: tuple[str, ...]
+    activations: tuple[str, ...]
+    biases: tuple[Bias, ...]
+    device: str
+    max_structures: int | None
+    slopes_at_kinks: tuple[tuple[str, float, float], ...] = ()
+    """(activation, kink, f' there), of the activations that it has."""
+    mutant: str | None = None
+    """The name of the mutant that it wears."""
+
+    @property
+    def conventions(self) -> dict[str, dict[float, float]]:
+        """The declared slopes, as they are judged by: by activation and kink."""
+        found: dict[str, dict[float, float]] = {}
+        for name, point, slope in self.slopes_at_kinks:
+            found.setdefault(name, {})[point] = slope
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**asdict(self), "slopes_at_kinks": [list(one) for one in self.slopes_at_kinks]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Description":
+        """The inverse of `to_json`."""
+        lists: dict[str, Any] = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
+        lists["slopes_at_kinks"] = tuple(map(tuple, data["slopes_at_kinks"]))
+        return cls(**(data | lists))
+
+
+def describe(adapter: Adapter, spec: str) -> Description:
+    """What `adapter` declares, in canonical order.
+
+    Raises ValueError, naming the declaration, where it holds a name that the suite does not know or nothing at all, or
+    a slope at a kink that is none.
+    """
+    for field, declared, known in (
+        ("dtypes", adapter.dtypes, DTYPES),
+        ("activations", adapter.activations, ACTIVATIONS),
+        ("biases", adapter.biases, BIASES),
+    ):
+        unknown = [name for name in declared if name not in known]
+        if unknown or not declared:
+            what = f"unknown {unknown[0]!r}" if unknown else "none declared"
+            raise ValueError(f"adapter {adapter.name}: {field}: {what}; known are {', '.join(known)}")
+    return Description(
+        spec,
+        adapter.name,
+        str(adapter.version),
+        adapter.weight_layout.name,
+        tuple(name for name in DTYPES if name in adapter.dtypes),
+        tuple(name for name in ACTIVATIONS if name in adapter.activations),
+        tuple(name for name in BIASES if name in adapter.biases),
+        adapter.device,
+        adapter.max_structures,
+        tuple(one for one in _slopes_at_kinks(adapter) if one[0] in adapter.activations),
+        adapter.mutant.name if isinstance(adapter, Worn) else None,
+    )
+
+
+def _slopes_at_kinks(adapter: Adapter) -> list[tuple[str, float, float]]:
+    """What `adapter` declares, in canonical order. Raises ValueError as `describe` does."""
+    declared = adapter.slopes_at_kinks
+    where = f"adapter {adapter.name}: slopes_at_kinks:"
+    if unknown := [name for name in declared if name not in ACTIVATIONS]:
+        raise ValueError(f"{where} unknown activation {unknown[0]!r}; known are {', '.join(ACTIVATIONS)}")
+    for name, slopes in declared.items():
+        sides = {kink.point: sorted((kink.left, kink.right)) for kink in ACTIVATIONS[name].kinks}
+        for point, slope in slopes.items():
+            if point not in sides:
+                there = ", ".join(f"{kink:g}" for kink in sides) or "none"
+                raise ValueError(f"{where} {name} has no kink at {point}; it has {there}")
+            low, high = sides[point]
+            if not low <= slope <= high:
+                raise ValueError(
+                    f"{where} {name} at {point}: {slope} is not between its one-sided derivatives, {low} and {high}"
+                )
+    return [
+        (name, float(kink.point), float(declared[name][kink.point]))
+        for name, row in ACTIVATIONS.items()
+        for kink in row.kinks
+        if kink.point in declared.get(name, {})
+    ]
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many structures of one regime, and how many draws of each, a profile takes for every dtype it names."""
+
+    regime: str
+    dtypes: tuple[str, ...]
+    structures: int
+    draws: int
+
+
+WIDE = ("f32", "f64")
+NARROW = ("bf16", "f16")
+PROFILES: dict[str, tuple[Share, ...]] = {
+    profile: tuple(
+        Share(name, dtypes, *counts[profile])
+        for name, regime in REGIMES.items()
+        for dtypes, counts in ((WIDE, regime.wide), (NARROW, regime.narrow))
+        if profile in counts
+    )
+    for profile in ("smoke", "quick", "standard", "thorough")
+}
+"""What each profile takes, from the regimes' own rows; besides, all begin with the smoke profile."""
+
+_PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run asks for: a profile, a seed, and the dtypes and activations to keep to (empty: all)."""
+
+    profile: str = "standard"
+    seed: int = 0
+    dtypes: tuple[str, ...] = ()
+    activations: tuple[str, ...] = ()
+
+
+class ChoiceError(ValueError):
+    """A run that cannot be made: an unknown profile, dtype or activation, or a negative seed; one line."""
+
+
+def require_known(what: str, name: str, known: Collection[str], listing: str = "") -> None:
+    """Raise ChoiceError for another name, with what it may have been meant to be, and `listing`, which says where to
+    look up what is known; by default all of it is named.
+    """
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ChoiceError(f"unknown {what} {name!r}; {hint}{listing or 'known are ' + ', '.join(known)}")
+
+
+def choose(profile: str, seed: int, dtypes: Sequence[str] = (), activations: Sequence[str] = ()) -> Choice:
+    """A choice, checked. Raises ChoiceError, naming what is known."""
+    for what, given, known in (
+        ("profile", (profile,), PROFILES),
+        ("dtype", dtypes, DTYPES),
+        ("activation", activations, ACTIVATIONS),
+    ):
+        for name in given:
+            require_known(what, name, known)
+    if not 0 <= seed < 2**63:
+        raise ChoiceError(f"seed {seed} should be an integer from 0 to 2**63 - 1")
+    return Choice(profile, seed, tuple(dict.fromkeys(dtypes)), tuple(dict.fromkeys(activations)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The groups of cases to run for one adapter, probes first; and what it declares too little for."""
+
+    groups: tuple[Group, ...]
+    unsupported: tuple[str, ...]
+
+
+def plan(adapter: Description, choice: Choice) -> Plan:
+    """The plan for one adapter. Structures are made from what it declares; what is left out is listed by name."""
+    wanted_dtypes = choice.dtypes or tuple(DTYPES)
+    wanted_activations = choice.activations or tuple(ACTIVATIONS)
+    dtypes = [name for name in wanted_dtypes if name in adapter.dtypes]
+    pool = [name for name in wanted_activations if name in adapter.activations]
+    left_out: list[str] = [f"dtype {name}" for name in wanted_dtypes if name not in dtypes]
+    left_out += [f"activation {name}" for name in wanted_activations if name not in pool]
+    left_out += [f"bias {name}" for name in BIASES if name not in adapter.biases]
+    if not dtypes or not pool:
+        return Plan((), tuple(left_out))
+    # A narrow dtype asked for by name is run as the wide ones are.
+    wide = [dtype for dtype in (*WIDE, *(name for name in choice.dtypes if name in NARROW)) if dtype in dtypes]
+    probes = tuple(_probes(adapter, dtypes[0]))
+    first = _distinct(smoke.groups(smoke.shipped(), pool, adapter.biases, wide))
+    everything = _distinct((*first, *_regular(adapter, choice, dtypes, pool)))
+    return Plan((*probes, *_sampled(everything, len(first), adapter.max_structures)), tuple(left_out))
+
+
+def regular(adapter: Description, choice: Choice) -> tuple[Group, ...]:
+    """What a profile holds besides the probes and the smoke profile."""
+    return tuple(_regular(adapter, choice, choice.dtypes, adapter.activations))
+
+
+def _regular(adapter: Description, choice: Choice, dtypes: Sequence[str], pool: Sequence[str]) -> Iterator[Group]:
+    for share in PROFILES[choice.profile]:
+        besides = tuple(name for name in choice.dtypes if name in NARROW)
+        dtypes_due = (*share.dtypes, *besides) if share.dtypes == WIDE else share.dtypes
+        for dtype in dtypes_due:
+            if dtype in dtypes and not (dtype in besides and share.dtypes == NARROW):
+                yield from _share(share, dtype, pool, adapter.biases, choice.seed)
+
+
+def _distinct(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """Each structure of a regime and seed once, where it comes first, with all the draws it has."""
+    found: dict[tuple[str, int], Group] = {}
+    for group in groups:
+        before = found.setdefault((group.id, group.seed), group)
+        if len(group.draws) > len(before.draws):
+            found[group.id, group.seed] = group
+    return tuple(found.values())
+
+
+def _sampled(groups: tuple[Group, ...], first: int, most: int | None) -> tuple[Group, ...]:
+    """At most so many groups: half of them of the `first`, which say most, and the others of each regime in turn, the
+    further on in its dtypes the later.
+    """
+    if most is None or len(groups) <= most:
+        return groups
+    count = max(most // 2, most - (len(groups) - first))
+    return groups[: min(first, count)] + _spread(groups[first:], most - min(first, count))
+
+
+def _spread(groups: tuple[Group, ...], most: int) -> tuple[Group, ...]:
+    left, picked = list(groups), list[Group]()
+    if most == 0:
+        return ()
+    for regime in itertools.cycle(dict.fromkeys(group.regime for group in left)):
+        if len(picked) == most:
+            return tuple(group for group in groups if group in picked)
+        if some := [group for group in left if group.regime == regime]:
+            picked.append(some[len(picked) * len(some) // most])
+            left.remove(picked[-1])
+    raise AssertionError("there are groups, and so regimes")
+
+
+def _probes(adapter: Description, dtype: str) -> Iterator[Group]:
+    # The simplest network that the adapter can build; random weights are as asymmetric as any.
+    names = [name for name in _PROBE_ACTIVATIONS if name in adapter.activations] or list(adapter.activations)
+    for widths in ((3, 3, 3), (2, 3, 4)):
+        network = Network(widths, (names[0],) * 2, adapter.biases[0])
+        yield Group(Structure(network, 2, dtype), "layout", 0, (0,))
+
+
+def _share(share: Share, dtype: str, names: Sequence[str], biases: Sequence[Bias], seed: int) -> Iterator[Group]:
+    regime = REGIMES[share.regime]
+    suited = [name for name in names if regime.pool(ACTIVATIONS[name])]
+    if not suited:
+        return
+    digest = hashlib.blake2b(f"plan/{share.regime}/{dtype}/{seed}".encode(), digest_size=16).digest()
+    rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    pool, every, made = Deal(suited, rng), Deal(names, rng), set[str]()
+    for i in range(share.structures):
+        shape = regime.shape(i, pool, every, rng)
+        widths, draws = shape.widths, tuple(range(share.draws))
+        while True:
+            network = Network(widths, shape.activations, biases[i % len(biases)])
+            group = Group(Structure(network, shape.batch, dtype), share.regime, seed, draws)
+            if group.id not in made:
+                break
+            widths = (widths[0] + 1, *widths[1:])  # small structures may come up twice
+        made.add(group.id)
+        yield group

@@ -1,0 +1,311 @@
+"""Regimes: each a way to make networks and their numbers, and what is known of those numbers.
+
+A regime is one row of `REGIMES`: which activations it is for, how its structures are shaped, how a draw is made (a
+small function from a structure and a generator to a draw), how its numbers round, and how much of it each profile
+takes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from ...reference import ACTIVATIONS, Activation, Array, Parameters, Structure, forward
+from . import shapes
+from .exact_numbers import lattice
+from .shapes import Deal, Shape
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Parameters, inputs (B, n_0) and targets (B, n_n). As a stack, every array has one leading axis, a case an entry.
+
+    `dead` marks, a case an entry, a draw that can show nothing: some weight gradient is all zero, or overflows.
+    """
+
+    parameters: Parameters
+    x: Array
+    y: Array
+    dead: Array
+
+    def __getitem__(self, i: int) -> "Draw":
+        return Draw(each(self.parameters, lambda a: a[i]), self.x[i], self.y[i], self.dead[i])
+
+    def astype(self, dtype: np.dtype) -> "Draw":
+        """The same numbers in another dtype."""
+        return Draw(
+            each(self.parameters, lambda a: a.astype(dtype)), self.x.astype(dtype), self.y.astype(dtype), self.dead
+        )
+
+
+def each(parameters: Parameters, change: Callable[[Array], Array]) -> Parameters:
+    """`change` of every weight and bias."""
+    return Parameters(tuple(map(change, parameters.weights)), tuple(map(change, parameters.biases)))
+
+
+Rounding = Literal["normal", "gradual", "exact"]
+"""How a regime's numbers round: as usual, where what falls below the normal range may be flushed to zero; with gradual
+underflow, as IEEE 754 has it; not at all.
+"""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """One row of the table.
+
+    `shape` is called with the number of the structure, a deal of the adapter's activations (those of `pool`), a deal
+    of all the adapter has, and a generator. `wide` and `narrow` say for f32 and f64, and for bf16 and f16, how many
+    structures and how many draws of each a profile takes.
+    """
+
+    numbers: Callable[[Structure, np.random.Generator], Draw]
+    shape: Callable[[int, Deal, Deal, np.random.Generator], Shape]
+    wide: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    narrow: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    pool: Callable[[Activation], bool] = lambda row: True
+    rounding: Rounding = "normal"
+    selects: bool = False
+    """Whether rows of x_0 select rows of W_1, so that sums of one term are exact and pre-activations are what was put
+    in.
+    """
+    odd_arrays: bool = False
+    """Whether arrays are put in with odd strides and locks."""
+    records_choices: bool = False
+    """Whether the values that a framework chooses for f' at kinks are read from its answers."""
+    dead_is_expected: bool = False
+    """Whether a layer without a gradient is what the regime is about."""
+    twins: bool = False
+    """Whether structures of the same shape that differ in one thing are built and called beside each structure."""
+
+
+# Numbers.
+
+
+def _normal(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Gaussian numbers, weights scaled by 1/sqrt(fan-in) and by a gain that differs from draw to draw."""
+    network, batch = structure.network, structure.batch
+    gain = 2.0 ** rng.integers(-1, 2)
+    widths = network.widths
+    weights = tuple(rng.normal(size=pair) * gain / pair[0] ** 0.5 for pair in pairwise(widths))
+    biases = () if network.bias == "none" else tuple(rng.normal(size=n) / 2 for n in widths[1:])
+    x, y = rng.normal(size=(batch, widths[0])), rng.normal(size=(batch, widths[-1]))
+    return Draw(Parameters(weights, biases), x, y, np.zeros((), bool))
+
+
+def _degenerate(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Plain, with all rows equal, or with half of the rows zero, in equal parts."""
+    drawn = _normal(structure, rng)
+    kind = rng.integers(3)
+    x, y = drawn.x, drawn.y
+    if kind == 1 and structure.batch:
+        x, y = np.repeat(x[:1], structure.batch, 0), np.repeat(y[:1], structure.batch, 0)
+    elif kind == 2:
+        x = np.where(np.arange(structure.batch)[:, None] % 2 == 1, 0.0, x)
+    return Draw(drawn.parameters, x, y, drawn.dead)
+
+
+def _lattice(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Small integers times powers of two: every float of the pass is exact."""
+    parameters, x, y, good = lattice(structure, rng)
+    return Draw(parameters, x, y, np.array(not good))
+
+
+def _outputs(drawn: Draw, structure: Structure) -> Array:
+    """What the rule answers in float64 to numbers rounded to the structure's format."""
+    dtype = structure.format.numpy
+    given = drawn.astype(dtype).astype(np.dtype(np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return forward(structure.network, given.parameters, given.x)[1][-1]
+
+
+def _converged(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Residuals of about 1e-6 of the outputs, or as near to that as the format can tell apart."""
+    drawn = _normal(structure, rng)
+    out = _outputs(drawn, structure)
+    near = max(2.0**-20, min(0.5, 512 * structure.format.u))
+    return Draw(drawn.parameters, drawn.x, out - near * rng.normal(size=out.shape) * np.abs(out), drawn.dead)
+
+
+def _selecting(structure: Structure, rng: np.random.Generator, layer: int, wanted: Array) -> Draw:
+    """A network whose pre-activations at `layer` are rows of `wanted` (n_{layer-1}, n_layer), exactly: each row of the
+    batch selects one, through identities where `layer` is not the first.
+    """
+    network, widths = structure.network, structure.network.widths
+    drawn = _normal(structure, rng)
+    weights, biases = list(drawn.parameters.weights), list(drawn.parameters.biases)
+    for i in range(layer - 1):
+        weights[i] = np.eye(widths[i + 1])[np.arange(widths[i]) % widths[i + 1]]
+        if biases:
+            biases[i] = np.zeros_like(biases[i])
+    weight = wanted
+    if network.bias == "pre":
+        bias = rng.integers(-2, 3, size=widths[layer]) / 2.0
+        moved, format_ = wanted - bias, structure.format.numpy
+        # Only where taking the bias away and putting it back rounds nothing.
+        stored = moved.astype(format_).astype(np.float64)
+        bias = np.where(((stored == moved) & ((stored + bias).astype(format_) == wanted)).all(0), bias, 0.0)
+        weight, biases[layer - 1] = wanted - bias, bias
+    weights[layer - 1] = weight
+    x = np.eye(widths[0])[rng.permutation(np.arange(structure.batch) % widths[0])]
+    return Draw(Parameters(tuple(weights), tuple(biases)), x, drawn.y, drawn.dead)
+
+
+def aimed_layer(structure: Structure) -> int:
+    """The layer whose pre-activations are aimed at: the first that is not a leading identity, or the last."""
+    names = structure.network.activations
+    return next((i for i, name in enumerate(names, 1) if name != "identity"), len(names))
+
+
+def _kinks(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Pre-activations exactly where f' jumps, or where a formula changes, right beside that, and elsewhere."""
+    layer, widths, format_ = aimed_layer(structure), structure.network.widths, structure.format
+    row = ACTIVATIONS[structure.network.activations[layer - 1]]
+    points = [kink.point for kink in row.kinks] + list(row.seams) or [0.0]
+    shape = widths[layer - 1 : layer + 1]
+    at = rng.choice(points, size=shape).astype(format_.numpy).astype(np.float64)
+    sign = rng.choice((-1.0, 1.0), size=shape)
+    step = 2 * format_.u * np.abs(at) + np.where(at == 0, format_.tiny, 0.0)
+    kind = rng.integers(6, size=shape)
+    offset = np.select([kind < 3, kind == 3, kind == 4], [0.0, step, 2.0 ** -rng.integers(2, 5, size=shape)], 1.0)
+    wanted = np.where(kind == 5, rng.normal(size=shape), at + sign * offset)
+    return _selecting(structure, rng, layer, wanted.astype(format_.numpy).astype(np.float64))
+
+
+_TAILS = {"f64": ((20, 40), (88, 104), (709, 745)), "f16": ((8, 12), (16, 18), (20, 40))}
+
+
+def _tails(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Pre-activations where exponentials saturate, overflow and underflow, and targets near what comes out."""
+    layer, widths = aimed_layer(structure), structure.network.widths
+    shape = widths[layer - 1 : layer + 1]
+    ranges = np.array(_TAILS.get(structure.dtype, _TAILS["f64"]), float)[rng.integers(3, size=shape)]
+    far = ranges[..., 0] + rng.random(shape) * (ranges[..., 1] - ranges[..., 0])
+    wanted = np.where(rng.random(shape) < 0.25, rng.normal(size=shape), far * rng.choice((-1.0, 1.0), size=shape))
+    wanted = wanted.astype(structure.format.numpy).astype(np.float64)
+    drawn = _selecting(structure, rng, layer, wanted)
+    weights = list(drawn.parameters.weights)
+    if layer < structure.network.depth:
+        weights[layer] = weights[layer] / 2.0 ** np.ceil(np.log2(np.abs(wanted).max()))
+    drawn = Draw(Parameters(tuple(weights), drawn.parameters.biases), drawn.x, drawn.y, drawn.dead)
+    out = _outputs(drawn, structure)
+    return Draw(drawn.parameters, drawn.x, out - drawn.y * np.maximum(1.0, np.abs(out) / 4), drawn.dead)
+
+
+def _long(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Plain, with residuals that have no mean, and are smaller where E is a sum of too many for its format: long sums
+    grow as their root. In bf16 and f16 their terms are of one sign instead: there they are accumulated in a wider type,
+    and an accumulator that is none loses what comes late.
+    """
+    drawn, format_, widths = _normal(structure, rng), structure.format, structure.network.widths
+    noise = drawn.y
+    if format_.is_narrow:
+        weights = [np.abs(weight) / weight.shape[0] ** 0.5 for weight in drawn.parameters.weights]
+        # Signs at both ends, which all terms of a sum have in common.
+        first, last = (rng.choice((-1.0, 1.0), size=n) for n in (widths[0], widths[-1]))
+        weights[0], weights[-1] = weights[0] * first[:, None], weights[-1] * last
+        parameters = Parameters(tuple(weights), tuple(map(np.abs, drawn.parameters.biases)))
+        drawn, noise = Draw(parameters, np.abs(drawn.x) * first, drawn.y, drawn.dead), np.abs(noise) * last
+    out = _outputs(drawn, structure)
+    near = min(1.0, float(format_.max / 64 / (4 * max(out.size, 1))) ** 0.5)
+    return Draw(drawn.parameters, drawn.x, out - near * noise, drawn.dead)
+
+
+def _subnormal(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Products below the normal range: in the forward pass from small inputs and weights, or in the backward pass from
+    a small residual and small weights.
+    """
+    drawn, half = _normal(structure, rng), 2.0 ** (np.log2(structure.format.tiny) // 2)
+    weights, depth = list(drawn.parameters.weights), structure.network.depth
+    biases = tuple(np.zeros_like(b) for b in drawn.parameters.biases)
+    if rng.integers(2) or depth == 1:
+        weights[0] = weights[0] * half / 2
+        return Draw(Parameters(tuple(weights), biases), drawn.x * half, drawn.y, drawn.dead)
+    weights[-1] = weights[-1] * half / 2
+    return Draw(Parameters(tuple(weights), biases), drawn.x, drawn.y * half, drawn.dead)
+
+
+REGIMES: dict[str, Regime] = {
+    "normal": Regime(
+        _normal,
+        shapes.normal,
+        wide={"quick": (12, 40), "standard": (36, 135), "thorough": (240, 400)},
+        narrow={"quick": (2, 20), "standard": (6, 20), "thorough": (40, 100)},
+    ),
+    "square": Regime(
+        _normal,
+        shapes.square,
+        wide={"quick": (3, 40), "standard": (6, 135), "thorough": (40, 400)},
+        narrow={"quick": (1, 20), "standard": (2, 20), "thorough": (8, 100)},
+    ),
+    "lattice": Regime(
+        _lattice,
+        shapes.lattice,
+        wide={"quick": (3, 20), "standard": (6, 60), "thorough": (24, 200)},
+        narrow={"quick": (2, 10), "standard": (3, 20), "thorough": (12, 60)},
+        pool=lambda row: row.piecewise_linear,
+        rounding="exact",
+    ),
+    "kinks": Regime(
+        _kinks,
+        shapes.aimed,
+        wide={"quick": (12, 10), "standard": (24, 40), "thorough": (72, 100)},
+        narrow={"quick": (4, 5), "standard": (12, 10), "thorough": (36, 40)},
+        pool=lambda row: bool(row.kinks or row.seams),
+        selects=True,
+        records_choices=True,
+        dead_is_expected=True,
+    ),
+    "tails": Regime(
+        _tails,
+        shapes.aimed,
+        wide={"quick": (24, 10), "standard": (48, 40), "thorough": (144, 100)},
+        narrow={"quick": (4, 5), "standard": (24, 10), "thorough": (72, 40)},
+        selects=True,
+        dead_is_expected=True,
+    ),
+    "converged": Regime(
+        _converged,
+        shapes.plain,
+        wide={"quick": (2, 20), "standard": (6, 60), "thorough": (40, 200)},
+        narrow={"quick": (1, 10), "standard": (2, 20), "thorough": (8, 60)},
+    ),
+    "subnormal": Regime(
+        _subnormal,
+        shapes.two_layers,
+        wide={"quick": (2, 10), "standard": (4, 40), "thorough": (16, 100)},
+        narrow={"quick": (1, 10), "standard": (2, 20), "thorough": (8, 60)},
+        # Numbers below the normal range come through f and f' of these as such.
+        pool=lambda row: row.piecewise_linear,
+        rounding="gradual",
+    ),
+    "degenerate": Regime(
+        _degenerate,
+        shapes.degenerate,
+        wide={"quick": (6, 10), "standard": (8, 20), "thorough": (32, 60)},
+        narrow={"quick": (4, 5), "standard": (4, 10), "thorough": (16, 30)},
+    ),
+    "strided": Regime(
+        _normal,
+        shapes.plain,
+        wide={"quick": (2, 8), "standard": (3, 16), "thorough": (16, 40)},
+        narrow={"quick": (1, 4), "standard": (1, 8), "thorough": (4, 20)},
+        odd_arrays=True,
+    ),
+    "tiles": Regime(
+        _long,
+        shapes.tiles,
+        wide={"quick": (9, 3), "standard": (16, 10), "thorough": (64, 30)},
+        narrow={"quick": (4, 8), "standard": (8, 10), "thorough": (24, 20)},
+    ),
+    "twins": Regime(
+        _normal,
+        shapes.twins,
+        wide={"quick": (2, 3), "standard": (6, 6), "thorough": (24, 10)},
+        narrow={"quick": (1, 2), "standard": (2, 4), "thorough": (8, 10)},
+        twins=True,
+    ),
+    "layout": Regime(_normal, shapes.plain),
+}
+"""The regimes by name; "layout" holds the probes that prove an adapter's declared weight layout before all else."""

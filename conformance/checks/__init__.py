@@ -1,0 +1,1 @@
+"""From answers to verdicts: comparison with the rule, the contract, the layout, and repeated calls."""

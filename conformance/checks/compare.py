@@ -1,0 +1,234 @@
+"""Judging: what was observed against what the rule gives, entry by entry, in units of the derived tolerance."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...adapters import Observation
+from ...reference import Array, Parameters, Structure
+from ...reference.rounding import Conventions, Estimate, Quantity, Reading, Shown, bound, deviation, propagate
+from ..cases.regimes import REGIMES, Draw
+from .verdict import Check, Grade
+
+_CHECK_OF: dict[str, Check] = {
+    "z": "forward",
+    "x": "forward",
+    "E": "error",
+    "k": "k_terms",
+    "W": "weight_gradients",
+    "b": "bias_gradients",
+}
+CONCLUSIVE_POWER = 10.0
+"""Below this power a tolerance is above a tenth of the tensor: the case could not have shown a mistake."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One quantity of a stack of D observations, judged: arrays of shape (D,), `at` a flat index into one tensor.
+
+    `worst` is the largest error in units of its tolerance; `within_bound` says whether every error lies within the
+    worst-case bound. `slack` is by how much f (of an x) or f' (of a k) would have to be off for the entries above their
+    tolerance, absolutely, were all else right; infinite for other quantities.
+    """
+
+    check: Check
+    quantity: str
+    symbol: str
+    layer: int
+    shape: tuple[int, ...]
+    worst: Array
+    at: Array
+    power: Array
+    observed: Array
+    expected: Array
+    tolerance: Array
+    within_bound: Array
+    slack: Array
+
+    def grade(self, i: int) -> Grade:
+        """The grade of the i-th observation."""
+        if self.worst[i] > 1:
+            return "inaccurate" if self.within_bound[i] else "wrong"
+        return "pass" if self.power[i] >= CONCLUSIVE_POWER else "inconclusive"
+
+
+def compare(
+    structure: Structure,
+    stack: Draw,
+    observed: Sequence[Observation],
+    regime: str = "normal",
+    conventions: Conventions | None = None,
+) -> Iterator[Comparison]:
+    """Every quantity that the observations hold, against the rule, in the order of the computation.
+
+    Where z, x and k are shown, each step is judged from the framework's own previous value. The stack and the
+    observations have one entry a case; all observations show the same quantities. `conventions` are the slopes that the
+    framework is held to exactly at kinks.
+    """
+    views = views_of(observed)
+    reading, worst_case = readings(structure, regime)
+    bounds: list[Quantity] | None = None
+    for number, step in enumerate(steps_of(structure, stack, views, reading, conventions)):
+        values = views.get(step.name)
+        targets = [] if values is None else [(step.name, values)]
+        if step.symbol == "x" and step.layer == structure.network.depth:
+            # The outputs are the last x, shown or not, and both must be right.
+            targets.append(("outputs", views["outputs"]))
+        for name, value in targets:
+            tolerance = tolerated(step.estimate, reading, regime)
+            compared = _compared(structure, step, name, value.astype(np.float64), tolerance)
+            if (compared.worst > 1).any():
+                # The second reading costs as much again, and only a departure needs it.
+                bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions))
+                tolerance = tolerated(bounds[number].estimate, worst_case, regime)
+                limit = _compared(structure, bounds[number], name, value.astype(np.float64), tolerance)
+                compared = Comparison(**{**vars(compared), "within_bound": limit.worst <= 1})
+            yield compared
+
+
+def readings(structure: Structure, regime: str) -> tuple[Reading, Reading]:
+    """How errors are read of a structure's numbers in a regime: as deviations, and as bounds."""
+    known = REGIMES[regime]
+    both = [make(structure.format, known.rounding == "gradual", known.selects) for make in (deviation, bound)]
+    if known.rounding == "exact":
+        # With no error nothing comes within reach of a kink either: there is one right slope everywhere.
+        both = [replace(one, u=0.0, u_acc=0.0, underflow=0.0, underflow_acc=0.0) for one in both]
+    return both[0], both[1]
+
+
+def tolerated(estimate: Estimate, reading: Reading, regime: str) -> Array:
+    """The largest departures that are no findings; where numbers are exact half of a unit in the last place, which no
+    two numbers of the format are apart.
+    """
+    if REGIMES[regime].rounding != "exact":
+        return estimate.tolerance(reading)
+    own = np.maximum(reading.format.u * np.abs(estimate.value), reading.format.subnormal)
+    return own / 2 if estimate.jump is None else own / 2 + estimate.jump
+
+
+def steps_of(
+    structure: Structure,
+    stack: Draw,
+    views: dict[str, Array],
+    reading: Reading,
+    conventions: Conventions | None = None,
+) -> Iterator[Quantity]:
+    """Every quantity of the rule with its error, as a verdict takes it: each step from the values shown of the one
+    before. `conventions` as of `compare`.
+    """
+    wide = stack.astype(np.dtype(np.float64))
+    depth = structure.network.depth
+
+    def shown(symbol: str) -> tuple[Array | None, ...] | None:
+        return tuple(views.get(f"{symbol}_{i}") for i in range(1, depth + 1))
+
+    # The outputs are always shown, and are the last x: the residual starts from them.
+    xs = shown("x") or ()
+    given = Shown(z=shown("z"), x=(*xs[:-1], views["outputs"]), k=shown("k"))
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A framework may show infinities; they are judged as such.
+        yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given, conventions)
+
+
+def views_of(observed: Sequence[Observation]) -> dict[str, Array]:
+    """Stacks of every array the observations hold, by name, each (D, ...)."""
+
+    def stacked(values: Sequence[Any]) -> Array:
+        return np.stack(list(values))
+
+    first = observed[0]
+    views = {"outputs": stacked([o.outputs for o in observed]), "E": stacked([o.error for o in observed])}
+    for symbol, field in (
+        ("z", "z"),
+        ("x", "x"),
+        ("k", "k"),
+        ("dE/dW", "weight_gradients"),
+        ("dE/db", "bias_gradients"),
+    ):
+        for i in range(len(getattr(first, field) or ())):
+            views[f"{symbol}_{i + 1}"] = stacked([getattr(o, field)[i] for o in observed])
+    return views
+
+
+def _compared(structure: Structure, step: Quantity, name: str, observed: Array, tolerance: Array) -> Comparison:
+    value = step.estimate.value
+    ratio = departures(structure, value, observed, tolerance)
+    cases = ratio.shape[0]
+    flat, shape = ratio.reshape(cases, -1), observed.shape[1:]
+    if flat.shape[1] == 0:
+        zeros = np.zeros(cases)
+        worst, at, power, pick = zeros, zeros.astype(int), np.full(cases, np.inf), [zeros, zeros, zeros]
+    else:
+        at, rows = flat.argmax(1), np.arange(cases)
+        pick = [array.reshape(cases, -1)[rows, at] for array in (observed, value, tolerance)]
+        worst, power = flat[rows, at], _power(value, tolerance, step.estimate.jump)
+    return Comparison(
+        check=_CHECK_OF[step.symbol],
+        quantity=name,
+        symbol=step.symbol,
+        layer=step.layer,
+        shape=shape,
+        worst=worst,
+        at=at,
+        power=power,
+        observed=pick[0],
+        expected=pick[1],
+        tolerance=pick[2],
+        within_bound=worst <= 1,
+        slack=_slack(step, np.abs(observed - value), ratio),
+    )
+
+
+def _slack(step: Quantity, error: Array, ratio: Array) -> Array:
+    departs, cases = ratio > 1, ratio.shape[0]
+    if not departs.any():
+        return np.zeros(cases)
+    if step.symbol not in "xk":
+        return np.where(departs.reshape(cases, -1).any(1), np.inf, 0.0)
+    times = np.ones(error.shape) if step.side is None else np.abs(step.side)
+    jump = 0.0 if step.estimate.jump is None else step.estimate.jump
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        off = np.where(departs, (error - jump) / times, 0.0)
+    return np.where(np.isnan(off), np.inf, off).reshape(cases, -1).max(1, initial=0.0)
+
+
+def departures(structure: Structure, value: Array, observed: Array, tolerance: Array) -> Array:
+    """The error of each entry in units of its tolerance; 0 where anything is right, infinite for what is no number."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        error = np.abs(observed - value)
+        ratio = np.where(error <= 0, 0.0, error / tolerance)
+        # Where the value itself leaves the format, an infinity of its sign is right.
+        most = structure.format.max
+        overflow = (np.abs(value) + tolerance >= most) & np.isinf(observed) & (np.sign(observed) == np.sign(value))
+        return np.where(overflow | ~np.isfinite(value), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+
+
+def _power(value: Array, tolerance: Array, jump: Array | None) -> Array:
+    """The norm of each tensor over the norm of its tolerance; infinite where the tolerance is zero.
+
+    Entries at a kink, where more than one answer is right, are left out where there are others.
+    """
+    v, t = (np.where(np.isfinite(a), np.abs(a), 0.0).reshape(a.shape[0], -1) for a in (value, tolerance))
+    if jump is not None:
+        free = jump.reshape(v.shape) > 0
+        free &= ~free.all(1, keepdims=True)
+        v, t = np.where(free, 0.0, v), np.where(free, 0.0, t)
+    scale_v, scale_t = (np.maximum(a.max(1), np.finfo(np.float64).tiny) for a in (v, t))
+    norm_v, norm_t = (np.sqrt(np.square(a / s[:, None]).sum(1)) for a, s in ((v, scale_v), (t, scale_t)))
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        power = norm_v / norm_t * (scale_v / scale_t)
+    return np.where(norm_t == 0, np.inf, power)
+
+
+def descended(parameters: Parameters, observed: Observation, rate: float) -> Parameters:
+    """One descent step from an observation's own gradients, in the parameters' dtype."""
+
+    def step(a: Array, g: Array) -> Array:
+        return (a.astype(np.float64) - rate * g.astype(np.float64)).astype(a.dtype)
+
+    return Parameters(
+        tuple(map(step, parameters.weights, observed.weight_gradients)),
+        tuple(map(step, parameters.biases, observed.bias_gradients)),
+    )

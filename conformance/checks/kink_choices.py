@@ -1,0 +1,82 @@
+"""What a framework chooses as f' where f' jumps, or where a formula changes: read from cases of the kinks regime."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...reference import ACTIVATIONS, Activation, Array, Structure, backpropagate
+from ..cases.regimes import Draw, aimed_layer
+from .verdict import Verdict
+
+Choices = tuple[tuple[float, float], ...]
+"""(point, the value of f' there), one a pre-activation that lies exactly at a point."""
+
+
+def points(row: Activation) -> dict[float, tuple[float, float]]:
+    """The points of a row's table where a convention shows, each with its one-sided derivatives from left and right."""
+    found = {kink.point: (kink.left, kink.right) for kink in row.kinks}
+    for seam in row.seams:
+        slope = float(row.derivative(np.array([seam]))[0])
+        found[seam] = (slope, slope)
+    return dict(sorted(found.items()))
+
+
+def quantity(structure: Structure, shown: Mapping[str, Array]) -> str | None:
+    """The observed quantity that the choices are read from: k of the layer aimed at, or, where none is shown, the first
+    layer's weight gradient, whose rows are those of k_1. None where neither serves.
+    """
+    layer = aimed_layer(structure)
+    if f"k_{layer}" in shown:
+        return f"k_{layer}"
+    return "dE/dW_1" if layer == 1 else None
+
+
+def chosen(structure: Structure, one: Draw, shown: Mapping[str, Array]) -> Choices:
+    """The slopes chosen in one draw of the kinks regime: k over what is multiplied by f', at every exact point.
+
+    From the framework's own k of the layer after, where it shows it; from the rule's otherwise. A quotient carries a
+    few units of rounding. Where the divisor vanishes nothing is read.
+    """
+    read = quantity(structure, shown)
+    if read is None:
+        return ()
+    network, layer = structure.network, aimed_layer(structure)
+    row = ACTIVATIONS[network.activations[layer - 1]]
+    wide = one.astype(np.dtype(np.float64))
+    with np.errstate(all="ignore"):
+        rule = backpropagate(network, wide.parameters, wide.x, wide.y)
+        if layer == network.depth:
+            sides = shown["outputs"].astype(np.float64) - wide.y
+        else:
+            after = shown.get(f"k_{layer + 1}", rule.k[layer]).astype(np.float64)
+            sides = after @ wide.parameters.weights[layer].T
+        k = shown[read].astype(np.float64)
+        if read == "dE/dW_1":
+            # Row j of the gradient is the k of the one row of the batch that selects j; where two do, neither is told.
+            k = np.where(wide.x.sum(0)[:, None] == 1, k, np.nan)[wide.x.argmax(1)]
+        found = []
+        for point in points(row):
+            at = (rule.z[layer - 1] == point) & (np.abs(sides) > np.abs(sides).max() / 256) & np.isfinite(k)
+            found += [(point, float(value)) for value in (k[at] / sides[at])]
+    return tuple(found)
+
+
+def with_choices(
+    structure: Structure, one: Draw, shown: Mapping[str, Array], verdicts: Sequence[Verdict]
+) -> list[Verdict]:
+    """The verdicts of a case, that on the quantity which the choices are read from with what was chosen."""
+    read, found = quantity(structure, shown), chosen(structure, one, shown)
+    return [replace(v, chosen=found) if v.quantity == read else v for v in verdicts]
+
+
+def convention(values: Sequence[float], left: float, right: float, u: float) -> str:
+    """How the values chosen at one point are told: as the one-sided derivative or the middle that they agree with to
+    within the rounding of a quotient (64 u), or as they are; several where they differ, "-" where there are none.
+    """
+    known = (left, right, (left + right) / 2)
+    told: set[float] = set()
+    for value in values:
+        scale = max(abs(left), abs(right), abs(value))
+        told.add(next((k for k in known if abs(value - k) <= 64 * u * scale), float(f"{value:.3g}")))
+    return " or ".join(f"{value:.5g}" for value in sorted(told)) or "-"

@@ -1,0 +1,70 @@
+"""Layout probes: small networks that prove, before anything else is judged, that weights are laid out as declared."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..cases.case import Case, Group
+from ..cases.draw import draw
+from ..runners.runner import LAYOUTS, NoAnswer, Runs
+from .compare import compare
+from .verdict import Verdict
+
+
+def probe(group: Group, runs: Runs) -> list[list[Verdict]]:
+    """The layout verdict of each case of a probe group.
+
+    The declared layout holds when outputs and weight gradients agree with the rule. Otherwise the other layouts are
+    tried: one that agrees where the declared one does not is what the framework really uses. Where none agrees the
+    probe is inconclusive, and the checks behind it say what else is wrong.
+    """
+    return [[_probe(group, case, runs)] for case in group.cases]
+
+
+def _probe(group: Group, case: Case, runs: Runs) -> Verdict:
+    declared = runs.describe().layout
+    shape = "square" if len(set(group.structure.network.widths)) == 1 else "non-square"
+    try:
+        odd = _departures(group, case, runs, None)
+        trouble = "departs from the rule in " + ", ".join(odd)
+    except NoAnswer as no:
+        if no.kind == "unsupported":
+            return Verdict(case.id, "layout", "weights", "unsupported", message=no.message)
+        odd, trouble = (), f"{no.kind}: {no.message}"
+        if no.kind in ("died", "hung"):
+            return Verdict(case.id, "layout", "weights", "errored", message=trouble)
+    else:
+        if not odd:
+            return Verdict(case.id, "layout", "weights", "pass")
+    for name in LAYOUTS:
+        if name != declared and not _tried(group, case, runs, name):
+            message = (
+                f"consistent with weights laid out {name} where the adapter declares {declared} "
+                f"({shape} probe: as declared, it {trouble}); mend weight_layout"
+            )
+            return Verdict(case.id, "layout", "weights", "wrong", message=message)
+    if odd and all(name.startswith("dE/dW") for name in odd) and shape == "square":
+        return Verdict(
+            case.id, "layout", "weights", "inconclusive", message=f"outputs agree as declared {declared}, {trouble}"
+        )
+    grade = "inconclusive" if odd else "errored"
+    return Verdict(case.id, "layout", "weights", grade, message=f"no known layout explains it: the adapter {trouble}")
+
+
+def _tried(group: Group, case: Case, runs: Runs, layout: str) -> Sequence[str]:
+    try:
+        return _departures(group, case, runs, layout)
+    except NoAnswer as no:
+        return (no.message,)
+
+
+def _departures(group: Group, case: Case, runs: Runs, layout: str | None) -> Sequence[str]:
+    """The outputs and weight gradients that the rule does not give."""
+    stack = draw([case])
+    runs.build(group.structure, layout)
+    one = stack[0]
+    answer = runs.call(group.regime, one.parameters, one.x, one.y)
+    if answer.observation is None:
+        return tuple(answer.problems)
+    # From the inputs alone: judged from its own intermediate values, a transposed network would agree with itself.
+    compared = compare(group.structure, stack, [replace(answer.observation, z=None, x=None, k=None)])
+    return tuple(c.quantity for c in compared if (c.quantity == "outputs" or c.symbol == "W") and not c.worst[0] <= 1)

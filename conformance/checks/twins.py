@@ -1,0 +1,173 @@
+"""Twins: structures of one shape that differ in one thing, put to an adapter in one process. A cache that is keyed on
+too little, or a buffer kept by shape alone, takes one for another.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...adapters import Observation
+from ...adapters.quantities import arrays
+from ...reference import DTYPES, Array, DType, Parameters, Structure, backpropagate
+from ..cases.case import Group, structure_id
+from ..cases.plan import Description
+from ..cases.regimes import REGIMES, Draw
+from ..runners.runner import Answer, NoAnswer, Runs, differing
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A structure, and the numbers that are put into it."""
+
+    structure: Structure
+    numbers: Draw
+
+
+def twins_of(structure: Structure, one: Draw, adapter: Description) -> list[Twin]:
+    """The structures that differ from one in the order of its activations, in its bias placement, in its dtype, or in
+    one more row of the batch, as far as an adapter declares them; with the same numbers, as far as they fit.
+    """
+    network = structure.network
+    turned = network.activations[1:] + network.activations[:1]
+    made = [Twin(replace(structure, network=replace(network, activations=turned)), one)]
+    for bias in [name for name in adapter.biases if name != network.bias][:1]:
+        numbers = replace(one, parameters=_with_biases(one.parameters, bias != "none"))
+        made.append(Twin(replace(structure, network=replace(network, bias=bias)), numbers))
+    order = list(DTYPES)
+    others = [name for name in adapter.dtypes if name != structure.dtype]
+    for dtype in sorted(others, key=lambda name: abs(order.index(name) - order.index(structure.dtype)))[:1]:
+        with np.errstate(over="ignore"):
+            made.append(Twin(replace(structure, dtype=dtype), one.astype(DTYPES[dtype].numpy)))
+    if structure.batch:
+        numbers = replace(one, x=_longer(one.x), y=_longer(one.y))
+        made.append(Twin(replace(structure, batch=structure.batch + 1), numbers))
+    return [twin for twin in made if twin.structure != structure]
+
+
+def _with_biases(parameters: Parameters, wanted: bool) -> Parameters:
+    biases = parameters.biases or tuple(weight[0].copy() for weight in parameters.weights)
+    return replace(parameters, biases=biases if wanted else ())
+
+
+def _longer(rows: Array) -> Array:
+    return np.concatenate((rows, rows[:1]))
+
+
+class Company:
+    """The twins that an adapter was put to beside a structure, and what came of it.
+
+    They come before the structure itself: where an earlier program stands in for it, its answers are wrong. A twin in a
+    wider dtype comes after it, since a program in that would stand in for it with right answers.
+    """
+
+    def __init__(self, group: Group, early: list[Twin], late: list[Twin]) -> None:
+        self._group, self._early, self._late = group, early, late
+        self._living: list[tuple[Twin, Observation | None]] = []
+        self.findings: list[str] = []
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there are programs that the structure's own is to live beside."""
+        return bool(self._living)
+
+    def leave(self) -> None:
+        """Give the twins up: the process that held their programs is gone."""
+        self._living, self._late = [], []
+
+    def come(self, runs: Runs) -> None:
+        """Build and call those that come first. A twin that is not answered for is passed over."""
+        for twin in self._early:
+            try:
+                runs.build(twin.structure, None, self.is_there)
+                self._living.append((twin, None))
+                self._living[-1] = twin, self._call(twin, runs).observation
+            except NoAnswer as no:
+                if no.kind in ("died", "hung"):
+                    self.leave()
+                    return
+
+    def stay(self, runs: Runs) -> None:
+        """Call those that came first again, now that the structure's own program was built and called, and build and
+        call the others; then make its own program the current one again. Raises NoAnswer where the process is lost.
+        """
+        own = len(self._living)
+        for number, (twin, first) in enumerate(self._living):
+            if first is not None:
+                runs.recall(number)
+                self.findings += self._changed(twin, first, runs)
+        for twin in self._late:
+            try:
+                runs.build(twin.structure, None, True)
+                answer = self._call(twin, runs)
+            except NoAnswer as no:
+                if no.kind in ("died", "hung"):
+                    raise
+                continue
+            before = self._group.structure
+            if answer.observation is not None and _is_of(before.format, answer.observation, twin):
+                self.findings.append(
+                    f"the program of {structure_id(twin.structure)}, built after {structure_id(before)}, answers as "
+                    f"that does: every number it gives is one of {before.dtype}"
+                )
+        if self._living or self._late:
+            runs.recall(own)
+
+    def _call(self, twin: Twin, runs: Runs) -> Answer:
+        numbers = twin.numbers
+        return runs.call(self._group.regime, numbers.parameters, numbers.x, numbers.y)
+
+    def _changed(self, twin: Twin, first: Observation, runs: Runs) -> list[str]:
+        name, found = structure_id(twin.structure), list[str]()
+        if runs.changed_since():
+            found.append(
+                f"an observation of {name} was changed by a call of another program of the same shape; "
+                "give arrays that nothing else writes to"
+            )
+        try:
+            answer = self._call(twin, runs)
+        except NoAnswer as no:
+            if no.kind in ("died", "hung"):
+                raise
+            answer = Answer(None, (no.message,))
+        if answer.observation is None:
+            what = "; ".join(answer.problems)
+        else:
+            what = ", ".join(differing(first, answer.observation))
+        if what:
+            found.append(
+                f"the program of {name}, built earlier, changed its answer after another structure of the same shape "
+                f"was built: {what}"
+            )
+        return found
+
+
+def _is_of(narrow: DType, observed: Observation, twin: Twin) -> bool:
+    """Whether all that was observed, in a wider format, are numbers of a narrower one: what computing in the wider
+    hardly ever gives, the squares in E least of all, and never where the rule gives none but such numbers.
+    """
+    if not _fit(narrow, arrays(observed).values()):
+        return False
+    numbers = twin.numbers
+    right = backpropagate(twin.structure.network, numbers.parameters, numbers.x, numbers.y)
+    return not _fit(narrow, (*right.z, *right.x, right.error, *right.k, *right.weight_gradients))
+
+
+def _fit(narrow: DType, some: Iterable[Array]) -> bool:
+    with np.errstate(over="ignore"):
+        return all(np.array_equal(a.astype(narrow.numpy).astype(a.dtype), a) for a in some)
+
+
+def meet(group: Group, one: Draw, runs: Runs) -> Company:
+    """The twins of a group's structure, in a regime that has them, with those that come first built and called on the
+    numbers of one of its draws.
+    """
+    if not REGIMES[group.regime].twins:
+        return Company(group, [], [])
+    made = twins_of(group.structure, one, runs.describe())
+    early, late = [], []
+    for twin in made:
+        (late if twin.structure.format.u < group.structure.format.u else early).append(twin)
+    company = Company(group, early, late)
+    company.come(runs)
+    return company

@@ -1,0 +1,277 @@
+"""The `kterm` command. Heavy imports wait until a command needs them, so that --help is quick and imports no framework.
+
+Exit codes: 0 conforms, 1 does not, 2 usage or configuration error, 3 an adapter could not be loaded.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="kterm",
+    help="Check a framework's backward pass against the k-term rule, with derived tolerances.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+CONFORMS, DOES_NOT, USAGE, NOT_LOADED = 0, 1, 2, 3
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn the suite's own errors into one line on standard error and the exit code that is due."""
+    from ...adapters.registry import AdapterError
+    from ..cases.case import CaseError
+    from ..cases.plan import ChoiceError
+    from ..expectations.expectation import ExpectationError
+    from ..records.record import RecordError
+    from ..runners.runner import NoAnswer
+
+    try:
+        yield
+    except AdapterError as error:
+        _stop(str(error), NOT_LOADED)
+    except (CaseError, ChoiceError, ExpectationError, RecordError) as error:
+        _stop(str(error), USAGE)
+    except NoAnswer as no:
+        _stop(f"the adapter {no.kind}: {no.message}", DOES_NOT)
+
+
+def _stop(message: str, code: int) -> None:
+    print(f"kterm: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+@app.command()
+def check(
+    adapters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "standard",
+    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
+    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
+    activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the record here, as JSON Lines.")] = None,
+    expectations: Annotated[
+        Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
+    mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
+) -> None:
+    """Check adapters: by default torch and jax, those of them that are installed."""
+    with _one_line_errors():
+        if workers != "auto" and not workers.isdigit():
+            _stop(f"-n {workers}: give a number of workers, or auto", USAGE)
+        from .check import run_check
+
+        code = run_check(
+            adapters or [], profile, seed, workers, dtype or [], activation or [], report, expectations, device,
+            timeout, mutant,
+        )  # fmt: skip
+        raise typer.Exit(code)
+
+
+@app.command()
+def replay(
+    case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
+    adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
+    device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+    mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+) -> None:
+    """Print one case's whole pass beside the rule's, in units of tolerance, and the first step that departs."""
+    with _one_line_errors():
+        from .replay import run_replay
+
+        raise typer.Exit(run_replay(case, adapter, device, mutant))
+
+
+@app.command()
+def reproduce(
+    case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
+    adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the script to this file; else it is printed.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+    mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+    no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Of the case as it is, not of a smaller one.")] = False,
+) -> None:
+    """Write a failing case, shrunk, as a script that needs NumPy and the framework alone, and run it."""
+    with _one_line_errors():
+        from .reproduce import run_reproduce
+
+        raise typer.Exit(run_reproduce(case, adapter, output, device, mutant, not no_shrink))
+
+
+@app.command()
+def shrink(
+    case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
+    adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
+    device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+    mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+    builds: Annotated[int | None, typer.Option(min=2, help="Programs to build at most.")] = None,
+    calls: Annotated[int | None, typer.Option(min=2, help="Calls to make at most.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Seconds after which what is found so far is taken.")] = None,
+) -> None:
+    """Print the smallest case that fails in the same way as a failing one, with its numbers."""
+    with _one_line_errors():
+        from ..failures.shrinking.tries import Budget
+        from .shrink import run_shrink
+
+        given = {"builds": builds, "calls": calls, "seconds": seconds}
+        budget = Budget(**{name: value for name, value in given.items() if value is not None})
+        raise typer.Exit(run_shrink(case, adapter, device, mutant, budget))
+
+
+@app.command()
+def kinks(
+    adapters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+    ] = None,
+    record: Annotated[Path | None, typer.Option(help="Read the table from this record, and run nothing.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+) -> None:
+    """Print which derivative each adapter chooses where the derivative jumps."""
+    with _one_line_errors():
+        from .kinks import run_kinks
+
+        raise typer.Exit(run_kinks(adapters or [], seed, dtype or [], device, record))
+
+
+@app.command()
+def ulp(
+    adapters: Annotated[
+        list[str], typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.")
+    ],
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
+    activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+    samples: Annotated[int, typer.Option(help="f32 and f64: 2**SAMPLES numbers a binade, 2**7 as many near 1.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of those numbers.")] = 0,
+    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON Lines.")] = None,
+) -> None:
+    """Measure each activation's f and f' against 50-digit values, in units of the last place."""
+    with _one_line_errors():
+        try:
+            from .ulp import run_ulp
+        except ModuleNotFoundError as error:
+            if error.name != "mpmath":
+                raise
+            _stop("mpmath is not installed; pip install 'kterm[ulp]'", USAGE)
+        else:
+            raise typer.Exit(run_ulp(adapters, dtype or [], activation or [], samples, seed, workers, device, json))
+
+
+@app.command()
+def calibrate(
+    adapters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Cases for each adapter.")] = 20_000,
+    networks: Annotated[int, typer.Option(help="Networks for each activation and dtype to plant mistakes in.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
+    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    dtype: Annotated[list[str] | None, typer.Option(help="This dtype, not f32 and f64; repeatable.")] = None,
+    activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+    expectations: Annotated[
+        Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures here, as JSON.")] = None,
+) -> None:
+    """Measure how far right gradients depart from the rule, in standard deviations, and what mistakes are caught."""
+    with _one_line_errors():
+        from .calibrate import run_calibrate
+
+        code = run_calibrate(
+            adapters or [], draws, networks, seed, workers, dtype or [], activation or [], expectations, device, json
+        )
+        raise typer.Exit(code)
+
+
+@app.command()
+def mutants(
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(help="Registered name, package.module:Class or path/to/file.py:Class; repeatable. Else numpy."),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "quick",
+    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
+    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    dtype: Annotated[list[str] | None, typer.Option(help="This dtype, not f64 and f32; repeatable.")] = None,
+    mutant: Annotated[list[str] | None, typer.Option(help="Keep to this mutant; repeatable.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Leave this check out; repeatable.")] = None,
+    gradients_alone: Annotated[bool, typer.Option("--gradients-alone", help="Hide z, x and k.")] = False,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Leave a regime once a mutant is found in it by ten tolerances.")
+    ] = False,
+    expectations: Annotated[
+        Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the matrix here, as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the tables here, as HTML.")] = None,
+    names: Annotated[bool, typer.Option("--list", help="List the mutants, and run nothing.")] = False,
+    smallest: Annotated[
+        Path | None, typer.Option(help="Write the smallest set of cases that finds them here: the smoke profile.")
+    ] = None,
+) -> None:
+    """Put known mistakes on adapters and show which regimes find them, by how much."""
+    with _one_line_errors():
+        if smallest is not None:
+            from ..evaluation.kills.smallest import run_smallest
+
+            raise typer.Exit(run_smallest((adapter or ["numpy"])[0], workers, smallest))
+        from ..evaluation.kills.matrix import print_list, run_mutants
+
+        if names:
+            print_list()
+            return
+        code = run_mutants(
+            adapter or [], profile, seed, workers, dtype or [], mutant or [], without or [], gradients_alone, brief,
+            expectations, device, json, html,
+        )  # fmt: skip
+        raise typer.Exit(code)
+
+
+@app.command()
+def expect(
+    record: Annotated[Path, typer.Argument(help="A record, as --report writes it.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write them to this new file.")] = None,
+) -> None:
+    """Propose expectations for what a record says failed, for a person to add the reasons to."""
+    with _one_line_errors():
+        from .expect import run_expect
+
+        raise typer.Exit(run_expect(record, output))
+
+
+@app.command()
+def adapters() -> None:
+    """List the registered adapters, whether their frameworks are installed, and how to name one of your own."""
+    from ...adapters.registry import is_installed, registered
+
+    names = registered()
+    wide = max(map(len, names), default=0)
+    for name, entry in names.items():
+        print(f"{name:{wide}}  {'installed' if is_installed(name) else 'not installed'}  {entry.value}")
+    print("\nAlso package.module:Class and path/to/file.py:Class; see docs/adapters.md.")
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="kterm")

@@ -1,0 +1,1 @@
+"""From verdicts to causes: where a failure begins and which known mistake explains it."""

@@ -1,0 +1,114 @@
+"""Causes: the failures of a run sorted by what is behind them, so that thirty failures of one cause are told as one."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ..checks.verdict import CHECKS, Explanation, Verdict
+
+_Key = tuple[str, str, str, str]
+_MANY = 3
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Failures of one adapter that have one cause: how many cases, the finding that is furthest out, and the mistakes
+    that explain every one of them, with their residuals in σ in the case of that finding; `next_best` is the least
+    residual there of a mistake that does not explain it.
+    """
+
+    adapter: str
+    cases: int
+    checks: tuple[str, ...]
+    worst: Verdict
+    mistakes: tuple[Explanation, ...] = ()
+    next_best: float | None = None
+    nearest: Explanation | None = None
+    """Where no mistake explains it, the one that comes nearest."""
+
+
+def causes(answered: Iterable[tuple[str, Sequence[Verdict]]]) -> list[Cause]:
+    """The causes of all unexpected findings and errors, given the verdicts of each case with its adapter: those of the
+    contract and the layout first, and then the most frequent.
+
+    Cases that a mistake explains go with the mistake that explains most of them. Where none does, two failures have one
+    cause when check, kind of quantity, activation and grade (or the message) agree; when a kind fails in many
+    activations, they are not what sets its failures apart.
+    """
+    first: dict[tuple[str, str], Verdict] = {}
+    for adapter, verdicts in answered:
+        found = next((v for v in verdicts if v.fails), None)
+        if found is not None:
+            first[adapter, found.case] = found
+    by_adapter: dict[str, list[Verdict]] = defaultdict(list)
+    for (adapter, _), verdict in first.items():
+        by_adapter[adapter].append(verdict)
+    sorted_out = [cause for adapter, some in by_adapter.items() for cause in _of_one_adapter(adapter, some)]
+    return sorted(sorted_out, key=lambda c: (c.worst.check not in CHECKS[:2], -c.cases, CHECKS.index(c.worst.check)))
+
+
+def _kind(v: Verdict) -> _Key:
+    return (v.check, v.gist, "", v.grade) if v.message else (v.check, v.kind, v.activation or "", v.grade)
+
+
+def _of_one_adapter(adapter: str, verdicts: Sequence[Verdict]) -> Iterator[Cause]:
+    left = list(verdicts)
+    while True:
+        counts = Counter(e.name for v in left for e in v.explanations if e.fits)
+        if not counts:
+            break
+        most = max(counts.values())
+        tied = [name for name, count in counts.items() if count == most]
+        # Only what explains the very same cases as well is named beside it.
+        lead = min(tied, key=lambda name: (_largest(left, name), name))
+        covered = [v for v in left if _sigmas(v, lead) is not None]
+        same = [name for name in tied if all(_sigmas(v, name) is not None for v in covered)]
+        yield _explained(adapter, covered, sorted(same, key=lambda name: name != lead))
+        left = [v for v in left if _sigmas(v, lead) is None]
+    many = {key for key, names in _activations(left).items() if len(names) > _MANY}
+    rest: dict[_Key, list[Verdict]] = defaultdict(list)
+    for verdict in left:
+        key = _kind(verdict)
+        rest[(*key[:2], "", key[3]) if (key[0], key[1]) in many else key].append(verdict)
+    for some in rest.values():
+        nearest = min((e for v in some for e in v.explanations), key=lambda e: e.sigmas, default=None)
+        yield Cause(adapter, len(some), _checks(some), _furthest(some), nearest=nearest)
+
+
+def _activations(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], set[str]]:
+    """In how many activations each kind of quantity fails."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for check, kind, activation, _ in map(_kind, verdicts):
+        found[check, kind].add(activation)
+    return found
+
+
+def _sigmas(verdict: Verdict, name: str) -> float | None:
+    return next((e.sigmas for e in verdict.explanations if e.name == name and e.fits), None)
+
+
+def _largest(verdicts: Sequence[Verdict], name: str) -> float:
+    return max((s for v in verdicts if (s := _sigmas(v, name)) is not None), default=0.0)
+
+
+def _explained(adapter: str, covered: Sequence[Verdict], names: Sequence[str]) -> Cause:
+    worst = _furthest([v for v in covered if any(e.name in names for e in v.explanations)])
+    mistakes = []
+    for name in names:
+        # As it is told of the case that is shown, which may name a layer.
+        told = next(e for e in worst.explanations if e.name == name)
+        others = {e.mistake for v in covered for e in v.explanations if e.name == name} - {told.mistake}
+        mistakes.append(replace(told, mistake=f"{told.mistake}, and others of the kind") if others else told)
+    others = [e.sigmas for e in worst.explanations if not e.fits]
+    return Cause(adapter, len(covered), _checks(covered), worst, tuple(mistakes), min(others, default=None))
+
+
+def _checks(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
+    found = {v.check for v in verdicts}
+    return tuple(check for check in CHECKS if check in found)
+
+
+def _furthest(verdicts: Sequence[Verdict]) -> Verdict:
+    """The finding that is shown: the one that is furthest out, of those whose tolerance is not zero where there are."""
+    return max(verdicts, key=lambda v: (v.worst < math.inf, v.worst))

@@ -1,0 +1,344 @@
+"""Diagnosis: which known mistake explains a failing answer, by how far what the mistake would give lies from it.
+
+Each hypothesis is carried out step by step from the values that the framework shows, with its own rounding errors, so
+that an answer is explained by a mistake when it lies within the tolerance of what the mistake gives, derived as for the
+rule itself.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
+
+from ...adapters import Observation
+from ...reference import DTYPES, Array, Structure
+from ...reference.rounding import SIGMAS, Conventions, Reading, deviation
+from ..cases.draw import present, stacked
+from ..cases.regimes import REGIMES, Draw
+from ..checks.compare import views_of
+from ..checks.verdict import Explanation, quantity_of
+from ..mutants.steps import Work, run, showing, start
+from ..mutants.value import Value
+from .hypotheses import (
+    FAMILIES,
+    Earlier,
+    Family,
+    Hypothesis,
+    factors,
+    in_one_layer,
+    known,
+    least_squares,
+    of_a_twin,
+    of_one_gradient,
+    of_other_inputs,
+    pairs,
+    rounded,
+)
+
+_SHORTLIST = 12
+"""How many hypotheses, the nearest by norm, are held against an answer with their tolerances."""
+
+_MOST, _FEW = 6, 2
+"""How many cases are held against the table of mutants, and against what is beyond it."""
+
+_NARROWER = {"f64": ("f32", "f16", "bf16"), "f32": ("f16", "bf16"), "f16": ("bf16",)}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A stack of failing answers of one structure, in float64, and what is known of how they came about: the calls
+    before, and the slopes declared at kinks. `first` is the quantity that departs first, by name; `ignored` are those
+    of which it is known that they depart for another reason.
+    """
+
+    structure: Structure
+    regime: str
+    stack: Draw
+    observed: dict[str, Array]
+    first: str
+    earlier: Earlier | None = None
+    conventions: Conventions | None = None
+    ignored: frozenset[str] = frozenset()
+
+    @property
+    def compared(self) -> dict[str, Array]:
+        """What was observed and speaks for or against a mistake."""
+        return {name: array for name, array in self.observed.items() if name not in self.ignored}
+
+    @property
+    def layer(self) -> int:
+        """The layer of what departs first, counted from 1; of E, the last."""
+        return quantity_of(self.first)[1] or self.structure.network.depth
+
+    @property
+    def reading(self) -> Reading:
+        """How a mistake's rounding errors add."""
+        regime = REGIMES[self.regime]
+        return deviation(self.structure.format, regime.rounding == "gradual", regime.selects)
+
+    def part(self, cases: Sequence[int]) -> "Question":
+        """Some of the cases."""
+        shown = {name: array[list(cases)] for name, array in self.observed.items()}
+        earlier = self.earlier and Earlier(_pick(self.earlier.call, cases), _pick(self.earlier.first, cases))
+        return replace(self, stack=_pick(self.stack, cases), observed=shown, earlier=earlier)
+
+    def carried_out(self, hypothesis: Hypothesis, reading: Reading | None = None) -> Work:
+        """A pass through what a hypothesis says was done, from the values shown."""
+        before = None if self.earlier is None else self._before[reading is not None]
+        one = self.stack if hypothesis.draw is None else hypothesis.draw(self.stack, self.earlier)
+        if hypothesis.format is not None and reading is not None:
+            reading = deviation(hypothesis.format)
+        return run(self._work(one, reading, before), hypothesis.mistakes, showing(self.observed))
+
+    @cached_property
+    def right(self) -> Work:
+        """The rule itself, carried out without errors."""
+        return self.carried_out(RULE)
+
+    @cached_property
+    def rule(self) -> Work:
+        """The same with errors."""
+        return self.carried_out(RULE, self.reading)
+
+    @cached_property
+    def _before(self) -> tuple[Work, Work]:
+        """The passes of the calls before, without errors and with them."""
+        assert self.earlier is not None
+        return run(self._work(self.earlier.call, None)), run(self._work(self.earlier.call, self.reading))
+
+    def _work(self, one: Draw, reading: Reading | None, before: Work | None = None) -> Work:
+        return start(self.structure, one.parameters, one.x, one.y, reading, before, self.conventions)
+
+
+RULE = Hypothesis("rule", "nothing wrong")
+
+
+def _pick(stack: Draw, cases: Sequence[int]) -> Draw:
+    return stack[np.array(cases, int)]  # pyright: ignore[reportArgumentType]  (an index array picks a sub-stack)
+
+
+def question(
+    structure: Structure,
+    regime: str,
+    stack: Draw,
+    observed: Sequence[Observation],
+    first: str,
+    earlier: Earlier | None = None,
+    conventions: Conventions | None = None,
+) -> Question:
+    """The question that failing observations put, which show the same quantities."""
+    wide = np.dtype(np.float64)
+    shown = {name: array.astype(wide) for name, array in views_of(observed).items()}
+    old = earlier and Earlier(earlier.call.astype(wide), earlier.first.astype(wide))
+    return Question(structure, regime, stack.astype(wide), shown, first, old, conventions)
+
+
+_Tried = tuple[Hypothesis, float]
+"""A hypothesis, and the largest departure from it in σ."""
+
+
+def explain(question: Question) -> list[tuple[Explanation, ...]]:
+    """For each case the mistakes that explain it, the nearest first, and after them the next best that does not.
+
+    What is dearer is asked of fewer cases; what explains these is held against all the others.
+    """
+    found: list[list[_Tried]] = [[] for _ in question.stack.x]
+    for stage in (_plain, _particular, _fitted, _paired, _narrowed):
+        chosen = _unexplained(found)[: _MOST if stage is _plain else _FEW]
+        if not chosen:
+            break
+        for case, tried in zip(chosen, stage(question.part(chosen)), strict=True):
+            found[case] += tried
+        fitting = {hypothesis: None for case in chosen for hypothesis, sigmas in found[case] if sigmas <= SIGMAS}
+        others = _unexplained(found)
+        if fitting and others:
+            for case, tried in zip(others, _held_against(question.part(others), list(fitting)), strict=True):
+                found[case] += tried
+    return [_told(tried) for tried in found]
+
+
+def _unexplained(found: Sequence[Sequence[_Tried]]) -> list[int]:
+    return [case for case, tried in enumerate(found) if not _fits(tried)]
+
+
+def _fits(tried: Sequence[_Tried]) -> bool:
+    return any(sigmas <= SIGMAS for _, sigmas in tried)
+
+
+def _told(tried: Sequence[_Tried]) -> tuple[Explanation, ...]:
+    """Those that fit and the next one, the nearest first; of one name the nearest."""
+    by_name: dict[str, Explanation] = {}
+    for hypothesis, sigmas in sorted(tried, key=lambda one: one[1]):
+        by_name.setdefault(hypothesis.name, Explanation(hypothesis.name, hypothesis.mistake, sigmas))
+    ordered = list(by_name.values())
+    return tuple(ordered[: sum(one.fits for one in ordered) + 1])
+
+
+def _plain(question: Question) -> list[list[_Tried]]:
+    odd = partial(_read_flat, question.regime) if REGIMES[question.regime].odd_arrays else None
+    others = of_other_inputs(question.earlier is not None, odd)
+    return _tried(question, (*known(), *of_one_gradient(), *of_a_twin(question.structure.network), *others))
+
+
+def _read_flat(regime: str, stack: Draw) -> Draw:
+    """Each case's arrays as they lie in memory when they are put in."""
+
+    def flat(a: Array) -> Array:
+        return a.ravel(order="K").reshape(a.shape)
+
+    read = []
+    for i in range(len(stack.x)):
+        one = stack[i]
+        parameters, x, y = present(regime, one.parameters, one.x, one.y)
+        weights = tuple(map(flat, parameters.weights))
+        read.append(Draw(replace(parameters, weights=weights), flat(x), flat(y), one.dead))
+    return stacked(read)
+
+
+def _particular(question: Question) -> list[list[_Tried]]:
+    return _tried(question, in_one_layer(question.structure.network, question.layer))
+
+
+def _paired(question: Question) -> list[list[_Tried]]:
+    return _tried(question, pairs())
+
+
+def _tried(question: Question, hypotheses: Iterable[Hypothesis]) -> list[list[_Tried]]:
+    """What comes of the hypotheses that are nearest by norm in the first cases."""
+    probe = question.part(range(min(_FEW, len(question.stack.x))))
+    near: list[tuple[float, int, Hypothesis]] = []
+    for number, hypothesis in enumerate(hypotheses):
+        wrong = probe.carried_out(hypothesis)
+        distance = np.where(_same(probe.right, wrong, probe.compared), np.inf, _distance(wrong, probe.compared)).min()
+        near.append((float(distance), number, hypothesis))
+    shortlist = sorted((one for one in near if one[0] < np.inf), key=lambda one: one[:2])[:_SHORTLIST]
+    return _held_against(question, [hypothesis for *_, hypothesis in shortlist])
+
+
+def _held_against(question: Question, hypotheses: Sequence[Hypothesis], strictly: bool = False) -> list[list[_Tried]]:
+    """What comes of each hypothesis in each case, but where it makes no difference or is infinitely far off. Where it
+    is asked `strictly`, an entry that departs from the rule is not explained by a slope that may be anything between
+    two.
+    """
+    found: list[list[_Tried]] = [[] for _ in question.stack.x]
+    rule = question.rule if strictly else None
+    for hypothesis in hypotheses:
+        wrong = question.carried_out(hypothesis, question.reading)
+        with np.errstate(over="ignore"):
+            hidden = _same(question.right, question.carried_out(hypothesis), question.compared) & (
+                hypothesis.format is None
+            )
+            sigmas = SIGMAS * np.where(hidden, np.inf, _residual(wrong, question.compared, rule))
+        for case, residual in enumerate(sigmas):
+            if np.isfinite(residual):
+                found[case].append((hypothesis, float(residual)))
+    return found
+
+
+def _fitted(question: Question) -> list[list[_Tried]]:
+    """Mistakes with a number in them, which is read from the answer."""
+    parts = [question.part([case]) for case in range(len(question.stack.x))]
+    return [[one for family in FAMILIES for one in _with_number(part, family)] for part in parts]
+
+
+def _with_number(question: Question, family: Family) -> list[_Tried]:
+    layer = question.layer
+    read = "E" if family.reads == "E" else f"{family.reads}_{layer}"
+    if read not in question.observed or (read.startswith("dE/db") and question.structure.network.bias == "none"):
+        return []
+    where = None if family.everywhere else layer
+
+    def given(c: float) -> Value:
+        return question.carried_out(Hypothesis("", "", (family.made(c, where),)), question.reading).given[read]
+
+    with np.errstate(all="ignore"):
+        c = least_squares(given(0.0), given(1.0), question.observed[read])
+    if not np.isfinite(c):
+        return []
+    for alike in factors(c, question.structure, layer) if family.is_factor else rounded(c):
+        made = (family.made(alike[0].value, where),)
+        told = [
+            Hypothesis(f"{family.name}:{number.name}", family.told.format(number.told, layer=layer), made)
+            for number in alike
+        ]
+        tried = _held_against(question, told, strictly=True)[0]
+        if _fits(tried) or alike[0].value == c:
+            return tried
+    return []
+
+
+def _narrowed(question: Question) -> list[list[_Tried]]:
+    """Whether the rule itself explains an answer, computed in a narrower format: the one with most digits that does.
+
+    A wide tolerance explains much; but what is computed so is off from the first step on, and nearly everywhere.
+    """
+    found: list[list[_Tried]] = [[] for _ in question.stack.x]
+    forward = [name for name in question.observed if name[0] in "zxo"]
+    if question.first not in forward:
+        return found
+    before = [question.observed[name] for name in forward[: forward.index(question.first)]]
+    own = _off(question.rule, question.compared)
+    for name in reversed(_NARROWER.get(question.structure.dtype, ())):
+        with np.errstate(over="ignore"):
+            if not all(np.array_equal(a.astype(DTYPES[name].numpy).astype(a.dtype), a) for a in before):
+                continue
+        narrow = Hypothesis(f"computed-in-{name}", f"everything computed in {name}", format=DTYPES[name])
+        for case, tried in enumerate(_held_against(question, [narrow])):
+            if own[case] >= 1 / 2 and _fits(tried):
+                found[case] = tried
+    return found
+
+
+def _each(work: Work, observed: dict[str, Array]) -> Iterator[tuple[Array, Array, Array]]:
+    """What was observed, what the pass gives, and its tolerance, a quantity at a time, each (D, entries)."""
+    for name, value in work.given.items():
+        if name in observed:
+            flat = (len(value.value), -1)
+            yield observed[name].reshape(flat), value.value.reshape(flat), value.tolerance.reshape(flat)
+
+
+def _distance(work: Work, observed: dict[str, Array]) -> Array:
+    """The largest over the quantities of the distance by norm, between 0 and 1, a case an entry."""
+    most = np.zeros(len(work.y.value))
+    with np.errstate(all="ignore"):
+        for seen, value, _ in _each(work, observed):
+            size = np.sqrt(np.square(seen).sum(1)) + np.sqrt(np.square(value).sum(1))
+            apart = np.sqrt(np.square(seen - value).sum(1))
+            most = np.maximum(most, np.where(size == 0, 0.0, np.nan_to_num(apart / size, nan=1.0)))
+    return most
+
+
+def _residual(work: Work, observed: dict[str, Array], rule: Work | None = None) -> Array:
+    """The largest departure in units of its tolerance, a case an entry; of what departs from `rule`, where it is given,
+    in units of the tolerance without jumps.
+    """
+    most = np.zeros(len(work.y.value))
+    names = [name for name in work.given if name in observed]
+    with np.errstate(all="ignore"):
+        for name, (seen, value, tolerance) in zip(names, _each(work, observed), strict=True):
+            if rule is not None:
+                due, within = (a.reshape(seen.shape) for a in (rule.given[name].value, rule.given[name].tolerance))
+                sharp = work.given[name].without_jumps().tolerance.reshape(seen.shape)
+                tolerance = np.where(np.abs(seen - due) <= within, tolerance, sharp)
+            error = np.where(seen == value, 0.0, np.abs(seen - value))
+            ratio = np.where(error == 0, 0.0, error / tolerance)
+            ratio = np.where(np.isnan(ratio), np.where(np.isnan(seen) & np.isnan(value), 0.0, np.inf), ratio)
+            most = np.maximum(most, ratio.max(1, initial=0))
+    return most
+
+
+def _off(work: Work, observed: dict[str, Array]) -> Array:
+    """The part of the quantities that depart, a case an entry."""
+    with np.errstate(all="ignore"):
+        off = [(np.abs(seen - value) > tolerance).any(1) for seen, value, tolerance in _each(work, observed)]
+    return np.mean(off, axis=0)
+
+
+def _same(a: Work, b: Work, names: Collection[str]) -> Array:
+    """Whether two passes give the same in each of these quantities, a case an entry: a mistake that a case hides."""
+    same = np.ones(len(a.y.value), bool)
+    for name, value in ((name, a.given[name]) for name in names):
+        mine, others = (v.value.reshape(len(v.value), -1) for v in (value, b.given[name]))
+        same &= ((mine == others) | (np.isnan(mine) & np.isnan(others))).all(1)
+    return same

@@ -1,0 +1,1 @@
+"""How accurate each activation is, in units in the last place."""

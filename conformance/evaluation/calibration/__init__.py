@@ -1,0 +1,1 @@
+"""How far correct gradients lie from the rule, and the smallest mistake that is caught."""

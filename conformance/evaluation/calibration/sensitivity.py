@@ -1,0 +1,184 @@
+"""The smallest mistake that is still seen: one entry of one weight gradient, off by a factor 1 + delta.
+
+Found by bisection of delta, with the verdict that the suite gives, and with those of the frameworks' own checkers for
+the same networks and entries.
+"""
+
+import hashlib
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ....adapters import Observation
+from ....adapters.registry import is_installed, load
+from ....reference import Array, Network, Structure, backpropagate
+from ...cases.case import Case
+from ...cases.draw import Draw, draw
+from ...cases.plan import Description
+from ...checks.compare import compare
+from ...records.run import Run
+from ...runners.runner import NoAnswer, Runner
+from .gradient_checkers import CHECKERS, Rejects
+
+LEAST, MOST = 2.0**-60, 10.0
+"""Between these delta is looked for; what is not caught at the largest counts as never caught."""
+
+_DRAWS, _BATCH, _NARROWEST, _WIDEST = 4, 4, 4, 8
+_HALVINGS = 12  # to within 1 %
+_ALONE = "gradients alone"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One entry of dE/dW_layer in one draw."""
+
+    case: Case
+    layer: int
+    at: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Sensed:
+    """One judge on the networks of one activation in one dtype.
+
+    `smallest` (n,) holds, a network an element, the delta from which on the mistake is caught whatever its sign: an
+    infinity where it never is, and NaN where the gradient is rejected without it.
+    """
+
+    judge: str
+    activation: str
+    dtype: str
+    smallest: Array
+
+    @property
+    def rejected(self) -> int:
+        """How many right gradients were rejected."""
+        return int(np.isnan(self.smallest).sum())
+
+    @property
+    def median(self) -> float | None:
+        """Over the networks whose right gradient is accepted; None where there is none."""
+        accepted = self.smallest[~np.isnan(self.smallest)]
+        return float(np.median(accepted)) if accepted.size else None
+
+
+def sense(run: Run, activation: str, dtype: str, networks: int) -> list[Sensed]:
+    """What each adapter's judge, and each checker that is installed, sees in `networks` networks of one activation.
+
+    Adapters run in this process. Whoever does not offer the activation or the dtype, or does not answer, is left out.
+    Raises AdapterError where an adapter does not load.
+    """
+    able = [one for one in run.adapters if activation in one.activations and dtype in one.dtypes]
+    sensed: dict[str, list[Array]] = defaultdict(list)
+    for structure, count in _structures(activation, dtype, run.choice.seed, networks):
+        stack, targets = _targets(structure, run.choice.seed, count)
+        if not targets:
+            continue
+        for adapter in able:
+            observed = _observed(run, adapter, stack, targets)
+            if not observed:
+                continue
+            silent = [replace(one, z=None, x=None, k=None) for one in observed]
+            names = [adapter.name] if observed[0].k is None else [adapter.name, f"{adapter.name}, {_ALONE}"]
+            for name, shown in zip(names, (observed, silent), strict=False):
+                sensed[name].append(smallest(_caught(stack, targets, shown), len(targets)))
+        for name, rejects in _checkers(structure):
+            sensed[name].append(smallest(_rejected(rejects, stack, targets), len(targets)))
+    return [Sensed(name, activation, dtype, np.concatenate(parts)) for name, parts in sensed.items()]
+
+
+def _structures(activation: str, dtype: str, seed: int, networks: int) -> Iterator[tuple[Structure, int]]:
+    """Structures of depth 2 and 3 in turn, all layers with a bias inside and the one activation; and how many draws of
+    each make up the networks.
+    """
+    digest = hashlib.blake2b(f"sensitivity/{activation}/{dtype}/{seed}".encode(), digest_size=16).digest()
+    rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    for i, start in enumerate(range(0, networks, _DRAWS)):
+        depth = 2 + i % 2
+        widths = tuple(int(n) for n in rng.integers(_NARROWEST, _WIDEST, depth + 1, endpoint=True))
+        yield Structure(Network(widths, (activation,) * depth, "pre"), _BATCH, dtype), min(_DRAWS, networks - start)
+
+
+def _targets(structure: Structure, seed: int, count: int) -> tuple[Draw, list[Target]]:
+    """Those of `count` draws of a structure that are not dead, and in each an entry of a weight gradient that is not
+    zero: of any layer, then of any place, with equal chances.
+    """
+    cases = [Case(structure, "normal", seed, i) for i in range(count)]
+    drawn = draw(cases)
+    wide = drawn.astype(np.dtype(np.float64))
+    gradients = backpropagate(structure.network, wide.parameters, wide.x, wide.y).weight_gradients
+    alive, targets = [], []
+    for i in np.flatnonzero(~drawn.dead):
+        digest = hashlib.blake2b(f"planted/{cases[i].id}".encode(), digest_size=16).digest()
+        rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+        layer = int(rng.integers(1, structure.network.depth, endpoint=True))
+        row, column = rng.choice(np.argwhere(gradients[layer - 1][i]))
+        alive.append(i)
+        targets.append(Target(cases[i], layer, (int(row), int(column))))
+    return drawn[np.array(alive, int)], targets  # pyright: ignore[reportArgumentType]  (picks a sub-stack)
+
+
+def _observed(run: Run, adapter: Description, stack: Draw, targets: Sequence[Target]) -> list[Observation]:
+    """What an adapter answers to each draw; nothing where some answer fails, which is for the spread to report."""
+    runner = Runner(load(adapter.spec, run.device), adapter.spec)
+    try:
+        runner.build(targets[0].case.structure)
+        answers = [runner.call("normal", d.parameters, d.x, d.y) for d in (stack[i] for i in range(len(targets)))]
+    except NoAnswer:
+        return []
+    observed = [answer.observation for answer in answers if answer.observation is not None]
+    return observed if len(observed) == len(targets) else []
+
+
+def _caught(stack: Draw, targets: Sequence[Target], observed: Sequence[Observation]) -> Callable[[Array], Array]:
+    def caught(delta: Array) -> Array:
+        wrong = [planted(*one) for one in zip(observed, targets, delta, strict=True)]
+        judged = {one.quantity: one.worst > 1 for one in compare(targets[0].case.structure, stack, wrong)}
+        return np.array([judged[f"dE/dW_{target.layer}"][i] for i, target in enumerate(targets)])
+
+    return caught
+
+
+def planted(observed: Observation, target: Target, delta: float) -> Observation:
+    """The same observation with the target's entry multiplied by 1 + delta, and rounded to its dtype."""
+    gradients = [np.array(gradient) for gradient in observed.weight_gradients]
+    gradient = gradients[target.layer - 1]
+    gradient[target.at] = gradient.dtype.type(float(gradient[target.at]) * (1 + delta))
+    return replace(observed, weight_gradients=tuple(gradients))
+
+
+def _checkers(structure: Structure) -> Iterator[tuple[str, Rejects]]:
+    for name, (framework, made) in CHECKERS.items():
+        if is_installed(framework):
+            try:
+                yield name, made(structure)
+            except NotImplementedError:
+                continue
+
+
+def _rejected(rejects: Rejects, stack: Draw, targets: Sequence[Target]) -> Callable[[Array], Array]:
+    def rejected(delta: Array) -> Array:
+        each = zip(itertools.count(), targets, delta.tolist())
+        return np.array([rejects(stack[i], target.layer, target.at, d) for i, target, d in each])
+
+    return rejected
+
+
+def smallest(caught: Callable[[Array], Array], count: int) -> Array:
+    """The least delta that is caught with either sign, to within 1 %, for each of `count` mistakes; as in `Sensed`.
+
+    `caught` takes an array of deltas, one a mistake, and says which are caught.
+    """
+    found = np.zeros(count)
+    for sign in (1, -1):
+        low, high = np.full(count, np.log2(LEAST)), np.full(count, np.log2(MOST))
+        never = ~caught(sign * np.exp2(high))
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            is_caught = caught(sign * np.exp2(middle))
+            low, high = np.where(is_caught, low, middle), np.where(is_caught, middle, high)
+        found = np.maximum(found, np.where(never, np.inf, np.exp2(high)))
+    return np.where(caught(np.zeros(count)), np.nan, found)

@@ -1,0 +1,1 @@
+"""Which mutants are found, where, and by how much."""

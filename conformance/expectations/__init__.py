@@ -1,0 +1,1 @@
+"""Known divergences of frameworks: how they are written, matched and audited."""

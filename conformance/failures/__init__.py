@@ -1,0 +1,1 @@
+"""One failure, made smaller and written as a script."""

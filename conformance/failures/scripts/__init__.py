@@ -1,0 +1,1 @@
+"""A failure as a script that needs NumPy and the framework alone."""

@@ -1,0 +1,1 @@
+"""The ways in: Python, pytest, and the collectable suite."""

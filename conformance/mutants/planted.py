@@ -1,0 +1,119 @@
+"""Wearing a mutant: an adapter that answers as its framework does, but for one mistake."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from ...adapters import Adapter, Observation, Program, Script
+from ...adapters.quantities import arrays, with_arrays
+from ...reference import Array, Parameters, Structure
+from ...reference.rounding import Conventions
+from ..cases.draw import stacked
+from ..cases.regimes import Draw
+from .mutant import Make, Mutant, Wrap
+from .steps import Work, afresh, run, showing, start
+from .value import Value
+
+_DECLARED = ("name", "weight_layout", "dtypes", "activations", "biases", "max_structures", "device", "slopes_at_kinks")
+
+
+class Worn(Adapter):
+    """An adapter in all that it declares; its programs have the mistake of a mutant.
+
+    A mistake in the rule is put on the framework's answer step by step, each step from what the framework showed of the
+    one before, or would have shown with the mistake: where it makes no difference, the framework's own bits stand, and
+    elsewhere what it makes of the numbers, computed in float64 and rounded once. A mistake in the machinery is put
+    around its programs.
+    """
+
+    def __init__(self, adapter: Adapter, mutant: Mutant) -> None:
+        # Its own __init__ has chosen the device.
+        self._adapter, self.mutant = adapter, mutant
+        for declaration in _DECLARED:
+            setattr(self, declaration, getattr(adapter, declaration))
+        self._make = self._wrapped(adapter)
+
+    def devices(self) -> tuple[str, ...]:
+        return self._adapter.devices()
+
+    @property
+    def version(self) -> str:
+        return self._adapter.version
+
+    def build(self, structure: Structure) -> Program:
+        return self._adapter.build(structure)
+
+    def program(self, structure: Structure) -> Program:
+        """As of any adapter, with the mistake in it."""
+        make = self._make
+        if self.weight_layout is not self._adapter.weight_layout:  # overruled, to try another
+            adapter = copy.copy(self._adapter)
+            adapter.weight_layout = self.weight_layout
+            make = self._wrapped(adapter)
+        return make(structure)
+
+    def script(self, structure: Structure) -> Script:
+        return self._adapter.script(structure)
+
+    def _wrapped(self, adapter: Adapter) -> Make:
+        wraps = self.mutant.wraps or planting(self.mutant, partial(rightly, self.slopes_at_kinks))
+        return wraps(adapter.program)
+
+
+def wear(adapter: Adapter, mutant: Mutant) -> Worn:
+    """The adapter with the mutant on."""
+    return Worn(adapter, mutant)
+
+
+RightOf = Callable[[Structure, Parameters, Array, Array, Observation], Work]
+"""From a call and what the framework answered to it to the rule's own pass, each step from what was shown."""
+
+
+def rightly(
+    conventions: Conventions, structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation
+) -> Work:
+    """The rule's own pass through a call, in float64, as a stack of one, each step from what the framework showed;
+    `conventions` are the slopes that it declares at kinks.
+    """
+    one = stacked([Draw(parameters, x, y, np.zeros((), bool))]).astype(np.dtype(np.float64))
+    shown = {name: array.astype(np.float64) for name, array in arrays(observed).items()}
+    return run(start(structure, one.parameters, one.x, one.y, conventions=conventions), give=showing(shown))
+
+
+def planting(mutant: Mutant, right_of: RightOf) -> Wrap:
+    """A mutant's changes of the rule, put around programs."""
+
+    def wrap(make: Make) -> Make:
+        def made(structure: Structure) -> Program:
+            program, last = make(structure), list[Work]()
+
+            def mistaken(parameters: Parameters, x: Array, y: Array) -> Observation:
+                observed = program(parameters, x, y)
+                right = right_of(structure, parameters, x, y, observed)
+                own, changed = arrays(observed), dict[str, Array]()
+
+                def give(name: str, value: Value) -> Value:
+                    if name not in own:
+                        return value
+                    changed[name] = _planted(own[name], right.given[name].value[0], value.value[0])
+                    return value.shown_as(changed[name])
+
+                before = last[0] if last else None
+                run(afresh(right, before), [(mutant.changes, mutant.takes)], give)
+                last[:] = [right]
+                return with_arrays(observed, changed)
+
+            return mistaken
+
+        return made
+
+    return wrap
+
+
+def _planted(array: Array, right: Array, wrong: Array) -> Array:
+    """What a framework gave, but where a mistake makes something else of what is right that, rounded once."""
+    right, wrong = (a.reshape(array.shape) for a in (right, wrong))
+    with np.errstate(all="ignore"):
+        return np.where(right == wrong, array, wrong.astype(array.dtype))

@@ -1,0 +1,1 @@
+"""One run: described, written down, read back and reported."""

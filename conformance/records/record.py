@@ -1,0 +1,304 @@
+"""The record of a run, as JSON Lines: a header, a line a verdict, a footer with the accounting. Every view is made
+from it alone.
+
+While a run goes on, each group's verdicts are a file of their own in a folder beside the record, written whole; so
+nothing recorded is lost when a process dies, and the record comes out in the order of the plan however many workers
+there were. The schema is in docs/record.md; `SCHEMA` is raised when a reader of the old one could misread the new.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..checks.verdict import CHECKS, GRADES, STATUSES, Explanation, Status, Verdict, status
+from ..expectations.audit import FAILING, Key, Settled, Terms, covered
+from ..expectations.expectation import Expectation, excuse
+
+SCHEMA = 2
+
+
+class RecordError(ValueError):
+    """A record that is unreadable, incomplete, or that does not add up; one line."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A whole record: header and footer as written, and the verdicts of each case of each adapter, in the order of
+    the plan.
+    """
+
+    header: dict[str, Any]
+    verdicts: dict[Key, list[Verdict]]
+    footer: dict[str, Any]
+
+    def statuses(self) -> dict[Key, Status]:
+        """The status of each case that was answered for."""
+        return {key: status(verdicts) for key, verdicts in self.verdicts.items()}
+
+    @cached_property
+    def expectations(self) -> dict[str, Expectation]:
+        """The expectations that the run was held to, by id."""
+        return {entry["id"]: Expectation(**entry) for entry in self.header["expectations"]}
+
+    @cached_property
+    def settled(self) -> tuple[Settled, ...]:
+        """What each of them came to."""
+        return tuple(Settled(**row) for row in self.footer["expectations"])
+
+    def concerning(self, adapter: str) -> tuple[Expectation, ...]:
+        """Those that speak of this adapter in its version."""
+        versions = {described["name"]: described["version"] for described in self.header["adapters"]}
+        return tuple(e for e in self.expectations.values() if e.concerns(adapter, versions[adapter]))
+
+    @property
+    def conforms(self) -> bool:
+        """Whether something was checked, every planned case was answered for, nothing failed, errored or was blocked,
+        and no expectation is stale or unmatched.
+        """
+        counts = self.footer["accounting"]
+        bad = counts["failed"] + counts["errored"] + counts["blocked"] + len(self.footer["unanswered"])
+        bad += sum(one.state in FAILING for one in self.settled)
+        return bad == 0 and counts["passed"] + counts["expected"] > 0
+
+
+def case_set_hash(planned: Iterable[Key]) -> str:
+    """A hash of what was planned: equal plans, equal hashes."""
+    return hashlib.blake2b("\n".join(f"{a} {c}" for a, c in planned).encode(), digest_size=8).hexdigest()
+
+
+def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """One JSON line a verdict; what is at its default is left out, and passes keep six digits of `worst`, `power`."""
+    for v in verdicts:
+        data: dict[str, Any] = {"kind": "verdict", "adapter": adapter, "case": v.case, "check": v.check}
+        data |= {"quantity": v.quantity, "grade": v.grade}
+        if v.grade == "pass":
+            data["worst"] = _number(float(f"{v.worst:.6g}"))
+            if v.power is not None:
+                data["power"] = _number(float(f"{v.power:.6g}"))
+            if v.at:
+                data["at"] = v.at
+        else:
+            data["worst"] = _number(v.worst)
+            for name in ("power", "observed", "expected", "tolerance", "slack"):
+                if (value := getattr(v, name)) is not None:
+                    data[name] = _number(value)
+            for name in ("at", "activation", "message", "expectation"):
+                if value := getattr(v, name):
+                    data[name] = value
+        if v.origin:
+            data["origin"] = v.origin
+        if v.explanations:
+            data["explanations"] = [[e.name, e.mistake, _number(float(f"{e.sigmas:.6g}"))] for e in v.explanations]
+        if v.chosen:
+            data["chosen"] = [[point, _number(float(f"{slope:.9g}"))] for point, slope in v.chosen]
+        yield _dumps(data)
+
+
+_dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def _number(value: float) -> float | str:
+    # JSON has no infinities; as strings they read back with float().
+    if not math.isfinite(value):
+        return str(value)
+    return value
+
+
+_PASS = '"grade":"pass"'
+_FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack")
+_FIELDS = frozenset(f.name for f in fields(Verdict))
+
+
+def _verdict(data: dict[str, Any]) -> Verdict:
+    given = {name: value for name, value in data.items() if name in _FIELDS}
+    for name in _FLOATS:
+        if isinstance(given.get(name), str):
+            given[name] = float(given[name])
+    given["at"] = tuple(given.get("at", ()))
+    explanations = given.get("explanations", ())
+    given["explanations"] = tuple(Explanation(name, mistake, float(far)) for name, mistake, far in explanations)
+    given["chosen"] = tuple((point, float(slope)) for point, slope in given.get("chosen", ()))
+    return Verdict(**given)
+
+
+def write_part(
+    folder: Path,
+    number: int,
+    adapter: str,
+    verdicts: Sequence[Sequence[Verdict]],
+    expectations: Sequence[Expectation] = (),
+) -> None:
+    """Write one group's verdicts (a sequence a case) behind their tally, whole or not at all; `number` is its place
+    in the plan, `expectations` are those that concern the adapter.
+    """
+    path = folder / f"{number:06}.jsonl"
+    scratch = path.with_suffix(f".{os.getpid()}")
+    body = "".join(f"{line}\n" for some in verdicts for line in lines(adapter, some))
+    tally = {**_tally(adapter, verdicts), "covered": covered(expectations, (v for some in verdicts for v in some))}
+    scratch.write_text(f"{_dumps(tally)}\n{body}", encoding="utf-8")
+    scratch.replace(path)
+
+
+def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any]:
+    """What the footer is summed from: the status of each case, counts by check, and the pass of least power."""
+    cases: dict[str, Status] = {}
+    checks: dict[str, Counter[str]] = defaultdict(Counter)
+    count, least = 0, None
+    for some in verdicts:
+        cases[some[0].case] = status(some)
+        count += len(some)
+        by_check: dict[str, list[Verdict]] = defaultdict(list)
+        for v in some:
+            by_check[v.check].append(v)
+            if v.grade == "pass" and v.power is not None and (least is None or v.power < least[0]):
+                least = [v.power, adapter, v.case, v.quantity]
+        for check, group in by_check.items():
+            checks[check][status(group)] += 1
+    if least is not None and not math.isfinite(least[0]):
+        least = None
+    return {"adapter": adapter, "cases": cases, "checks": checks, "verdicts": count, "weakest": least}
+
+
+def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], terms: Terms) -> None:
+    """Assemble the record at `path` from the parts in `folder`, in order, with header and footer.
+
+    Planned cases without a verdict are listed in the footer as unanswered, and expectations are settled by `terms`.
+    """
+    head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
+    head["expectations"] = [entry.to_json() for entry in terms.held]
+    tallies: list[dict[str, Any]] = []
+    scratch = path.with_name(path.name + ".unfinished")
+    with scratch.open("w", encoding="utf-8") as out:
+        out.write(_dumps(head) + "\n")
+        for part in sorted(folder.glob("[0-9]*.jsonl")):
+            with part.open(encoding="utf-8") as source:
+                tallies.append(json.loads(source.readline()))
+                shutil.copyfileobj(source, out)
+        out.write(_dumps({"kind": "footer", **_footer(planned, tallies, terms)}) + "\n")
+    scratch.replace(path)
+
+
+def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]], terms: Terms) -> dict[str, Any]:
+    answered = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
+    counts = Counter(answered.values())
+    checks: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    findings: Counter[str] = Counter()
+    for tally in tallies:
+        findings.update(tally["covered"])
+        for check, found in tally["checks"].items():
+            checks[tally["adapter"]][check].update(found)
+    return {
+        "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
+        "unanswered": [list(key) for key in planned if key not in answered],
+        "checks": checks,
+        "verdicts": sum(tally["verdicts"] for tally in tallies),
+        "weakest": min((t["weakest"] for t in tallies if t["weakest"] is not None), default=None),
+        "expectations": [one.to_json() for one in terms.settle(planned, answered, findings)],
+    }
+
+
+def read(path: Path, passes: bool = True) -> Record:
+    """The record at `path`; without `passes`, only the verdicts that are not plain passes, several times as fast.
+
+    Raises RecordError where it cannot be read, has no header or footer, holds duplicates or strangers, or does not
+    add up. Without the passes only the footer's own sum and what is expected can be checked.
+    """
+    try:
+        with path.open(encoding="utf-8") as source:
+            rows = [json.loads(line) for line in source if passes or _PASS not in line]
+    except OSError as error:
+        raise RecordError(f"record {path}: {error.strerror or error}; name a readable file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"record {path}: is not JSON Lines: {error}") from None
+    if not rows or not all(isinstance(row, dict) for row in rows) or rows[0].get("kind") != "header":
+        raise RecordError(f"record {path}: has no header; it was not written by kterm")
+    if rows[0].get("schema") != SCHEMA:
+        raise RecordError(f"record {path}: has schema {rows[0].get('schema')}; this version reads schema {SCHEMA}")
+    if rows[-1].get("kind") != "footer":
+        raise RecordError(f"record {path}: has no footer; the run that wrote it did not end")
+    adapters = {adapter["name"] for adapter in rows[0].get("adapters", ())}
+    found: dict[Key, list[Verdict]] = {}
+    seen: set[tuple[str, ...]] = set()
+    for number, row in enumerate(rows[1:-1], 2):
+        try:
+            key = (row["adapter"], row["case"], row["check"], row["quantity"], row.get("message", ""))
+            verdict = _verdict({**row, "grade": row["grade"]})
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"record {path}, line {number}: is no verdict: {error}") from None
+        if row.get("kind") != "verdict" or verdict.check not in CHECKS or verdict.grade not in GRADES:
+            raise RecordError(f"record {path}, line {number}: is no verdict that this version knows")
+        if row["adapter"] not in adapters:
+            raise RecordError(f"record {path}, line {number}: adapter {row['adapter']!r} is not in the header")
+        if key in seen:
+            raise RecordError(f"record {path}, line {number}: repeats the verdict on {' '.join(key[:4])}")
+        seen.add(key)
+        found.setdefault(key[:2], []).append(verdict)
+    record = Record(rows[0], found, rows[-1])
+    _reconcile(path, rows[0], rows[-1], found if passes else None)
+    try:
+        trouble = _unsettled(record, passes)
+    except (KeyError, TypeError, ValueError):
+        raise RecordError(f"record {path}: its header or its footer holds no expectations") from None
+    if trouble:
+        raise RecordError(f"record {path}: {trouble}")
+    return record
+
+
+def _reconcile(
+    path: Path, header: dict[str, Any], footer: dict[str, Any], found: dict[Key, list[Verdict]] | None
+) -> None:
+    try:
+        told = dict(footer["accounting"])
+        planned = told.pop("planned")
+        unanswered = len(footer["unanswered"])
+        total = sum(told.values())
+    except (KeyError, TypeError, ValueError):
+        raise RecordError(f"record {path}: its footer holds no accounting") from None
+    if planned != header.get("planned") or planned != total + unanswered:
+        raise RecordError(f"record {path}: {planned} cases planned, {total} answered, {unanswered} unanswered")
+    if found is None:
+        return
+    if not unanswered and case_set_hash(found) != header.get("cases"):
+        raise RecordError(f"record {path}: holds other cases than its header says were planned")
+    counts = Counter(status(verdicts) for verdicts in found.values())
+    if told != {name: counts[name] for name in STATUSES}:
+        raise RecordError(f"record {path}: its footer counts {told}, its verdicts come to {dict(counts)}")
+    if footer.get("verdicts") != sum(map(len, found.values())):
+        raise RecordError(f"record {path}: its footer counts other verdicts than it holds")
+
+
+def _unsettled(record: Record, passes: bool) -> str | None:
+    """What does not agree between a record's expectations, its verdicts and what its footer says they came to."""
+    if [one.id for one in record.settled] != list(record.expectations):
+        return "its footer settles other expectations than its header lists"
+    findings: Counter[str] = Counter()
+    for adapter in record.header["adapters"]:
+        entries = record.concerning(adapter["name"])
+        verdicts = [v for (name, _), some in record.verdicts.items() if name == adapter["name"] for v in some]
+        for v in verdicts:
+            if v.expectation != (excuse(v, entries) if v.is_finding else None):
+                return f"its expectations do not agree with the verdict on {v.case} {v.check} {v.quantity}"
+        findings += covered(entries, verdicts)
+    for one in record.settled:
+        if one.findings != findings[one.id] or (one.state == "met") != (one.findings > 0):
+            return (
+                f"expectation {one.id} covers {findings[one.id]} findings, its footer says {one.findings}, {one.state}"
+            )
+        if passes and one.cases != _cases(record, one.id):
+            return f"expectation {one.id} covers other cases than its footer counts"
+    return None
+
+
+def _cases(record: Record, expectation: str) -> int:
+    entry = record.expectations[expectation]
+    adapters = [a["name"] for a in record.header["adapters"] if entry.concerns(a["name"], a["version"])]
+    keys = (*record.verdicts, *map(tuple, record.footer["unanswered"]))
+    return sum(adapter in adapters and entry.covers_case(case) for adapter, case in keys)

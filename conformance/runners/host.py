@@ -1,0 +1,80 @@
+"""The adapter host: a process of its own that holds one adapter and answers requests, so that nothing it does can
+hurt the run.
+
+    python -m kterm.conformance.runners.host SPEC DEVICE MUTANT
+
+Requests come on standard input and replies go to what was standard output, each a pickle behind its length in 8
+bytes. The framework's own output goes to standard error. End of input ends the process. A request is (method of
+Runner, arguments); a reply is ("ok", result), ("no", kind, message), or ("load", message) once, instead of ("ok",
+None), when the adapter does not load.
+"""
+
+import os
+import pickle
+import struct
+import sys
+from typing import Any, BinaryIO
+
+_LENGTH = struct.Struct("<Q")
+
+
+def send(stream: BinaryIO, message: Any) -> None:
+    """Write one message."""
+    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> Any:
+    """Read one message. Raises EOFError when the other side is gone."""
+    return pickle.loads(_exactly(stream, _LENGTH.unpack(_exactly(stream, _LENGTH.size))[0]))
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    parts = []
+    while count:
+        part = stream.read(count)
+        if not part:
+            raise EOFError
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def main(spec: str, device: str, mutant: str) -> None:
+    """Load the adapter, wearing a mutant where one is named, and serve until the input ends."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb")
+    # From here on, what the framework prints or reads cannot get into the conversation.
+    os.dup2(2, 1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    sys.stdout = sys.stderr
+    from ...adapters.registry import AdapterError
+    from ..mutants.loading import loaded
+    from .runner import NoAnswer, Runner
+
+    try:
+        runner = Runner(loaded(spec, device or None, mutant or None), spec)
+        runner.describe()
+    except (AdapterError, ValueError) as error:
+        send(replies, ("load", str(error)))
+        return
+    except BaseException as error:
+        send(replies, ("load", f"adapter {spec}: {type(error).__name__}: {error}".splitlines()[0]))
+        return
+    send(replies, ("ok", None))
+    while True:
+        try:
+            method, arguments = receive(requests)
+        except EOFError:
+            os._exit(0)  # a framework's threads must not keep an orphan alive
+        try:
+            reply = ("ok", getattr(runner, method)(*arguments))
+        except NoAnswer as no:
+            reply = ("no", no.kind, no.message)
+        send(replies, reply)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

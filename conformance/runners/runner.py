@@ -1,0 +1,195 @@
+"""Running an adapter on draws, in this process (`Runner`): every way of not answering becomes one exception."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, Script, WeightLayout
+from ...adapters.quantities import arrays, parts
+from ...reference import Array, Parameters, Structure
+from ..cases.draw import present
+from ..cases.plan import Description, describe
+
+LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, OUT_IN)}
+
+
+class NoAnswer(Exception):
+    """An adapter that did not answer. `kind` is raised, died, hung or unsupported; the message is one line."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind, self.message = kind, message
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An observation, checked for form. Where `problems` says that its form is wrong, there may be no observation."""
+
+    observation: Observation | None
+    problems: tuple[str, ...] = ()
+
+
+class Runs(Protocol):
+    """What the judge needs of an adapter, wherever it runs."""
+
+    def describe(self) -> Description: ...
+    def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None: ...
+    def recall(self, number: int) -> None: ...
+    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer: ...
+    def changed_since(self) -> bool: ...
+
+
+@dataclass
+class _Living:
+    """A program that can be called: of what structure, and its first observation with the bytes that it had."""
+
+    program: Program
+    structure: Structure
+    first: tuple[Observation, bytes] | None = None
+
+
+class Runner:
+    """Runs an adapter in this process."""
+
+    def __init__(self, adapter: Adapter, spec: str | None = None) -> None:
+        self._adapter = adapter
+        self._spec = spec or adapter.name
+        self._programs: list[_Living] = []
+        self._current: _Living | None = None
+        self._given: list[Array] = []
+
+    def describe(self) -> Description:
+        """What the adapter declares."""
+        return describe(self._adapter, self._spec)
+
+    def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None:
+        """Make the program of one structure the current one; `layout` overrules the adapter's declared one, by name.
+
+        What was built before is given up, unless this one is to live `beside` it.
+        """
+        adapter = self._adapter
+        if layout is not None:
+            adapter = copy.copy(adapter)
+            adapter.weight_layout = LAYOUTS[layout]
+        self._current = None
+        if not beside:
+            self._programs = []
+        with _reported():
+            program = adapter.program(structure)
+        self._current = _Living(program, structure)
+        self._programs.append(self._current)
+
+    def recall(self, number: int) -> None:
+        """Make one of the programs that live the current one, by its place in the order in which they were built."""
+        self._current = self._programs[number]
+
+    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
+        """Run the current program once. Raises NoAnswer."""
+        current = self._current
+        assert current is not None
+        given = self._alike(*present(regime, parameters, x, y))
+        before = _contents(given)
+        with _reported():
+            observed = current.program(*given)
+        problems = [] if _contents(given) == before else ["inputs were modified in place"]
+        if current.first is None:
+            current.first = observed, _bytes(observed)
+        return _examined(observed, current.structure, problems)
+
+    def _alike(self, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
+        """What is put in, with the very arrays of the call before where they hold the same: as who trains passes one x
+        again and again.
+        """
+        given = [*parameters.weights, *parameters.biases, x, y]
+        if len(given) == len(self._given):
+            given = [old if _are_alike(old, new) else new for old, new in zip(self._given, given, strict=True)]
+        self._given, depth = given, len(parameters.weights)
+        return Parameters(tuple(given[:depth]), tuple(given[depth:-2])), given[-2], given[-1]
+
+    def script(self, structure: Structure) -> Script:
+        """The adapter's own calls for a structure, as source. Raises NoAnswer where it has none."""
+        with _reported():
+            return self._adapter.script(structure)
+
+    def changed_since(self) -> bool:
+        """Whether the current program's first observation has been overwritten by a later call, of it or another."""
+        first = None if self._current is None else self._current.first
+        return first is not None and _bytes(first[0]) != first[1]
+
+
+class _reported:
+    """Turns whatever a framework raises, SystemExit included, into NoAnswer. A keyboard interrupt is the user's."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return
+        lines = str(error).strip().splitlines()
+        message = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
+        raise NoAnswer("unsupported" if isinstance(error, NotImplementedError) else "raised", message[:400]) from None
+
+
+def _are_alike(a: Array, b: Array) -> bool:
+    form = (a.shape, a.dtype, a.strides, a.flags.writeable) == (b.shape, b.dtype, b.strides, b.flags.writeable)
+    return form and a.tobytes() == b.tobytes()
+
+
+def _contents(given: tuple[Parameters, Array, Array]) -> list[bytes]:
+    parameters, x, y = given
+    return [a.tobytes() for a in (*parameters.weights, *parameters.biases, x, y)]
+
+
+def _bytes(observed: Observation) -> bytes:
+    return b"".join(np.asarray(a).tobytes() for _, a, _ in parts(observed, None))
+
+
+def same_bits(a: Observation, b: Observation) -> bool:
+    """Whether two observations agree bit for bit."""
+    return _bytes(a) == _bytes(b)
+
+
+def differing(before: Observation, after: Observation) -> list[str]:
+    """The names of the arrays of one observation that another has not with the same bits."""
+    shown = arrays(after)
+    return [name for name, a in arrays(before).items() if name not in shown or a.tobytes() != shown[name].tobytes()]
+
+
+def _examined(observed: Observation, structure: Structure, problems: list[str]) -> Answer:
+    depth = structure.network.depth
+    biases = 0 if structure.network.bias == "none" else depth
+    form: list[str] = []
+    for field, due in (
+        ("weight_gradients", depth),
+        ("bias_gradients", biases),
+        ("z", depth),
+        ("x", depth),
+        ("k", depth),
+    ):
+        values = getattr(observed, field)
+        if values is not None and len(values) != due:
+            form.append(f"{field} holds {len(values)} arrays; it should hold {due}, one a layer")
+    if not form:
+        for name, value, shape in parts(observed, structure):
+            if not isinstance(value, np.ndarray | np.generic):
+                form.append(f"{name} is a {type(value).__module__}.{type(value).__name__}; it should be a NumPy array")
+            elif value.shape != shape:
+                form.append(f"{name} has shape {value.shape}; it should be {shape}")
+            elif value.dtype != structure.format.numpy:
+                form.append(f"{name} has dtype {value.dtype}; it should be {structure.format.numpy}")
+    return Answer(None, (*problems, *form)) if form else Answer(detached(observed), tuple(problems))
+
+
+def detached(observed: Observation) -> Observation:
+    """The same numbers in arrays of our own, so that nothing a later call does can reach them."""
+
+    def own(value: Any) -> Any:
+        if value is None:
+            return None
+        return tuple(np.array(a) for a in value) if isinstance(value, Sequence) else np.array(value)
+
+    return replace(observed, **{f.name: own(getattr(observed, f.name)) for f in fields(observed)})
