@@ -22,7 +22,7 @@ from kterm.conformance.mutants import EQUIVALENTS, MISTAKES
 from kterm.conformance.records import record
 from kterm.reference import ACTIVATIONS
 
-from .command import kterm, pytest_run
+from .support.command import kterm, pytest_run
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md") if path.exists()]

@@ -10,8 +10,8 @@ from kterm.conformance import Results, check_adapter
 from kterm.conformance.checks.verdict import CHECKS
 from kterm.conformance.records.record import read
 
-from .. import miniatures
-from ..command import kterm
+from ...support import miniatures
+from ...support.command import kterm
 
 MINIATURES = Path(miniatures.__file__)
 

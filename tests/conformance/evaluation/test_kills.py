@@ -26,7 +26,7 @@ from kterm.conformance.records.run import examined
 from kterm.conformance.runners.runner import Runner
 from kterm.reference import Array, Network, Parameters, Structure
 
-from ..command import kterm
+from ...support.command import kterm
 
 FULL = describe(Numpy(), "numpy")
 ASKED = Asked(FULL, choose("smoke", 0))

@@ -18,7 +18,7 @@ from kterm.conformance.runners.runner import Runner
 from kterm.reference import BIASES, Bias, Network, Structure, backpropagate
 from kterm.reference.rounding import bound, deviation, propagate
 
-from .. import miniatures
+from ...support import miniatures
 
 _NETWORKS = [
     ((3, 2), ("tanh",), 0),

@@ -19,9 +19,17 @@ from kterm.conformance.failures.scripts.write import Unwritable, write
 from kterm.conformance.runners.runner import Runner
 from kterm.reference import DTYPES, Array
 
-from .. import miniatures
-from . import flawed
-from .scripts import FRAMEWORKS, REAL, alone, assert_fails_as_it_says, assert_fit_to_paste, loaded, prose, sources
+from ....support import flawed, miniatures
+from ....support.scripts import (
+    FRAMEWORKS,
+    REAL,
+    alone,
+    assert_fails_as_it_says,
+    assert_fit_to_paste,
+    loaded,
+    prose,
+    sources,
+)
 
 
 def _real() -> Iterator[object]:

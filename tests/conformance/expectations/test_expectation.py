@@ -15,8 +15,8 @@ from kterm.conformance.expectations.audit import Terms
 from kterm.conformance.expectations.expectation import Expectation, ExpectationError
 from kterm.conformance.records.record import read
 
-from .. import miniatures
-from ..command import kterm, pytest_run
+from ...support import miniatures
+from ...support.command import kterm, pytest_run
 
 MINIATURES = Path(miniatures.__file__)
 WRONG = Verdict("4x3-elu-b2-none-f32-normal-s0", "k_terms", "k_1", "wrong", 3.0, activation="elu")

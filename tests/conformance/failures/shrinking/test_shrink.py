@@ -25,8 +25,8 @@ from kterm.conformance.runners.process import Link
 from kterm.conformance.runners.runner import NoAnswer, Runner
 from kterm.reference import Array, Parameters, Structure
 
-from .. import miniatures
-from ..command import assert_one_line, kterm
+from ....support import miniatures
+from ....support.command import assert_one_line, kterm
 
 MINIATURES = str(miniatures.__file__)
 
@@ -263,7 +263,7 @@ def test_the_command_prints_the_smallest(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_what_is_printed(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "shrinking.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "shrinking.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- shrunk: (.*?) -->\n```\n(.*?)^```", page, re.M | re.S)
     assert shown is not None
 

@@ -24,11 +24,11 @@ from kterm.conformance.runners.process import Link
 from kterm.conformance.runners.runner import NoAnswer, Runner
 from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Structure
 
-from .. import caches, miniatures
-from ..command import kterm
-from ..miniatures import Miniature, right
+from ...support import caches, miniatures
+from ...support.command import kterm
+from ...support.miniatures import Miniature, right
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 EVERY = describe(Miniature(), "sound")
 PROGRAMS = (
     caches.Cached,

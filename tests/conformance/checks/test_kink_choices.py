@@ -26,8 +26,8 @@ from kterm.conformance.runners.runner import Runner
 from kterm.reference import ACTIVATIONS, DTYPES, Activation, Array, Kink, Network, Parameters, Structure, rounding
 from kterm.reference.rounding import Estimate, Reading, bound, deviation
 
-from ..command import kterm
-from ..miniatures import Miniature, by_hand, silent
+from ...support.command import kterm
+from ...support.miniatures import Miniature, by_hand, silent
 
 KINKS = [pytest.param(row, kink, id=f"{row.name}@{kink.point:g}") for row in ACTIVATIONS.values() for kink in row.kinks]
 READINGS = [

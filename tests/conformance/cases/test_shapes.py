@@ -22,7 +22,7 @@ from kterm.conformance.checks.examine import examine
 from kterm.conformance.runners.runner import Runner
 from kterm.reference import ACTIVATIONS, DTYPES, Array, Parameters, Structure
 
-from ..miniatures import Miniature, silent
+from ...support.miniatures import Miniature, silent
 
 EVERY = replace(describe(Numpy(), "numpy"), dtypes=tuple(DTYPES))
 WIDE, NARROW = ("f32", "f64"), ("bf16", "f16")

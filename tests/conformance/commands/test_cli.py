@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .. import miniatures
-from ..command import kterm
+from ...support import miniatures
+from ...support.command import kterm
 
 MINIATURES = Path(miniatures.__file__)
 

@@ -21,7 +21,7 @@ from kterm.conformance.mutants.steps import run, start
 from kterm.conformance.runners.runner import Runner
 from kterm.reference import Array, Parameters, Structure
 
-from .. import miniatures
+from ...support import miniatures
 
 _GROUPS = (
     "4x8x6x3-tanh.sigmoid.leaky_relu-b5-pre-{}-normal",

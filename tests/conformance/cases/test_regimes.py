@@ -18,8 +18,8 @@ from kterm.conformance.checks.verdict import Verdict, status
 from kterm.conformance.runners.runner import Runner
 from kterm.reference import ACTIVATIONS, DTYPES, Array, Network, Parameters, Structure, backpropagate
 
-from .. import miniatures
-from ..miniatures import Miniature, right, silent
+from ...support import miniatures
+from ...support.miniatures import Miniature, right, silent
 
 EVERY = replace(describe(Miniature(), "sound"), dtypes=tuple(DTYPES))
 

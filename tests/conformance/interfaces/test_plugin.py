@@ -12,8 +12,8 @@ import pytest
 
 from kterm.conformance.records.record import read
 
-from .. import miniatures
-from ..command import pytest_run
+from ...support import miniatures
+from ...support.command import pytest_run
 
 MINIATURES = Path(miniatures.__file__)
 SUITE = ("--pyargs", "kterm.conformance", "-p", "no:cacheprovider", "-q")

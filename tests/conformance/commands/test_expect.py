@@ -22,8 +22,8 @@ from kterm.conformance.expectations.patterns import Point, cover
 from kterm.conformance.records.record import finish, read, write_part
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES
 
-from .. import miniatures
-from ..command import kterm
+from ...support import miniatures
+from ...support.command import kterm
 
 MINIATURES = Path(miniatures.__file__)
 

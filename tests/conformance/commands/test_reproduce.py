@@ -7,18 +7,9 @@ import pytest
 
 from kterm.conformance.commands.reproduce import Reproduced, ran, reproduce_case
 
-from .. import miniatures
-from ..command import assert_one_line, kterm
-from .scripts import (
-    FLAWED,
-    REAL,
-    alone,
-    assert_fails_as_it_says,
-    assert_fit_to_paste,
-    imports,
-    loaded,
-    prose,
-)
+from ...support import miniatures
+from ...support.command import assert_one_line, kterm
+from ...support.scripts import FLAWED, REAL, alone, assert_fails_as_it_says, assert_fit_to_paste, imports, loaded, prose
 
 
 @pytest.mark.parametrize("name", ["torch", "jax"])
@@ -33,7 +24,7 @@ def test_the_command_writes_the_script_and_runs_it(tmp_path: Path, name: str) ->
 
 
 def test_the_page_shows_a_script_as_it_is_written() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "reproducers.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "reproducers.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- reproducer: (\S+) (\S+) -->\n```python\n(.*?)^```", page, re.M | re.S)
     assert shown is not None
     loaded(shown[2])

@@ -14,7 +14,7 @@ from kterm.conformance.evaluation.kills.kill import Asked, measure
 from kterm.conformance.evaluation.kills.matrix import holds
 from kterm.conformance.mutants import EQUIVALENTS, MISTAKES, MUTANTS, wear
 
-from ..command import assert_one_line, kterm, pytest_run
+from ...support.command import assert_one_line, kterm, pytest_run
 
 FULL = describe(Numpy(), "numpy")
 ASKED = Asked(FULL, choose("smoke", 0))
