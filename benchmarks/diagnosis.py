@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks._common import circumstances, one_thread, parser, publish, seconds_text, table
 from kterm.conformance.cases.case import Case, parse_case
 from kterm.conformance.cases.draw import draw
-from kterm.conformance.cases.plan import WIDE, choose
+from kterm.conformance.cases.plan import WIDE, make_options
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.compare import readings
 from kterm.conformance.checks.verdict import Verdict, quantity_of
@@ -124,7 +124,7 @@ class Heard:
 def heard(asked: Asked, dtype: str, names: Sequence[str]) -> dict[tuple[str, bool], Heard]:
     """What a report is made of, by mutant and whether z, x and k are shown; from the same answers."""
     trial, known_of = Trial(asked, names), {(name, shown): Heard() for name in names for shown in (True, False)}
-    first = replace(asked, choice=replace(asked.choice, profile="smoke")).groups(dtype)
+    first = replace(asked, choice=replace(asked.options, profile="smoke")).groups(dtype)
     for group in first:
         for tried in trial.of(group, names):
             for shown in (True, False) if tried.name else ():
@@ -338,9 +338,9 @@ def _short(text: str, most: int = 240) -> str:
 
 def measured(spec: str, dtypes: Sequence[str], mutants: Sequence[Mutant]) -> list[Row]:
     """The rows of one adapter."""
-    prepared = runs.prepare([spec], choose("quick", 0, dtypes))
+    prepared = runs.prepare([spec], make_options("quick", 0, dtypes))
     adapter = prepared.adapters[0]
-    asked = Asked(adapter, prepared.choice, prepared.concerning(adapter.name))
+    asked = Asked(adapter, prepared.options, prepared.concerning(adapter.name))
     rows = []
     for dtype in [name for name in dtypes if name in adapter.dtypes]:
         told = heard(asked, dtype, [mutant.name for mutant in mutants])

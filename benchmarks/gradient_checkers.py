@@ -28,7 +28,7 @@ from kterm.conformance.cases.case import Group
 from kterm.conformance.cases.draw import draw
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import status
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Network, Structure
 
 DEPTH = 3
@@ -52,7 +52,7 @@ def group(width: int) -> Group:
 
 def kterm_check(width: int, adapter: str) -> Check:
     """All of kterm's checks of one case, compilation included: layout, forward, k-terms, gradients, descent, batch."""
-    cases, runner = group(width), Runner(load(adapter))
+    cases, runner = group(width), LocalRunner(load(adapter))
 
     def check() -> bool:
         (verdicts,) = examine(cases, runner)

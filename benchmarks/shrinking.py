@@ -15,13 +15,13 @@ from kterm.adapters import Adapter
 from kterm.adapters.registry import load
 from kterm.conformance.cases.case import parse_case, structure_id
 from kterm.conformance.cases.draw import REGIMES
-from kterm.conformance.cases.plan import choose, describe
+from kterm.conformance.cases.plan import describe, make_options
 from kterm.conformance.commands.reproduce import excuse_of
 from kterm.conformance.evaluation.kills.kill import Asked, Fate, measure
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.failures.shrinking.shrink import shrink
-from kterm.conformance.mutants import MISTAKES, MUTANTS, wear
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.mutants import MISTAKES, MUTANTS, plant_mutant
+from kterm.conformance.runners.runner import LocalRunner
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def failing(adapter: Adapter, spec: str, dtype: str) -> dict[str, str]:
     """By mutant, the first case of the smoke profile in which it is found."""
     described = describe(adapter, spec)
     entries = tuple(e for e in known.read(known.SHIPPED) if e.concerns(described.name, described.version))
-    asked = Asked(described, choose("smoke", 0, (dtype,)), entries, brief=True)
+    asked = Asked(described, make_options("smoke", 0, (dtype,)), entries, brief=True)
     fates = measure(asked, dtype, [mutant.name for mutant in MISTAKES])
     return {fate.mutant: case for fate in fates if fate.mutant and (case := _first(fate))}
 
@@ -61,9 +61,9 @@ def rows(spec: str, dtype: str) -> list[Row]:
     """Each mistake's first failing case, shrunk."""
     adapter, found = load(spec), list[Row]()
     for mutant, case in failing(adapter, spec, dtype).items():
-        runner = Runner(wear(adapter, MUTANTS[mutant]), spec)
+        runner = LocalRunner(plant_mutant(adapter, MUTANTS[mutant]), spec)
         started = time.perf_counter()
-        shrunk = shrink(parse_case(case, tuple(REGIMES)), runner, excuse=excuse_of(runner.describe()))
+        shrunk = shrink(parse_case(case, tuple(REGIMES)), runner, expectation_for=excuse_of(runner.describe()))
         taken = time.perf_counter() - started
         if shrunk is None:
             print(f"{spec}: {mutant} does not fail again in {case}")

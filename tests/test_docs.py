@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import PROFILES, choose, describe, plan
+from kterm.conformance.cases.plan import PROFILES, describe, make_options, plan
 from kterm.conformance.checks.verdict import CHECKS, STATUSES
 from kterm.conformance.commands.cli import app
 from kterm.conformance.expectations import expectation as expectations
@@ -162,7 +162,7 @@ def test_table_of_profiles_equals_the_plan() -> None:
 def test_counts_of_cases_equal_the_plan() -> None:
     described = replace(describe(Numpy(), "numpy"), dtypes=("f64", "f32", "bf16", "f16"))
     for profile in PROFILES:
-        count = sum(len(group.draws) for group in plan(described, choose(profile, 0)).groups)
+        count = sum(len(group.draws) for group in plan(described, make_options(profile, 0)).groups)
         assert f"{count:,} " in _page("docs/checks.md"), profile
 
 

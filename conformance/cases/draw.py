@@ -75,7 +75,7 @@ def _trouble(structure: Structure, stack: Draw) -> tuple[Array, Array]:
     return stack.dead | overflows, (largest == 0).any(0)
 
 
-def present(regime: str, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
+def present_arrays(regime: str, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
     """The arrays as an adapter is to meet them, copies that are its own: in a regime of odd arrays Fortran-ordered,
     non-contiguous, reversed, read-only.
     """
@@ -106,4 +106,4 @@ def _read_only(array: Array) -> Array:
     return copy
 
 
-__all__ = ["NUMBERS", "REGIMES", "Draw", "draw", "present", "stacked"]
+__all__ = ["NUMBERS", "REGIMES", "Draw", "draw", "present_arrays", "stacked"]

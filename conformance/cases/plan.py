@@ -11,7 +11,7 @@ import numpy as np
 
 from ...adapters import Adapter
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
-from ..mutants import Worn
+from ..mutants import PlantedAdapter
 from . import smoke
 from .case import Group
 from .regimes import REGIMES, Deal
@@ -81,7 +81,7 @@ def describe(adapter: Adapter, spec: str) -> Description:
         adapter.device,
         adapter.max_structures,
         tuple(one for one in _slopes_at_kinks(adapter) if one[0] in adapter.activations),
-        adapter.mutant.name if isinstance(adapter, Worn) else None,
+        adapter.mutant.name if isinstance(adapter, PlantedAdapter) else None,
     )
 
 
@@ -137,7 +137,7 @@ _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
 
 
 @dataclass(frozen=True)
-class Choice:
+class Options:
     """What a run asks for: a profile, a seed, and the dtypes and activations to keep to (empty: all)."""
 
     profile: str = "standard"
@@ -146,7 +146,7 @@ class Choice:
     activations: tuple[str, ...] = ()
 
 
-class ChoiceError(ValueError):
+class OptionError(ValueError):
     """A run that cannot be made: an unknown profile, dtype or activation, or a negative seed; one line."""
 
 
@@ -157,10 +157,10 @@ def require_known(what: str, name: str, known: Collection[str], listing: str = "
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise ChoiceError(f"unknown {what} {name!r}; {hint}{listing or 'known are ' + ', '.join(known)}")
+        raise OptionError(f"unknown {what} {name!r}; {hint}{listing or 'known are ' + ', '.join(known)}")
 
 
-def choose(profile: str, seed: int, dtypes: Sequence[str] = (), activations: Sequence[str] = ()) -> Choice:
+def make_options(profile: str, seed: int, dtypes: Sequence[str] = (), activations: Sequence[str] = ()) -> Options:
     """A choice, checked. Raises ChoiceError, naming what is known."""
     for what, given, known in (
         ("profile", (profile,), PROFILES),
@@ -170,8 +170,8 @@ def choose(profile: str, seed: int, dtypes: Sequence[str] = (), activations: Seq
         for name in given:
             require_known(what, name, known)
     if not 0 <= seed < 2**63:
-        raise ChoiceError(f"seed {seed} should be an integer from 0 to 2**63 - 1")
-    return Choice(profile, seed, tuple(dict.fromkeys(dtypes)), tuple(dict.fromkeys(activations)))
+        raise OptionError(f"seed {seed} should be an integer from 0 to 2**63 - 1")
+    return Options(profile, seed, tuple(dict.fromkeys(dtypes)), tuple(dict.fromkeys(activations)))
 
 
 @dataclass(frozen=True)
@@ -182,10 +182,10 @@ class Plan:
     unsupported: tuple[str, ...]
 
 
-def plan(adapter: Description, choice: Choice) -> Plan:
+def plan(adapter: Description, options: Options) -> Plan:
     """The plan for one adapter. Structures are made from what it declares; what is left out is listed by name."""
-    wanted_dtypes = choice.dtypes or tuple(DTYPES)
-    wanted_activations = choice.activations or tuple(ACTIVATIONS)
+    wanted_dtypes = options.dtypes or tuple(DTYPES)
+    wanted_activations = options.activations or tuple(ACTIVATIONS)
     dtypes = [name for name in wanted_dtypes if name in adapter.dtypes]
     pool = [name for name in wanted_activations if name in adapter.activations]
     left_out: list[str] = [f"dtype {name}" for name in wanted_dtypes if name not in dtypes]
@@ -194,25 +194,25 @@ def plan(adapter: Description, choice: Choice) -> Plan:
     if not dtypes or not pool:
         return Plan((), tuple(left_out))
     # A narrow dtype asked for by name is run as the wide ones are.
-    wide = [dtype for dtype in (*WIDE, *(name for name in choice.dtypes if name in NARROW)) if dtype in dtypes]
+    wide = [dtype for dtype in (*WIDE, *(name for name in options.dtypes if name in NARROW)) if dtype in dtypes]
     probes = tuple(_probes(adapter, dtypes[0]))
     first = _distinct(smoke.groups(smoke.shipped(), pool, adapter.biases, wide))
-    everything = _distinct((*first, *_regular(adapter, choice, dtypes, pool)))
+    everything = _distinct((*first, *_regular(adapter, options, dtypes, pool)))
     return Plan((*probes, *_sampled(everything, len(first), adapter.max_structures)), tuple(left_out))
 
 
-def regular(adapter: Description, choice: Choice) -> tuple[Group, ...]:
+def regular(adapter: Description, options: Options) -> tuple[Group, ...]:
     """What a profile holds besides the probes and the smoke profile."""
-    return tuple(_regular(adapter, choice, choice.dtypes, adapter.activations))
+    return tuple(_regular(adapter, options, options.dtypes, adapter.activations))
 
 
-def _regular(adapter: Description, choice: Choice, dtypes: Sequence[str], pool: Sequence[str]) -> Iterator[Group]:
-    for share in PROFILES[choice.profile]:
-        besides = tuple(name for name in choice.dtypes if name in NARROW)
+def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool: Sequence[str]) -> Iterator[Group]:
+    for share in PROFILES[options.profile]:
+        besides = tuple(name for name in options.dtypes if name in NARROW)
         dtypes_due = (*share.dtypes, *besides) if share.dtypes == WIDE else share.dtypes
         for dtype in dtypes_due:
             if dtype in dtypes and not (dtype in besides and share.dtypes == NARROW):
-                yield from _share(share, dtype, pool, adapter.biases, choice.seed)
+                yield from _share(share, dtype, pool, adapter.biases, options.seed)
 
 
 def _distinct(groups: Iterable[Group]) -> tuple[Group, ...]:

@@ -11,12 +11,12 @@ from ..cases.case import Case, Group
 from ..cases.draw import draw
 from ..cases.regimes import REGIMES, Draw
 from ..diagnosis.diagnose import Calls, tell
-from ..runners.runner import Answer, NoAnswer, Runs
+from ..runners.runner import Answer, NoAnswer, Runner
 from .compare import Comparison, compare
-from .findings import Excuse, before_each, blocked, contracted, covers, excused, verdict_on
+from .findings import ExpectationFor, before_each, blocked, contracted, is_expected_in, verdict_on, with_expectation
 from .kink_choices import with_choices
-from .repeats import ask_extras, explained_by
-from .twins import Company, meet
+from .repeats import ask_repeats, explained_by
+from .twins import TwinPrograms, build_twins
 from .verdict import Check, Grade, Verdict, quantity_of
 
 DEATHS = 3
@@ -25,8 +25,8 @@ DEATHS = 3
 
 def examine(
     group: Group,
-    runs: Runs,
-    excuse: Excuse = lambda _: None,
+    runner: Runner,
+    expectation_for: ExpectationFor = lambda _: None,
     diagnose: bool = True,
     drawn: Draw | None = None,
 ) -> list[list[Verdict]]:
@@ -37,13 +37,13 @@ def examine(
     follows is judged from the framework's own values, where it left any. Nothing an adapter does raises here.
     """
     cases, stack = group.cases, drawn or draw(group.cases)
-    company = meet(group, stack[0], runs)
-    answers = _answers(group, stack, runs, company)
+    twins = build_twins(group, stack[0], runner)
+    answers = _answers(group, stack, runner, twins)
     good = [i for i, answer in enumerate(answers) if isinstance(answer, Answer) and answer.observation is not None]
     first = good[0] if good else None
-    extras = None if first is None else ask_extras(group, stack[first], _observation(answers[first]), runs, company)
+    extras = None if first is None else ask_repeats(group, stack[first], _observation(answers[first]), runner, twins)
     verdicts: list[list[Verdict]] = [
-        _contract(case, answer, excuse) for case, answer in zip(cases, answers, strict=True)
+        _contract(case, answer, expectation_for) for case, answer in zip(cases, answers, strict=True)
     ]
     if first is not None and extras is not None:
 
@@ -53,29 +53,33 @@ def examine(
             before = [None, good[-1]]
             if not diagnose:
                 return verdict
-            return explained_by(group, verdict, twice, both, stack, before, excuse, runs.describe().conventions)
+            return explained_by(
+                group, verdict, twice, both, stack, before, expectation_for, runner.describe().conventions
+            )
 
-        verdicts[first] += extras.contract(cases[first], excuse, explained)
+        verdicts[first] += extras.contract(cases[first], expectation_for, explained)
     sound = [i for i in good if not any(verdict.is_unexpected for verdict in verdicts[i])]
-    alike = _alike(group, stack, [(i, _observation(answers[i])) for i in sound])
-    for i, verdict in alike.unsound:
-        verdicts[i] += contracted(cases[i], [verdict], excuse)
-    for chosen in alike.stacks:
+    sorted_out = _stack_by_quantities(group, stack, [(i, _observation(answers[i])) for i in sound])
+    for i, verdict in sorted_out.unsound:
+        verdicts[i] += contracted(cases[i], [verdict], expectation_for)
+    for chosen in sorted_out.stacks:
         observed = [_observation(answers[i]) for i in chosen]
-        conventions = runs.describe().conventions
+        conventions = runner.describe().conventions
         picked = _pick(stack, chosen)
         compared = list(compare(group.structure, picked, observed, group.regime, conventions))
-        judged = [_judged(group, cases[i], compared, at, bool(stack.dead[i]), excuse) for at, i in enumerate(chosen)]
+        judged = [
+            _judged(group, cases[i], compared, at, bool(stack.dead[i]), expectation_for) for at, i in enumerate(chosen)
+        ]
         calls = Calls(
             group.structure, group.regime, picked, observed, compared, stack, before_each(chosen), conventions
         )
-        judged = tell(calls, judged, covers(group, excuse)) if diagnose else judged
+        judged = tell(calls, judged, is_expected_in(group, expectation_for)) if diagnose else judged
         for position, i in enumerate(chosen):
             if REGIMES[group.regime].records_choices:
                 judged[position] = with_choices(group.structure, stack[i], arrays(observed[position]), judged[position])
             verdicts[i] += judged[position]
     if first is not None and extras is not None:
-        told = extras.verdicts(group, cases[first], stack[first], verdicts[first], excuse, diagnose)
+        told = extras.verdicts(group, cases[first], stack[first], verdicts[first], expectation_for, diagnose)
         verdicts[first] += told
     return [_with_passed_contract(case, some) for case, some in zip(cases, verdicts, strict=True)]
 
@@ -97,7 +101,7 @@ def _pick(stack: Draw, chosen: Sequence[int]) -> Draw:
     return stack[index]  # pyright: ignore[reportArgumentType]  (an index array picks a sub-stack)
 
 
-def _answers(group: Group, stack: Draw, runs: Runs, company: Company) -> list[Answer | NoAnswer]:
+def _answers(group: Group, stack: Draw, runner: Runner, twins: TwinPrograms) -> list[Answer | NoAnswer]:
     answers: list[Answer | NoAnswer] = []
     deaths, built = 0, False
     for i in range(len(group.draws)):
@@ -106,30 +110,30 @@ def _answers(group: Group, stack: Draw, runs: Runs, company: Company) -> list[An
             continue
         try:
             if not built:
-                runs.build(group.structure, None, company.is_there)
+                runner.build(group.structure, None, twins.is_built)
                 built = True
             one = stack[i]
-            answers.append(runs.call(group.regime, one.parameters, one.x, one.y))
+            answers.append(runner.call(group.regime, one.parameters, one.x, one.y))
         except NoAnswer as no:
             if not built and no.kind in ("raised", "unsupported"):
                 return [no] * len(group.draws)
             answers.append(no)
             if no.kind in ("died", "hung"):
                 deaths, built = deaths + 1, False
-                company.leave()
+                twins.discard()
     return answers
 
 
-def _contract(case: Case, answer: Answer | NoAnswer, excuse: Excuse) -> list[Verdict]:
+def _contract(case: Case, answer: Answer | NoAnswer, expectation_for: ExpectationFor) -> list[Verdict]:
     if isinstance(answer, NoAnswer):
         grade: Grade = "unsupported" if answer.kind == "unsupported" else "errored"
         what = answer.message if answer.kind in ("raised", "unsupported") else f"{answer.kind}: {answer.message}"
         return [Verdict(case.id, "contract", "program", grade, message=what)]
     found = [Verdict(case.id, "contract", "observation", "wrong", message=problem) for problem in answer.problems]
-    return contracted(case, found, excuse)
+    return contracted(case, found, expectation_for)
 
 
-class _Alike:
+class _Stacks:
     """Observations sorted into stacks that show the same quantities, and the ones that are not finite where they
     should be.
     """
@@ -139,8 +143,8 @@ class _Alike:
         self.unsound: list[tuple[int, Verdict]] = []
 
 
-def _alike(group: Group, stack: Draw, observed: Sequence[tuple[int, Observation]]) -> _Alike:
-    sorted_out, by_shown = _Alike(), {}
+def _stack_by_quantities(group: Group, stack: Draw, observed: Sequence[tuple[int, Observation]]) -> _Stacks:
+    sorted_out, by_shown = _Stacks(), {}
     for i, observation in observed:
         strays = [name for name, array in arrays(observation).items() if not np.isfinite(array.astype(float)).all()]
         if strays and (finite := _finite_where_not(group, stack[i], observation, strays)):
@@ -183,14 +187,14 @@ def _finite_where_not(group: Group, one: Draw, observation: Observation, names: 
 
 
 def _judged(
-    group: Group, case: Case, compared: Sequence[Comparison], i: int, dead: bool, excuse: Excuse
+    group: Group, case: Case, compared: Sequence[Comparison], i: int, dead: bool, expectation_for: ExpectationFor
 ) -> list[Verdict]:
     verdicts: list[Verdict] = []
     failed: Check | None = None
     for one in compared:
         if failed is not None and one.check != failed:
             break
-        verdict = excused(verdict_on(group, case.id, one, i, dead), excuse)
+        verdict = with_expectation(verdict_on(group, case.id, one, i, dead), expectation_for)
         failed = one.check if verdict.is_unexpected else failed
         verdicts.append(verdict)
     return verdicts + (blocked(case, failed) if failed else [])

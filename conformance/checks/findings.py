@@ -10,7 +10,7 @@ from ..cases.regimes import REGIMES
 from .compare import Comparison
 from .verdict import CHECKS, Check, Verdict
 
-Excuse = Callable[[Verdict], str | None]
+ExpectationFor = Callable[[Verdict], str | None]
 """The id of the expectation that excuses a finding, or None."""
 
 
@@ -38,14 +38,14 @@ def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> 
     )
 
 
-def excused(verdict: Verdict, excuse: Excuse) -> Verdict:
+def with_expectation(verdict: Verdict, expectation_for: ExpectationFor) -> Verdict:
     """The verdict, with the expectation that excuses it where it is a finding and one does."""
-    return replace(verdict, expectation=excuse(verdict)) if verdict.is_finding else verdict
+    return replace(verdict, expectation=expectation_for(verdict)) if verdict.is_finding else verdict
 
 
-def contracted(case: Case, found: Sequence[Verdict], excuse: Excuse) -> list[Verdict]:
+def contracted(case: Case, found: Sequence[Verdict], expectation_for: ExpectationFor) -> list[Verdict]:
     """What was found of the contract, and the rest of the case blocked where that is not expected."""
-    found = [excused(verdict, excuse) for verdict in found]
+    found = [with_expectation(verdict, expectation_for) for verdict in found]
     troubled = any(verdict.fails for verdict in found)
     return [*found, *(blocked(case, "contract") if troubled else ())]
 
@@ -60,9 +60,11 @@ def blocked(case: Case, behind: Check) -> list[Verdict]:
     ]
 
 
-def covers(group: Group, excuse: Excuse) -> Callable[[Comparison, int], bool]:
+def is_expected_in(group: Group, expectation_for: ExpectationFor) -> Callable[[Comparison, int], bool]:
     """Whether an expectation covers a departure."""
-    return lambda one, i: excused(verdict_on(group, group.cases[0].id, one, i, False), excuse).expectation is not None
+    return lambda one, i: (
+        with_expectation(verdict_on(group, group.cases[0].id, one, i, False), expectation_for).expectation is not None
+    )
 
 
 def before_each(chosen: Sequence[int]) -> list[int | None]:

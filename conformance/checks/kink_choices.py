@@ -9,7 +9,7 @@ from ...reference import ACTIVATIONS, Activation, Array, Structure, backpropagat
 from ..cases.regimes import Draw, aimed_layer
 from .verdict import Verdict
 
-Choices = tuple[tuple[float, float], ...]
+KinkSlopes = tuple[tuple[float, float], ...]
 """(point, the value of f' there), one a pre-activation that lies exactly at a point."""
 
 
@@ -32,7 +32,7 @@ def quantity(structure: Structure, shown: Mapping[str, Array]) -> str | None:
     return "dE/dW_1" if layer == 1 else None
 
 
-def chosen(structure: Structure, one: Draw, shown: Mapping[str, Array]) -> Choices:
+def chosen(structure: Structure, one: Draw, shown: Mapping[str, Array]) -> KinkSlopes:
     """The slopes chosen in one draw of the kinks regime: k over what is multiplied by f', at every exact point.
 
     From the framework's own k of the layer after, where it shows it; from the rule's otherwise. A quotient carries a

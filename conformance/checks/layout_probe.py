@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from ..cases.case import Case, Group
 from ..cases.draw import draw
-from ..runners.runner import LAYOUTS, NoAnswer, Runs
+from ..runners.runner import LAYOUTS, NoAnswer, Runner
 from .compare import compare
 from .verdict import Verdict
 
 
-def probe(group: Group, runs: Runs) -> list[list[Verdict]]:
+def probe(group: Group, runs: Runner) -> list[list[Verdict]]:
     """The layout verdict of each case of a probe group.
 
     The declared layout holds when outputs and weight gradients agree with the rule. Otherwise the other layouts are
@@ -20,7 +20,7 @@ def probe(group: Group, runs: Runs) -> list[list[Verdict]]:
     return [[_probe(group, case, runs)] for case in group.cases]
 
 
-def _probe(group: Group, case: Case, runs: Runs) -> Verdict:
+def _probe(group: Group, case: Case, runs: Runner) -> Verdict:
     declared = runs.describe().layout
     shape = "square" if len(set(group.structure.network.widths)) == 1 else "non-square"
     try:
@@ -50,14 +50,14 @@ def _probe(group: Group, case: Case, runs: Runs) -> Verdict:
     return Verdict(case.id, "layout", "weights", grade, message=f"no known layout explains it: the adapter {trouble}")
 
 
-def _tried(group: Group, case: Case, runs: Runs, layout: str) -> Sequence[str]:
+def _tried(group: Group, case: Case, runs: Runner, layout: str) -> Sequence[str]:
     try:
         return _departures(group, case, runs, layout)
     except NoAnswer as no:
         return (no.message,)
 
 
-def _departures(group: Group, case: Case, runs: Runs, layout: str | None) -> Sequence[str]:
+def _departures(group: Group, case: Case, runs: Runner, layout: str | None) -> Sequence[str]:
     """The outputs and weight gradients that the rule does not give."""
     stack = draw([case])
     runs.build(group.structure, layout)

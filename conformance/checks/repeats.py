@@ -13,22 +13,22 @@ from ..cases.case import Case, Group
 from ..cases.draw import stacked
 from ..cases.regimes import REGIMES, Draw
 from ..diagnosis.diagnose import Calls, tell
-from ..runners.runner import Answer, NoAnswer, Runs, differing, same_bits
+from ..runners.runner import Answer, NoAnswer, Runner, differing, same_bits
 from .compare import CONCLUSIVE_POWER, compare, descended
-from .findings import Excuse, before_each, contracted, covers, excused, verdict_on
-from .twins import Company
+from .findings import ExpectationFor, before_each, contracted, is_expected_in, verdict_on, with_expectation
+from .twins import TwinPrograms
 from .verdict import CHECKS, Check, Grade, Verdict
 
 _DESCENT_STEPS = 3
 
 
-class Extras:
+class Repeats:
     """What is asked once a structure: the first case again, a short descent, and the batch in two parts; and what came
     of its twins.
     """
 
-    def __init__(self, company: Company, first: Observation) -> None:
-        self.company, self.first = company, first
+    def __init__(self, twins: TwinPrograms, first: Observation) -> None:
+        self.twins, self.first = twins, first
         self.again: Answer | None = None
         """What the first call got when it was made again, where that differs."""
         self.overwritten = False
@@ -37,7 +37,7 @@ class Extras:
         self.halves: tuple[Draw, list[Observation]] | None = None
 
     def contract(
-        self, case: Case, excuse: Excuse, explained: Callable[[Verdict, Observation], Verdict]
+        self, case: Case, expectation_for: ExpectationFor, explained: Callable[[Verdict, Observation], Verdict]
     ) -> list[Verdict]:
         """Whether the program gave the same bits twice and left its earlier answer alone. `explained` is the verdict
         with what explains the answer that the second call got.
@@ -50,13 +50,19 @@ class Extras:
         if self.overwritten:
             message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
             found.append(Verdict(case.id, "contract", "earlier observation", "wrong", message=message))
-        found += [Verdict(case.id, "contract", "twins", "wrong", message=what) for what in self.company.findings]
+        found += [Verdict(case.id, "contract", "twins", "wrong", message=what) for what in self.twins.findings]
         if self.trouble is not None and self.trouble[0] == "contract":
             found.append(Verdict(case.id, "contract", "same call twice", "errored", message=self.trouble[1]))
-        return contracted(case, found, excuse)
+        return contracted(case, found, expectation_for)
 
     def verdicts(
-        self, group: Group, case: Case, one: Draw, before: Sequence[Verdict], excuse: Excuse, diagnose: bool
+        self,
+        group: Group,
+        case: Case,
+        one: Draw,
+        before: Sequence[Verdict],
+        expectation_for: ExpectationFor,
+        diagnose: bool,
     ) -> list[Verdict]:
         """The descent and batch checks, blocked where anything before them failed."""
         if any(v.fails or v.grade == "blocked" for v in before):
@@ -67,45 +73,45 @@ class Extras:
         if self.trouble is not None:
             found.append(Verdict(case.id, self.trouble[0], "program", "errored", message=self.trouble[1]))
         if self.descent is not None:
-            found += _descent_verdicts(group, case, one, *self.descent, excuse, diagnose)
+            found += _descent_verdicts(group, case, one, *self.descent, expectation_for, diagnose)
         if self.halves is not None:
-            verdict = excused(_batch_verdict(group, case, *self.halves), excuse)
+            verdict = with_expectation(_batch_verdict(group, case, *self.halves), expectation_for)
             if diagnose and verdict.is_unexpected:
                 stack, observed = self.halves
                 earlier = before_each(range(len(observed)))
-                verdict = explained_by(group, verdict, stack, observed, stack, earlier, excuse)
+                verdict = explained_by(group, verdict, stack, observed, stack, earlier, expectation_for)
             found.append(verdict)
         return found
 
 
-def ask_extras(group: Group, one: Draw, first: Observation, runs: Runs, company: Company) -> Extras:
+def ask_repeats(group: Group, one: Draw, first: Observation, runner: Runner, twins: TwinPrograms) -> Repeats:
     """Ask for all of it, given the first case that was answered, and what was answered."""
-    extras = Extras(company, first)
+    repeats = Repeats(twins, first)
     asked: Check = "contract"
     try:
         # Before the same numbers are put in again, which would write the same answer over it.
-        extras.overwritten = runs.changed_since()
-        company.stay(runs)
-        answer = runs.call(group.regime, one.parameters, one.x, one.y)
+        repeats.overwritten = runner.changed_since()
+        twins.recheck(runner)
+        answer = runner.call(group.regime, one.parameters, one.x, one.y)
         if answer.observation is None or not same_bits(answer.observation, first):
-            extras.again = answer
-            return extras
+            repeats.again = answer
+            return repeats
         if not all(np.isfinite(array.astype(float)).all() for array in arrays(first).values()) or one.dead:
-            return extras
+            return repeats
         regime = REGIMES[group.regime]
         if regime.selects or regime.rounding != "normal":
-            return extras  # whose numbers would not be what the regime is about after a step
+            return repeats  # whose numbers would not be what the regime is about after a step
         asked = "descent"
-        extras.descent = _descent(group, one, first, runs)
+        repeats.descent = _descent(group, one, first, runner)
         asked = "batch"
         if group.structure.batch > 1:
-            extras.halves = _halves(group, one, first, runs)
+            repeats.halves = _halves(group, one, first, runner)
     except NoAnswer as no:
         if no.kind in ("died", "hung"):
             # The call was answered before; the process that held the program is gone.
-            runs.build(group.structure)
-        extras.trouble = (asked, no.message)
-    return extras
+            runner.build(group.structure)
+        repeats.trouble = (asked, no.message)
+    return repeats
 
 
 def _difference(first: Observation, answer: Answer) -> str:
@@ -115,21 +121,21 @@ def _difference(first: Observation, answer: Answer) -> str:
     return f"the same call, made again after others, gave other bits in {changed}"
 
 
-def _asked(group: Group, one: Draw, runs: Runs) -> Observation:
-    answer = runs.call(group.regime, one.parameters, one.x, one.y)
+def _asked(group: Group, one: Draw, runner: Runner) -> Observation:
+    answer = runner.call(group.regime, one.parameters, one.x, one.y)
     if answer.observation is None:
         raise NoAnswer("raised", "; ".join(answer.problems))
     return answer.observation
 
 
-def _descent(group: Group, one: Draw, first: Observation, runs: Runs) -> tuple[Draw, list[Observation]] | None:
+def _descent(group: Group, one: Draw, first: Observation, runner: Runner) -> tuple[Draw, list[Observation]] | None:
     draws, observed, current = [], [], first
     for _ in range(_DESCENT_STEPS):
         rate = _rate(one.parameters, current)
         if rate is None:
             break
         one = replace(one, parameters=descended(one.parameters, current, rate))
-        current = _asked(group, one, runs)
+        current = _asked(group, one, runner)
         draws.append(one)
         observed.append(current)
     return (stacked(draws), observed) if draws else None
@@ -149,15 +155,21 @@ def _rate(parameters: Parameters, observed: Observation) -> float | None:
     return float(2.0 ** (np.floor(np.log2(size / slope)) - 6))
 
 
-def _halves(group: Group, one: Draw, first: Observation, runs: Runs) -> tuple[Draw, list[Observation]]:
+def _halves(group: Group, one: Draw, first: Observation, runner: Runner) -> tuple[Draw, list[Observation]]:
     """The whole batch, then with the residual of its even rows made zero, then of its odd rows."""
     even = np.arange(group.structure.batch)[:, None] % 2 == 0
     parts = [replace(one, y=np.where(rows, first.outputs, one.y)) for rows in (even, ~even)]
-    return stacked([one, *parts]), [first, *(_asked(group, part, runs) for part in parts)]
+    return stacked([one, *parts]), [first, *(_asked(group, part, runner) for part in parts)]
 
 
 def _descent_verdicts(
-    group: Group, case: Case, one: Draw, stack: Draw, observed: list[Observation], excuse: Excuse, diagnose: bool
+    group: Group,
+    case: Case,
+    one: Draw,
+    stack: Draw,
+    observed: list[Observation],
+    expectation_for: ExpectationFor,
+    diagnose: bool,
 ) -> list[Verdict]:
     """Of each step, judged from its own weights, every finding, or else the quantity that is furthest out. `one` holds
     the numbers of the call before the first step.
@@ -169,11 +181,11 @@ def _descent_verdicts(
             replace(verdict, check="descent", quantity=f"step {step + 1}: {verdict.quantity}")
             for verdict in (verdict_on(group, case.id, one, step, False) for one in compared)
         ]
-        findings = [excused(verdict, excuse) for verdict in verdicts if verdict.is_finding]
+        findings = [with_expectation(verdict, expectation_for) for verdict in verdicts if verdict.is_finding]
         found.append(findings or [max(verdicts, key=lambda v: v.worst)])
     history = stacked([one, *(stack[step] for step in range(len(observed)))])
     calls = Calls(group.structure, group.regime, stack, observed, compared, history, list(range(len(observed))))
-    told = tell(calls, found, covers(group, excuse)) if diagnose else found
+    told = tell(calls, found, is_expected_in(group, expectation_for)) if diagnose else found
     return [verdict for step in told for verdict in step]
 
 
@@ -184,14 +196,14 @@ def explained_by(
     observed: list[Observation],
     history: Draw,
     before: Sequence[int | None],
-    excuse: Excuse,
+    expectation_for: ExpectationFor,
     conventions: Conventions | None = None,
 ) -> Verdict:
     """The verdict on several calls, explained by the first after the first that departs by itself, where one does.
     `history` and `before` as of `Calls`.
     """
     compared = list(compare(group.structure, stack, observed, group.regime, conventions))
-    is_known = covers(group, excuse)
+    is_known = is_expected_in(group, expectation_for)
     departing = (
         (i, one.quantity)
         for i in range(1, len(observed))

@@ -13,7 +13,7 @@ from ...reference import DTYPES, Array, DType, Parameters, Structure, backpropag
 from ..cases.case import Group, structure_id
 from ..cases.plan import Description
 from ..cases.regimes import REGIMES, Draw
-from ..runners.runner import Answer, NoAnswer, Runs, differing
+from ..runners.runner import Answer, NoAnswer, Runner, differing
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _longer(rows: Array) -> Array:
     return np.concatenate((rows, rows[:1]))
 
 
-class Company:
+class TwinPrograms:
     """The twins that an adapter was put to beside a structure, and what came of it.
 
     They come before the structure itself: where an earlier program stands in for it, its answers are wrong. A twin in a
@@ -63,36 +63,36 @@ class Company:
 
     def __init__(self, group: Group, early: list[Twin], late: list[Twin]) -> None:
         self._group, self._early, self._late = group, early, late
-        self._living: list[tuple[Twin, Observation | None]] = []
+        self._built: list[tuple[Twin, Observation | None]] = []
         self.findings: list[str] = []
 
     @property
-    def is_there(self) -> bool:
+    def is_built(self) -> bool:
         """Whether there are programs that the structure's own is to live beside."""
-        return bool(self._living)
+        return bool(self._built)
 
-    def leave(self) -> None:
+    def discard(self) -> None:
         """Give the twins up: the process that held their programs is gone."""
-        self._living, self._late = [], []
+        self._built, self._late = [], []
 
-    def come(self, runs: Runs) -> None:
+    def build_early(self, runs: Runner) -> None:
         """Build and call those that come first. A twin that is not answered for is passed over."""
         for twin in self._early:
             try:
-                runs.build(twin.structure, None, self.is_there)
-                self._living.append((twin, None))
-                self._living[-1] = twin, self._call(twin, runs).observation
+                runs.build(twin.structure, None, self.is_built)
+                self._built.append((twin, None))
+                self._built[-1] = twin, self._call(twin, runs).observation
             except NoAnswer as no:
                 if no.kind in ("died", "hung"):
-                    self.leave()
+                    self.discard()
                     return
 
-    def stay(self, runs: Runs) -> None:
+    def recheck(self, runs: Runner) -> None:
         """Call those that came first again, now that the structure's own program was built and called, and build and
         call the others; then make its own program the current one again. Raises NoAnswer where the process is lost.
         """
-        own = len(self._living)
-        for number, (twin, first) in enumerate(self._living):
+        own = len(self._built)
+        for number, (twin, first) in enumerate(self._built):
             if first is not None:
                 runs.recall(number)
                 self.findings += self._changed(twin, first, runs)
@@ -110,14 +110,14 @@ class Company:
                     f"the program of {structure_id(twin.structure)}, built after {structure_id(before)}, answers as "
                     f"that does: every number it gives is one of {before.dtype}"
                 )
-        if self._living or self._late:
+        if self._built or self._late:
             runs.recall(own)
 
-    def _call(self, twin: Twin, runs: Runs) -> Answer:
+    def _call(self, twin: Twin, runs: Runner) -> Answer:
         numbers = twin.numbers
         return runs.call(self._group.regime, numbers.parameters, numbers.x, numbers.y)
 
-    def _changed(self, twin: Twin, first: Observation, runs: Runs) -> list[str]:
+    def _changed(self, twin: Twin, first: Observation, runs: Runner) -> list[str]:
         name, found = structure_id(twin.structure), list[str]()
         if runs.changed_since():
             found.append(
@@ -158,16 +158,16 @@ def _fit(narrow: DType, some: Iterable[Array]) -> bool:
         return all(np.array_equal(a.astype(narrow.numpy).astype(a.dtype), a) for a in some)
 
 
-def meet(group: Group, one: Draw, runs: Runs) -> Company:
+def build_twins(group: Group, one: Draw, runs: Runner) -> TwinPrograms:
     """The twins of a group's structure, in a regime that has them, with those that come first built and called on the
     numbers of one of its draws.
     """
     if not REGIMES[group.regime].twins:
-        return Company(group, [], [])
+        return TwinPrograms(group, [], [])
     made = twins_of(group.structure, one, runs.describe())
     early, late = [], []
     for twin in made:
         (late if twin.structure.format.u < group.structure.format.u else early).append(twin)
-    company = Company(group, early, late)
-    company.come(runs)
+    company = TwinPrograms(group, early, late)
+    company.build_early(runs)
     return company

@@ -23,7 +23,7 @@ from ...adapters.registry import is_installed
 from ...reference import ACTIVATIONS
 from ...reference.rounding import SIGMAS
 from ..cases.draw import NUMBERS
-from ..cases.plan import ChoiceError, choose
+from ..cases.plan import OptionError, make_options
 from ..evaluation.calibration.report import Calibration, Missed, pages, summary_lines, title
 from ..evaluation.calibration.sensitivity import Sensed, sense
 from ..evaluation.calibration.spread import CONFIDENCE, THRESHOLDS, Sample, groups, sample, spread
@@ -57,13 +57,13 @@ def run_calibrate(
     """
     started = time.monotonic()
     pin_here()
-    choice = choose(_PLAN, seed, dtypes or _DTYPES, activations)
+    options = make_options(_PLAN, seed, dtypes or _DTYPES, activations)
     if draws < 1 or networks < 0:
-        raise ChoiceError(f"--draws {draws}, --networks {networks}: give at least 1, and at least 0")
+        raise OptionError(f"--draws {draws}, --networks {networks}: give at least 1, and at least 0")
     if workers != "auto" and not workers.isdigit():
-        raise ChoiceError(f"-n {workers}: give a number of workers, or auto")
+        raise OptionError(f"-n {workers}: give a number of workers, or auto")
     specs = list(specs) or [name for name in _DEFAULT if is_installed(name)] or list(_FALLBACK)
-    run = runs.prepare(specs, choice, expectations, device)
+    run = runs.prepare(specs, options, expectations, device)
     plain = Console(highlight=False, soft_wrap=True)
     # Rows are not broken, whatever there is of a terminal.
     console = Console(highlight=False, soft_wrap=True, width=max(plain.width, _WIDTH))
@@ -85,15 +85,18 @@ def run_calibrate(
 
 
 def _measured(run: Run, draws: int, networks: int, workers: str, console: Console) -> Calibration:
-    due = [(adapter, group) for adapter in run.adapters for group in groups(adapter, run.choice, draws)]
+    due = [(adapter, group) for adapter in run.adapters for group in groups(adapter, run.options, draws)]
     if not due:
-        names, asked = ", ".join(a.name for a in run.adapters), ", ".join((*run.choice.dtypes, *run.choice.activations))
-        raise ChoiceError(f"{names}: nothing declared of what was asked for, {asked}")
+        names, asked = (
+            ", ".join(a.name for a in run.adapters),
+            ", ".join((*run.options.dtypes, *run.options.activations)),
+        )
+        raise OptionError(f"{names}: nothing declared of what was asked for, {asked}")
     wanted = [
         (name, dtype)
         for name in ACTIVATIONS
-        for dtype in run.choice.dtypes
-        if networks and name in (run.choice.activations or ACTIVATIONS)
+        for dtype in run.options.dtypes
+        if networks and name in (run.options.activations or ACTIVATIONS)
         if any(name in adapter.activations and dtype in adapter.dtypes for adapter in run.adapters)
     ]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -128,12 +131,12 @@ def _calibration(
 ) -> Calibration:
     spreads = []
     for adapter in run.adapters:
-        for dtype in run.choice.dtypes:
+        for dtype in run.options.dtypes:
             own = [one for one in samples if (one.adapter, one.dtype) == (adapter.name, dtype)]
             if own:
                 spreads.append(spread(adapter.name, dtype, own))
     missed = [Missed(one.adapter, verdict) for one in samples for verdict in one.findings]
-    return Calibration(run.adapters, run.choice, draws, networks, tuple(spreads), tuple(missed), tuple(sensed))
+    return Calibration(run.adapters, run.options, draws, networks, tuple(spreads), tuple(missed), tuple(sensed))
 
 
 def _json(found: Calibration) -> dict[str, Any]:
@@ -150,7 +153,7 @@ def _json(found: Calibration) -> dict[str, Any]:
             "confidence": CONFIDENCE,
             "draws": found.draws,
             "networks": found.networks,
-            **asdict(found.choice),
+            **asdict(found.options),
             "adapters": [adapter.to_json() for adapter in found.adapters],
             "spread": [asdict(one) for one in found.spreads],
             "findings": [asdict(one) for one in found.missed],

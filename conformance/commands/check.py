@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ...adapters.registry import is_installed
-from ..cases.plan import ChoiceError, choose
+from ..cases.plan import OptionError, make_options
 from ..records import run as runs
 from ..records.record import read
 from ..records.report import CheckTable, cause_lines, expected_lines, summary_lines, title
@@ -43,16 +43,16 @@ def run_check(
     """Check, print, and give the exit code: 0 conforms, 1 does not."""
     started = time.monotonic()
     pin_here()
-    choice = choose(profile, seed, dtypes, activations)
+    options = make_options(profile, seed, dtypes, activations)
     specs = list(specs) or [name for name in DEFAULT if is_installed(name)] or list(_FALLBACK)
-    run = runs.prepare(specs, choice, expectations, device, timeout or TIMEOUT, mutant)
+    run = runs.prepare(specs, options, expectations, device, timeout or TIMEOUT, mutant)
     console = Console(highlight=False, soft_wrap=True)
     console.print(title(run.header()), markup=False)
     report = report and report.absolute()
     try:
         folder = runs.new_folder(report)
     except OSError as error:
-        raise ChoiceError(f"--report {report}: {error.strerror}; name a file that can be written") from None
+        raise OptionError(f"--report {report}: {error.strerror}; name a file that can be written") from None
     try:
         runs.save(run, folder)
         code = _pytest(run, folder, report, workers, console)

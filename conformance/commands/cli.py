@@ -28,7 +28,7 @@ def _one_line_errors() -> Iterator[None]:
     """Turn the suite's own errors into one line on standard error and the exit code that is due."""
     from ...adapters.registry import AdapterError
     from ..cases.case import CaseError
-    from ..cases.plan import ChoiceError
+    from ..cases.plan import OptionError
     from ..expectations.expectation import ExpectationError
     from ..records.record import RecordError
     from ..runners.runner import NoAnswer
@@ -37,7 +37,7 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except AdapterError as error:
         _stop(str(error), NOT_LOADED)
-    except (CaseError, ChoiceError, ExpectationError, RecordError) as error:
+    except (CaseError, OptionError, ExpectationError, RecordError) as error:
         _stop(str(error), USAGE)
     except NoAnswer as no:
         _stop(f"the adapter {no.kind}: {no.message}", DOES_NOT)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...reference import ACTIVATIONS
 from ..checks.verdict import CHECKS, Verdict, quantity_of
-from ..expectations.audit import Settled
+from ..expectations.audit import AuditResult
 from ..expectations.expectation import EXPECTABLE, PATTERNS, ExpectationError
 from ..expectations.patterns import Point, cover
 from ..records.record import Record, read
@@ -104,7 +104,7 @@ def _passing(verdict: Verdict) -> Iterable[str]:
 
 def _kept(record: Record) -> list[_Proposal]:
     """The expectations that the run had and that it did not find to be idle, as they were."""
-    entries = [record.expectations[one.id] for one in record.settled if _applies(one)]
+    entries = [record.expectations[one.id] for one in record.audited if _applies(one)]
     return _merged(
         [
             _Proposal(
@@ -115,7 +115,7 @@ def _kept(record: Record) -> list[_Proposal]:
     )
 
 
-def _applies(one: Settled) -> bool:
+def _applies(one: AuditResult) -> bool:
     return one.state == "met" or (one.state == "open" and one.cases > 0)
 
 
@@ -208,6 +208,6 @@ def _left_out(record: Record) -> list[str]:
             lines.append(
                 f"# {adapter}: some checks were blocked; what they find shows in a run with these expectations"
             )
-    idle = [record.expectations[one.id].label() for one in record.settled if not _applies(one)]
+    idle = [record.expectations[one.id].label() for one in record.audited if not _applies(one)]
     lines += [f"# left out, as nothing met it: {label}" for label in idle]
     return ["".join(f"{line}\n" for line in lines)] if lines else []

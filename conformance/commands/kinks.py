@@ -10,7 +10,7 @@ from rich.table import Table
 from ...adapters.registry import is_installed
 from ...reference import ACTIVATIONS, DTYPES
 from ..cases.case import Group, parse_case
-from ..cases.plan import Description, choose
+from ..cases.plan import Description, make_options
 from ..cases.regimes import REGIMES, aimed_layer
 from ..checks.examine import examine
 from ..checks.kink_choices import convention, points
@@ -18,7 +18,7 @@ from ..checks.verdict import Verdict
 from ..records import run as runs
 from ..records.record import read
 from ..records.report import failure_lines
-from ..runners.process import TIMEOUT, Link
+from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.threads import pin_here
 from .check import DEFAULT
 
@@ -49,7 +49,7 @@ def run_kinks(specs: Sequence[str], seed: int, dtypes: Sequence[str], device: st
         troubles: list[str] = []
     else:
         specs = list(specs) or [name for name in DEFAULT if is_installed(name)] or ["numpy"]
-        run = runs.prepare(specs, choose("quick", seed, dtypes), None, device, TIMEOUT)
+        run = runs.prepare(specs, make_options("quick", seed, dtypes), None, device, TIMEOUT)
         names = {adapter.name: adapter.version for adapter in run.adapters}
         troubles = [line for adapter in run.adapters for line in _examined(run, adapter, found)]
     console.print(_table(names, found))
@@ -60,12 +60,12 @@ def run_kinks(specs: Sequence[str], seed: int, dtypes: Sequence[str], device: st
 
 def _examined(run: runs.Run, adapter: Description, into: Conventions) -> list[str]:
     """Run the groups that show conventions, sort what they say, and give the lines of what is not right in them."""
-    link = Link(adapter.spec, run.device, run.timeout)
+    runner = ProcessRunner(adapter.spec, run.device, run.timeout)
     try:
         groups: list[Group] = [g for a, g in run.groups if a == adapter and REGIMES[g.regime].records_choices]
-        answered = [some for group in groups for some in examine(group, link, run.excuse(adapter.name))]
+        answered = [some for group in groups for some in examine(group, runner, run.expectation_for(adapter.name))]
     finally:
-        link.close()
+        runner.close()
     collected(adapter.name, [v for some in answered for v in some], into)
     return failure_lines(adapter, answered)
 

@@ -14,9 +14,9 @@ from ...reference.rounding import SIGMAS
 from ..cases.case import Group, parse_case
 from ..cases.draw import REGIMES, Draw, draw
 from ..checks.compare import Comparison, compare
-from ..checks.twins import meet
+from ..checks.twins import build_twins
 from ..records.report import entries, versioned
-from ..runners.process import Link
+from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
 
 
@@ -24,23 +24,23 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
     """Print the replay; 0 where every quantity is within its tolerance and no twin is amiss, 1 otherwise."""
     pin_here()
     case = parse_case(text, tuple(REGIMES))
-    with closing(Link(spec, device, mutant=mutant)) as link:
-        described = link.describe()
+    with closing(ProcessRunner(spec, device, mutant=mutant)) as runner:
+        described = runner.describe()
         stack = draw([case])
         one = stack[0]
-        company = meet(Group(case.structure, case.regime, case.seed, (case.draw,)), one, link)
-        link.build(case.structure, None, company.is_there)
-        answer = link.call(case.regime, one.parameters, one.x, one.y)
-        company.stay(link)
+        twins = build_twins(Group(case.structure, case.regime, case.seed, (case.draw,)), one, runner)
+        runner.build(case.structure, None, twins.is_built)
+        answer = runner.call(case.regime, one.parameters, one.x, one.y)
+        twins.recheck(runner)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{case.id} on {versioned(described.to_json())}, weights {described.layout}", markup=False)
-    for problem in (*answer.problems, *company.findings):
+    for problem in (*answer.problems, *twins.findings):
         console.print(f"contract: {problem}", markup=False)
     if answer.observation is None:
         return 1
     compared = list(compare(case.structure, stack, [answer.observation], case.regime, described.conventions))
     code = _side_by_side(console, stack, answer.observation, compared)
-    return 1 if company.findings else code
+    return 1 if twins.findings else code
 
 
 def _side_by_side(console: Console, stack: Draw, observation: Observation, compared: list[Comparison]) -> int:

@@ -12,7 +12,7 @@ from ...adapters.registry import AdapterError
 from ..cases.case import Case, parse_case
 from ..cases.draw import REGIMES
 from ..cases.plan import Description
-from ..checks.findings import Excuse
+from ..checks.findings import ExpectationFor
 from ..checks.verdict import Verdict
 from ..evaluation.workers import opened
 from ..expectations import expectation as known
@@ -21,7 +21,7 @@ from ..failures.scripts.write import Unwritable, write
 from ..failures.shrinking.shrink import shrink
 from ..mutants import Mutant
 from ..mutants.loading import mutant as mutant_of
-from ..runners.process import TIMEOUT, Link
+from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.threads import pin_here
 
@@ -75,68 +75,74 @@ def reproduce_case(
     and AdapterError where the adapter does not load or has no script.
     """
     case = parse_case(text, tuple(REGIMES))
-    link = Link(spec, device, mutant=mutant)
+    runner = ProcessRunner(spec, device, mutant=mutant)
     try:
-        described = link.describe()
-        excuse = excuse_of(described)
-        found = _smallest(case, link, excuse) if shrinks else find(case, calls_of(case), link, excuse=excuse)
+        described = runner.describe()
+        expectation_for = excuse_of(described)
+        found = (
+            _smallest(case, runner, expectation_for)
+            if shrinks
+            else find(case, calls_of(case), runner, expectation_for=expectation_for)
+        )
         if found is None:
             return None
         failure, verdict = found
         failure = replace(failure, case=case.id)
         if mutant is not None:
             failure = replace(failure, planted=_planted(failure, mutant_of(mutant), spec, device))
-        script = _script(link, failure, spec, device)
+        script = _script(runner, failure, spec, device)
         return Reproduced(failure, write(failure, script, described.version, diagnosis(verdict, described)))
     except Unwritable as why:
         return str(why)
     finally:
-        link.close()
+        runner.close()
 
 
-def _smallest(case: Case, link: Link, excuse: Excuse) -> tuple[Failure, Verdict] | None:
+def _smallest(case: Case, runner: ProcessRunner, expectation_for: ExpectationFor) -> tuple[Failure, Verdict] | None:
     """The failure of the smallest case that fails as this one does."""
-    shrunk = shrink(case, link, excuse=excuse)
+    shrunk = shrink(case, runner, expectation_for=expectation_for)
     if shrunk is None:
         return None
     small = replace(case, structure=shrunk.structure, regime=shrunk.regime, draw=0)
     # What an adapter remembers of earlier calls need not show again.
-    found = find(small, shrunk.stack, link, shrunk.at, excuse) or find(case, calls_of(case), link, excuse=excuse)
+    found = find(small, shrunk.stack, runner, shrunk.at, expectation_for) or find(
+        case, calls_of(case), runner, expectation_for=expectation_for
+    )
     # The larger case tells more mistakes apart.
     return None if found is None else (found[0], shrunk.original)
 
 
 def _planted(failure: Failure, mutant: Mutant, spec: str, device: str | None) -> Planted:
     """What a mutant adds to what the framework gives by itself."""
-    with closing(Link(spec, device)) as link:
-        link.build(failure.structure)
+    with closing(ProcessRunner(spec, device)) as runner:
+        runner.build(failure.structure)
         one = failure.draw
-        right = link.call(failure.regime, one.parameters, one.x, one.y).observation
+        right = runner.call(failure.regime, one.parameters, one.x, one.y).observation
     if failure.kind not in ("numbers", "sum", "again") or failure.observation is None or right is None:
         raise Unwritable(f"{mutant.mistake}: this is planted around the framework's programs, and not in their numbers")
     return planted(mutant.mistake, right, failure.observation)
 
 
-def _script(link: Link, failure: Failure, spec: str, device: str | None) -> Script:
+def _script(runner: ProcessRunner, failure: Failure, spec: str, device: str | None) -> Script:
     try:
         if failure.kind == "raised":  # which its process may not have survived
-            link.close()
-            link = Link(spec, device)
-        return link.script(failure.structure)
+            runner.close()
+            runner = ProcessRunner(spec, device)
+        return runner.script(failure.structure)
     except NoAnswer as no:
         raise AdapterError(f"{spec}: {no.message}") from None
     finally:
-        link.close()
+        runner.close()
 
 
 def _entries(adapter: Description) -> list[known.Expectation]:
     return [e for e in known.read(known.SHIPPED) if e.concerns(adapter.name, adapter.version)]
 
 
-def excuse_of(adapter: Description) -> Excuse:
+def excuse_of(adapter: Description) -> ExpectationFor:
     """Gives the id of the shipped expectation that excuses a finding of an adapter, or None."""
     entries = _entries(adapter)
-    return lambda verdict: known.excuse(verdict, entries)
+    return lambda verdict: known.expectation_for(verdict, entries)
 
 
 def diagnosis(verdict: Verdict, adapter: Description) -> str:
@@ -144,7 +150,7 @@ def diagnosis(verdict: Verdict, adapter: Description) -> str:
     mistakes that explain it.
     """
     entries = _entries(adapter)
-    number = known.excuse(verdict, entries)
+    number = known.expectation_for(verdict, entries)
     for entry in entries:
         if entry.id == number:
             where = f" ({entry.issue})" if entry.issue else ""

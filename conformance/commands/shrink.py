@@ -12,7 +12,7 @@ from ..diagnosis.causes import causes
 from ..failures.shrinking.shrink import Shrunk, shrink
 from ..failures.shrinking.tries import Budget
 from ..records.report import diagnosis_lines, entries, finding_lines, versioned, words
-from ..runners.process import Link
+from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
 from .reproduce import diagnosis, excuse_of
 
@@ -25,10 +25,10 @@ def run_shrink(text: str, spec: str, device: str | None, mutant: str | None, bud
     started = time.monotonic()
     pin_here()
     case = parse_case(text, tuple(REGIMES))
-    with closing(Link(spec, device, mutant=mutant)) as link:
-        described = link.describe()
+    with closing(ProcessRunner(spec, device, mutant=mutant)) as runner:
+        described = runner.describe()
         progress = _on_terminal if sys.stderr.isatty() else None
-        shrunk = shrink(case, link, budget=budget, excuse=excuse_of(described), progress=progress)
+        shrunk = shrink(case, runner, budget=budget, expectation_for=excuse_of(described), progress=progress)
     if shrunk is None:
         print(f"{text} does not fail on {versioned(described.to_json())}: there is nothing to shrink")
         return 1

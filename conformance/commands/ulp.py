@@ -20,11 +20,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ...reference import ACTIVATIONS, DTYPES, DType
-from ..cases.plan import Choice, ChoiceError, Description, choose
+from ..cases.plan import Description, OptionError, Options, make_options
 from ..evaluation.accuracy.exact import Truth, joined, precision, truth
 from ..evaluation.accuracy.measure import Measurement, Unfit, ask, measured, points
 from ..evaluation.workers import opened, processes
-from ..runners.process import Link
+from ..runners.process import ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.threads import pin_here
 
@@ -44,7 +44,7 @@ class Unanswered:
 
 
 Outcome = Measurement | Unanswered
-_Subject = tuple[Link, Description]
+_Subject = tuple[ProcessRunner, Description]
 
 
 def run_ulp(
@@ -59,16 +59,16 @@ def run_ulp(
 ) -> int:
     """Measure, print, and give the exit code: 0 where all is as accurate as the activation table says, 1 if not."""
     pin_here()
-    choice = choose("standard", seed, dtypes, activations)
+    options = make_options("standard", seed, dtypes, activations)
     if not 0 <= samples <= MOST_SAMPLES:
-        raise ChoiceError(f"--samples {samples} should be from 0 to {MOST_SAMPLES}: 2**samples numbers a binade")
+        raise OptionError(f"--samples {samples} should be from 0 to {MOST_SAMPLES}: 2**samples numbers a binade")
     if workers != "auto" and not workers.isdigit():
-        raise ChoiceError(f"-n {workers}: give a number of workers, or auto")
+        raise OptionError(f"-n {workers}: give a number of workers, or auto")
     # Wide enough that no row is broken, whatever there is of a terminal.
     console = Console(highlight=False, soft_wrap=True, width=max(Console().width, _WIDTH))
     with ExitStack() as stack:
         subjects = [_subject(stack, spec, device) for spec in dict.fromkeys(specs)]
-        wanted = _wanted([declared for _, declared in subjects], choice)
+        wanted = _wanted([declared for _, declared in subjects], options)
         file = None if path is None else stack.enter_context(opened(path))
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -82,28 +82,28 @@ def run_ulp(
                 file.writelines(json.dumps(_json(declared, outcome)) + "\n" for outcome in found)
             progress.advance(task)
     for _, declared in subjects:
-        _print(console, declared, choice, outcomes[declared.spec])
+        _print(console, declared, options, outcomes[declared.spec])
     return 0 if all(map(_are_sound, outcomes.values())) else 1
 
 
 def _subject(stack: ExitStack, spec: str, device: str | None) -> _Subject:
-    link = stack.enter_context(closing(Link(spec, device)))
-    return link, link.describe()
+    runner = stack.enter_context(closing(ProcessRunner(spec, device)))
+    return runner, runner.describe()
 
 
-def _wanted(declared: Sequence[Description], choice: Choice) -> list[tuple[DType, str]]:
+def _wanted(declared: Sequence[Description], options: Options) -> list[tuple[DType, str]]:
     """What is to be measured of some adapter. Raises ChoiceError where that is nothing."""
     wanted = [
         (dtype, name)
         for dtype in DTYPES.values()
         for name in ACTIVATIONS
-        if dtype.name in (choice.dtypes or DTYPES)
-        and name in (choice.activations or ACTIVATIONS)
+        if dtype.name in (options.dtypes or DTYPES)
+        and name in (options.activations or ACTIVATIONS)
         and any(_offers(one, dtype, name) for one in declared)
     ]
     if not wanted:
-        asked = ", ".join((*choice.dtypes, *choice.activations))
-        raise ChoiceError(f"{', '.join(one.name for one in declared)}: nothing declared of what was asked for, {asked}")
+        asked = ", ".join((*options.dtypes, *options.activations))
+        raise OptionError(f"{', '.join(one.name for one in declared)}: nothing declared of what was asked for, {asked}")
     return wanted
 
 
@@ -120,8 +120,8 @@ def _measurements(
         while len(ahead) < min(_AHEAD, len(wanted) - number):
             ahead.append(_Exactly(executor, *wanted[number + len(ahead)], samples, seed))
         exactly = ahead.popleft()
-        for link, declared in subjects:
-            yield declared, _outcomes(link, declared, dtype, name, exactly) if _offers(declared, dtype, name) else []
+        for runner, declared in subjects:
+            yield declared, _outcomes(runner, declared, dtype, name, exactly) if _offers(declared, dtype, name) else []
 
 
 class _Exactly:
@@ -139,10 +139,12 @@ class _Exactly:
         return joined([part.result() for part in self.parts[slope]])
 
 
-def _outcomes(link: Link, declared: Description, dtype: DType, name: str, exactly: _Exactly) -> list[Outcome]:
+def _outcomes(
+    runner: ProcessRunner, declared: Description, dtype: DType, name: str, exactly: _Exactly
+) -> list[Outcome]:
     row, z = ACTIVATIONS[name], exactly.z
     try:
-        f, slopes = ask(link, declared, name, dtype, z)
+        f, slopes = ask(runner, declared, name, dtype, z)
     except Unfit as error:
         return [Unanswered(name, dtype.name, str(error), True)]
     except NoAnswer as no:
@@ -173,12 +175,12 @@ def _json(declared: Description, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _print(console: Console, declared: Description, choice: Choice, outcomes: Sequence[Outcome]) -> None:
+def _print(console: Console, declared: Description, options: Options, outcomes: Sequence[Outcome]) -> None:
     name = declared.name
-    console.print(f"{name} {declared.version} on {declared.device}; seed {choice.seed}", markup=False)
+    console.print(f"{name} {declared.version} on {declared.device}; seed {options.seed}", markup=False)
     console.print(_table([outcome for outcome in outcomes if isinstance(outcome, Measurement)]))
-    lines = [f"does not declare dtype {dtype}" for dtype in choice.dtypes if dtype not in declared.dtypes]
-    lines += [f"does not declare activation {one}" for one in choice.activations if one not in declared.activations]
+    lines = [f"does not declare dtype {dtype}" for dtype in options.dtypes if dtype not in declared.dtypes]
+    lines += [f"does not declare activation {one}" for one in options.activations if one not in declared.activations]
     if "identity" not in declared.activations:
         lines.append(
             "does not declare identity: f' comes with up to 1 ulp more where outputs are not rounded before use"

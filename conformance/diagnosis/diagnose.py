@@ -16,7 +16,7 @@ from .explain import Question, explain, question
 from .hypotheses import Earlier
 from .locate import locate
 
-Excused = Callable[[Comparison, int], bool]
+IsExpected = Callable[[Comparison, int], bool]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Calls:
     conventions: Conventions | None = None
 
 
-def tell(calls: Calls, verdicts: Sequence[list[Verdict]], excused: Excused) -> list[list[Verdict]]:
+def tell(calls: Calls, verdicts: Sequence[list[Verdict]], with_expectation: IsExpected) -> list[list[Verdict]]:
     """The verdicts on each call, the first finding of each that has one told: its origin, and its explanations.
 
     `excused` says whether an expectation covers a departure: what it covers neither locates a mistake nor speaks
@@ -46,14 +46,14 @@ def tell(calls: Calls, verdicts: Sequence[list[Verdict]], excused: Excused) -> l
     for i, some in enumerate(told):
         at = _first(some)
         if at is not None:
-            departs = {c.quantity: not c.worst[i] <= 1 and not excused(c, i) for c in calls.compared}
+            departs = {c.quantity: not c.worst[i] <= 1 and not with_expectation(c, i) for c in calls.compared}
             place = locate(calls.structure.network, departs)
             some[at] = replace(some[at], origin="" if place is None else str(place))
             alike[some[at].quantity.rpartition(": ")[2]].append(i)
     for first, failing in alike.items():
         if first not in {c.quantity for c in calls.compared}:
             continue
-        for i, explanations in zip(failing, explain(_question(calls, failing, first, excused)), strict=True):
+        for i, explanations in zip(failing, explain(_question(calls, failing, first, with_expectation)), strict=True):
             at = _first(told[i])
             assert at is not None
             told[i][at] = replace(told[i][at], explanations=explanations)
@@ -64,8 +64,8 @@ def _first(verdicts: Sequence[Verdict]) -> int | None:
     return next((number for number, verdict in enumerate(verdicts) if verdict.is_unexpected), None)
 
 
-def _question(calls: Calls, chosen: Sequence[int], first: str, excused: Excused) -> Question:
-    expected = {c.quantity for c in calls.compared for i in chosen if not c.worst[i] <= 1 and excused(c, i)}
+def _question(calls: Calls, chosen: Sequence[int], first: str, with_expectation: IsExpected) -> Question:
+    expected = {c.quantity for c in calls.compared for i in chosen if not c.worst[i] <= 1 and with_expectation(c, i)}
     before = [calls.before[i] for i in chosen]
     first_calls = [None if number is None else 0 for number in before]
     earlier = Earlier(_called(calls.history, before), _called(calls.history, first_calls))

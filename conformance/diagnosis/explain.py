@@ -14,7 +14,7 @@ import numpy as np
 from ...adapters import Observation
 from ...reference import DTYPES, Array, Structure
 from ...reference.rounding import SIGMAS, Conventions, Reading, deviation
-from ..cases.draw import present, stacked
+from ..cases.draw import present_arrays, stacked
 from ..cases.regimes import REGIMES, Draw
 from ..checks.compare import views_of
 from ..checks.verdict import Explanation, quantity_of
@@ -190,7 +190,7 @@ def _read_flat(regime: str, stack: Draw) -> Draw:
     read = []
     for i in range(len(stack.x)):
         one = stack[i]
-        parameters, x, y = present(regime, one.parameters, one.x, one.y)
+        parameters, x, y = present_arrays(regime, one.parameters, one.x, one.y)
         weights = tuple(map(flat, parameters.weights))
         read.append(Draw(replace(parameters, weights=weights), flat(x), flat(y), one.dead))
     return stacked(read)

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..cases.plan import ChoiceError
+from ..cases.plan import OptionError
 
 
 def processes(workers: str) -> Executor:
@@ -28,7 +28,7 @@ def opened(path: Path, option: str = "--json") -> TextIO:
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
-        raise ChoiceError(f"{option} {path}: {error.strerror}; name a file that can be written") from None
+        raise OptionError(f"{option} {path}: {error.strerror}; name a file that can be written") from None
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from ..cases.plan import PROFILES, Choice, Description, plan
+from ..cases.plan import PROFILES, Description, Options, plan
 from ..checks.verdict import Status, Verdict
 from .expectation import Expectation
 
@@ -18,11 +18,11 @@ Key = tuple[str, str]
 State = Literal["met", "open", "stale", "unmatched"]
 FAILING: tuple[State, ...] = ("stale", "unmatched")
 
-_SETTLED = ("passed", "expected", "inconclusive", "unsupported")
+_ANSWERED = ("passed", "expected", "inconclusive", "unsupported")
 
 
 @dataclass(frozen=True)
-class Settled:
+class AuditResult:
     """What one expectation came to: how many planned cases it covers, how many findings of the run, and its state,
     with a message where that fails the run.
 
@@ -42,7 +42,7 @@ class Settled:
 
 
 @dataclass(frozen=True)
-class Terms:
+class ExpectationAudit:
     """What a run holds its expectations to: the adapters, what was asked for, and whether the file is the user's own.
 
     Of the shipped file, what does not apply to the adapters at hand is passed over. The user's own is held to all that
@@ -51,19 +51,19 @@ class Terms:
 
     entries: tuple[Expectation, ...]
     adapters: tuple[Description, ...]
-    choice: Choice
-    own: bool
+    options: Options
+    user_supplied: bool
 
     def of(self, adapter: str, version: str) -> tuple[Expectation, ...]:
         """The expectations that concern this adapter, in their order."""
         return tuple(entry for entry in self.entries if entry.concerns(adapter, version))
 
     @property
-    def held(self) -> tuple[Expectation, ...]:
+    def applicable(self) -> tuple[Expectation, ...]:
         """The expectations that the run is held to: all that speak of an adapter of the run in its version; of the
         user's own, those too that speak of no adapter of the run in any version.
         """
-        return tuple(e for e in self.entries if self._named(e) or (self.own and self._is_stranger(e)))
+        return tuple(e for e in self.entries if self._named(e) or (self.user_supplied and self._is_stranger(e)))
 
     def _named(self, entry: Expectation) -> tuple[Description, ...]:
         return tuple(a for a in self.adapters if entry.concerns(a.name, a.version))
@@ -72,39 +72,39 @@ class Terms:
         anywhere = replace(entry, versions="")
         return not any(anywhere.concerns(a.name, a.version) for a in self.adapters)
 
-    def settle(
+    def results(
         self, planned: Sequence[Key], answered: Mapping[Key, Status], findings: Mapping[str, int]
-    ) -> tuple[Settled, ...]:
+    ) -> tuple[AuditResult, ...]:
         """What each expectation that the run is held to came to, given the cases planned, the status of each that was
         answered, and how many findings each expectation covers, by id.
         """
-        return tuple(self._settle(entry, planned, answered, findings.get(entry.id, 0)) for entry in self.held)
+        return tuple(self._audit_one(entry, planned, answered, findings.get(entry.id, 0)) for entry in self.applicable)
 
-    def _settle(
+    def _audit_one(
         self, entry: Expectation, planned: Sequence[Key], answered: Mapping[Key, Status], findings: int
-    ) -> Settled:
+    ) -> AuditResult:
         adapters = self._named(entry)
         if not adapters:
             names = ", ".join(a.name for a in self.adapters)
             return self._unmatched(entry, 0, f"no adapter is called so, of {names}; mend the name, or remove it")
         names = {adapter.name for adapter in adapters}
-        cases = sum(name in names and entry.covers_case(case) for name, case in planned)
+        cases = sum(name in names and entry.matches_case(case) for name, case in planned)
         if findings:
-            return Settled(entry.id, cases, findings, "met")
-        if self.own and not self._is_possible(entry, adapters, cases):
+            return AuditResult(entry.id, cases, findings, "met")
+        if self.user_supplied and not self._is_possible(entry, adapters, cases):
             patterns = "that its witness matches" if cases else "of these adapters, in any profile"
-            mend = f"it covers no case {patterns}, under seed {self.choice.seed}; mend its patterns, or remove it"
+            mend = f"it covers no case {patterns}, under seed {self.options.seed}; mend its patterns, or remove it"
             return self._unmatched(entry, cases, mend)
         if any(adapter.mutant for adapter in adapters):
-            return Settled(entry.id, cases, 0, "open")  # what it wears may hide the divergence, or mend it
+            return AuditResult(entry.id, cases, 0, "open")  # what it wears may hide the divergence, or mend it
         statuses = [answered.get(key) for key in self._witnesses(entry, adapters)]
-        if set(statuses) <= set(_SETTLED) and set(statuses) & {"passed", "expected"}:
+        if set(statuses) <= set(_ANSWERED) and set(statuses) & {"passed", "expected"}:
             message = f"nothing it covers failed, in {len(statuses):,} cases; remove it, or narrow it"
-            return Settled(entry.id, cases, 0, "stale", f"{entry.label()}: {message}")
-        return Settled(entry.id, cases, 0, "open")
+            return AuditResult(entry.id, cases, 0, "stale", f"{entry.label()}: {message}")
+        return AuditResult(entry.id, cases, 0, "open")
 
-    def _unmatched(self, entry: Expectation, cases: int, message: str) -> Settled:
-        return Settled(entry.id, cases, 0, "unmatched", f"{entry.label()}: {message}")
+    def _unmatched(self, entry: Expectation, cases: int, message: str) -> AuditResult:
+        return AuditResult(entry.id, cases, 0, "unmatched", f"{entry.label()}: {message}")
 
     def _witnesses(self, entry: Expectation, adapters: Sequence[Description]) -> list[Key]:
         """The cases that should show the divergence: not of this run alone, which may be kept to some of them, but of
@@ -114,30 +114,30 @@ class Terms:
 
     @cached_property
     def _whole(self) -> dict[str, tuple[str, ...]]:
-        return {adapter.name: tuple(_whole(adapter, self.choice)) for adapter in self.adapters}
+        return {adapter.name: tuple(_whole(adapter, self.options)) for adapter in self.adapters}
 
     def _is_possible(self, entry: Expectation, adapters: Sequence[Description], cases: int) -> bool:
         # Most often this profile says so already; another may hold what this one, being smaller, does not.
-        profiles = dict.fromkeys((self.choice.profile, *PROFILES))
+        profiles = dict.fromkeys((self.options.profile, *PROFILES))
         if cases and entry.witness == "*":
             return True
         return any(
             entry.is_witnessed_by(case)
             for profile in profiles
             for adapter in adapters
-            for case in _whole(adapter, replace(self.choice, profile=profile))
+            for case in _whole(adapter, replace(self.options, profile=profile))
         )
 
 
-def _whole(adapter: Description, choice: Choice) -> Iterator[str]:
+def _whole(adapter: Description, options: Options) -> Iterator[str]:
     """Every case id that a profile holds for an adapter under a seed, where nothing is left out."""
-    everything = plan(replace(adapter, max_structures=None), Choice(choice.profile, choice.seed))
+    everything = plan(replace(adapter, max_structures=None), Options(options.profile, options.seed))
     return (case.id for group in everything.groups for case in group.cases)
 
 
-def covered(entries: Sequence[Expectation], verdicts: Iterable[Verdict]) -> Counter[str]:
+def count_matched(entries: Sequence[Expectation], verdicts: Iterable[Verdict]) -> Counter[str]:
     """How many findings of an adapter each of the expectations that concern it covers, by id, whether or not another
     comes before it.
     """
     findings = [verdict for verdict in verdicts if verdict.is_finding]
-    return Counter(entry.id for entry in entries for verdict in findings if entry.covers(verdict))
+    return Counter(entry.id for entry in entries for verdict in findings if entry.matches(verdict))

@@ -86,7 +86,7 @@ class Expectation:
         except InvalidVersion:
             return False
 
-    def covers(self, verdict: Verdict) -> bool:
+    def matches(self, verdict: Verdict) -> bool:
         """Whether it excuses this finding of an adapter that it concerns.
 
         A finding in a descent step counts as one of `descent`, and as one of the check that asks after its quantity.
@@ -106,7 +106,7 @@ class Expectation:
         # Field 4 of an id is the dtype.
         return magnitude(self.size, DTYPES[case.split("-")[4]].u)
 
-    def covers_case(self, case: str) -> bool:
+    def matches_case(self, case: str) -> bool:
         """Whether a finding in this case could be one that it excuses, as far as case and activations say. The layout's
         probes ask nothing that can be expected.
         """
@@ -118,7 +118,7 @@ class Expectation:
 
     def is_witnessed_by(self, case: str) -> bool:
         """Whether this case is one of those that it covers and that are sure to show it."""
-        return self._is("witness", case) and self.covers_case(case)
+        return self._is("witness", case) and self.matches_case(case)
 
     def _is(self, name: str, text: str) -> bool:
         return getattr(self, name) == "*" or self._matches[name](text) is not None
@@ -149,11 +149,11 @@ def magnitude(size: str, u: float) -> float:
     return value
 
 
-def excuse(verdict: Verdict, expectations: Iterable[Expectation]) -> str | None:
+def expectation_for(verdict: Verdict, expectations: Iterable[Expectation]) -> str | None:
     """The id of the first expectation that covers a finding, of those that concern its adapter; None where there is
     none.
     """
-    return next((expectation.id for expectation in expectations if expectation.covers(verdict)), None)
+    return next((expectation.id for expectation in expectations if expectation.matches(verdict)), None)
 
 
 def read(path: Path) -> tuple[Expectation, ...]:

@@ -11,13 +11,13 @@ import pytest
 from ...adapters import Adapter
 from ...adapters.registry import load
 from ..cases.case import Case, Group
-from ..cases.plan import Description, choose, plan
+from ..cases.plan import Description, make_options, plan
 from ..checks.verdict import Status, Verdict, status
 from ..expectations import expectation as known
-from ..expectations.audit import FAILING, Key, Settled, Terms, covered
+from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..records.report import failure_lines
-from ..records.run import examined, layout_trouble
-from ..runners.runner import Runner
+from ..records.run import examine_group, layout_trouble
+from ..runners.runner import LocalRunner
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Results:
     adapter: Description
     unsupported: tuple[str, ...]
     verdicts: dict[str, list[Verdict]]
-    settled: tuple[Settled, ...] = ()
+    audited: tuple[AuditResult, ...] = ()
 
     def statuses(self) -> dict[str, Status]:
         """The status of each case."""
@@ -46,7 +46,7 @@ class Results:
         unmatched.
         """
         found = set(self.statuses().values())
-        held = all(one.state not in FAILING for one in self.settled)
+        held = all(one.state not in FAILING for one in self.audited)
         return held and not found & {"failed", "errored", "blocked"} and bool(found & {"passed", "expected"})
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Results:
         if self.conforms:
             return f"{self.adapter.name} {self.adapter.version} conforms in {len(self.verdicts):,} cases"
         lines = failure_lines(self.adapter, list(self.verdicts.values()))
-        return "\n".join([*lines, *(one.message for one in self.settled if one.message)]) or "nothing was checked"
+        return "\n".join([*lines, *(one.message for one in self.audited if one.message)]) or "nothing was checked"
 
 
 def check_adapter(
@@ -72,22 +72,22 @@ def check_adapter(
     AdapterError for a name that does not load, ChoiceError for an unknown profile, dtype or activation, and
     ExpectationError for a file of expectations that cannot be read.
     """
-    choice = choose(profile, seed, dtypes, activations)
-    runner = Runner(
+    options = make_options(profile, seed, dtypes, activations)
+    runner = LocalRunner(
         load(adapter) if isinstance(adapter, str) else adapter, adapter if isinstance(adapter, str) else None
     )
     described = runner.describe()
-    planned = plan(described, choice)
-    terms = Terms(known.read(expectations or known.SHIPPED), (described,), choice, expectations is not None)
-    entries = terms.of(described.name, described.version)
+    planned = plan(described, options)
+    audit = ExpectationAudit(known.read(expectations or known.SHIPPED), (described,), options, expectations is not None)
+    entries = audit.of(described.name, described.version)
     premise = layout_trouble((group for group in planned.groups if group.regime == "layout"), runner)
     verdicts: dict[str, list[Verdict]] = {}
     for group in planned.groups:
-        answered = examined(group, runner, premise, lambda v: known.excuse(v, entries))
+        answered = examine_group(group, runner, premise, lambda v: known.expectation_for(v, entries))
         verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
     answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
-    findings = covered(entries, (v for some in verdicts.values() for v in some))
-    return Results(described, planned.unsupported, verdicts, terms.settle(list(answers), answers, findings))
+    findings = count_matched(entries, (v for some in verdicts.values() for v in some))
+    return Results(described, planned.unsupported, verdicts, audit.results(list(answers), answers, findings))
 
 
 CaseCheck = Callable[[], None]
@@ -106,15 +106,15 @@ def parametrize_with_cases(
     `draws` is how many draws of each structure one test takes. A test excuses what is expected, and holds no
     expectation to being met: `check_adapter` does.
     """
-    runner = Runner(adapter)
+    runner = LocalRunner(adapter)
     described = runner.describe()
-    planned = plan(described, choose(profile, seed))
+    planned = plan(described, make_options(profile, seed))
     entries = [e for e in known.read(known.SHIPPED) if e.concerns(described.name, described.version)]
 
     def checker(group: Group) -> CaseCheck:
         def check() -> None:
             __tracebackhide__ = True
-            verdicts = examined(group, runner, None, lambda v: known.excuse(v, entries))
+            verdicts = examine_group(group, runner, None, lambda v: known.expectation_for(v, entries))
             if {status(some) for some in verdicts} & {"failed", "errored"}:
                 pytest.fail("\n".join(failure_lines(described, verdicts)), pytrace=False)
 

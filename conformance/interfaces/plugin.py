@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _described(config: pytest.Config) -> Any:
     from ...adapters.registry import AdapterError
-    from ..cases.plan import ChoiceError, choose
+    from ..cases.plan import OptionError, make_options
     from ..expectations.expectation import ExpectationError
     from ..records.run import prepare
     from ..runners.process import TIMEOUT
@@ -72,11 +72,11 @@ def _described(config: pytest.Config) -> Any:
     option = config.option
     expectations = option.kterm_expectations and Path(option.kterm_expectations)
     try:
-        choice = choose(option.kterm_profile, option.kterm_seed, option.kterm_dtype, option.kterm_activation)
+        options = make_options(option.kterm_profile, option.kterm_seed, option.kterm_dtype, option.kterm_activation)
         timeout = option.kterm_timeout or TIMEOUT
         adapters, device = option.kterm_adapter, option.kterm_device
-        return prepare(adapters, choice, expectations, device, timeout, option.kterm_mutant)
-    except (AdapterError, ChoiceError, ExpectationError) as error:
+        return prepare(adapters, options, expectations, device, timeout, option.kterm_mutant)
+    except (AdapterError, OptionError, ExpectationError) as error:
         raise pytest.UsageError(f"kterm: {error}") from None
 
 

@@ -1,7 +1,7 @@
 """Mutants: the rule with one realistic mistake each, to prove that the suite can fail and to name what it finds."""
 
 from .mutant import Mutant
-from .planted import Worn, wear
+from .planted import PlantedAdapter, plant_mutant
 from .table.chain import CHAIN
 from .table.equivalents import EQUIVALENTS
 from .table.forwards import FORWARDS
@@ -18,4 +18,4 @@ MISTAKES: tuple[Mutant, ...] = (
 MUTANTS: dict[str, Mutant] = {mutant.name: mutant for mutant in (*MISTAKES, *EQUIVALENTS)}
 """All mutants by name, those that are provably none among them."""
 
-__all__ = ["EQUIVALENTS", "MISTAKES", "MUTANTS", "Mutant", "Worn", "wear"]
+__all__ = ["EQUIVALENTS", "MISTAKES", "MUTANTS", "Mutant", "PlantedAdapter", "plant_mutant"]

@@ -3,7 +3,7 @@
 from ...adapters import Adapter
 from ...adapters.registry import load
 from ..cases.plan import require_known
-from . import MUTANTS, Mutant, wear
+from . import MUTANTS, Mutant, plant_mutant
 
 
 def mutant(name: str) -> Mutant:
@@ -12,10 +12,10 @@ def mutant(name: str) -> Mutant:
     return MUTANTS[name]
 
 
-def loaded(spec: str, device: str | None = None, worn: str | None = None) -> Adapter:
+def loaded(spec: str, device: str | None = None, mutant_name: str | None = None) -> Adapter:
     """The adapter that `spec` names, wearing the mutant of a name where one is given.
 
     Raises AdapterError where it does not load, and ChoiceError for an unknown mutant.
     """
     adapter = load(spec, device)
-    return adapter if worn is None else wear(adapter, mutant(worn))
+    return adapter if mutant_name is None else plant_mutant(adapter, mutant(mutant_name))

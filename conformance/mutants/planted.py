@@ -19,7 +19,7 @@ from .value import Value
 _DECLARED = ("name", "weight_layout", "dtypes", "activations", "biases", "max_structures", "device", "slopes_at_kinks")
 
 
-class Worn(Adapter):
+class PlantedAdapter(Adapter):
     """An adapter in all that it declares; its programs have the mistake of a mutant.
 
     A mistake in the rule is put on the framework's answer step by step, each step from what the framework showed of the
@@ -58,20 +58,20 @@ class Worn(Adapter):
         return self._adapter.script(structure)
 
     def _wrapped(self, adapter: Adapter) -> Make:
-        wraps = self.mutant.wraps or planting(self.mutant, partial(rightly, self.slopes_at_kinks))
+        wraps = self.mutant.wraps or planting(self.mutant, partial(pass_of_rule, self.slopes_at_kinks))
         return wraps(adapter.program)
 
 
-def wear(adapter: Adapter, mutant: Mutant) -> Worn:
+def plant_mutant(adapter: Adapter, mutant: Mutant) -> PlantedAdapter:
     """The adapter with the mutant on."""
-    return Worn(adapter, mutant)
+    return PlantedAdapter(adapter, mutant)
 
 
 RightOf = Callable[[Structure, Parameters, Array, Array, Observation], Work]
 """From a call and what the framework answered to it to the rule's own pass, each step from what was shown."""
 
 
-def rightly(
+def pass_of_rule(
     conventions: Conventions, structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation
 ) -> Work:
     """The rule's own pass through a call, in float64, as a stack of one, each step from what the framework showed;

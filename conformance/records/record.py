@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checks.verdict import CHECKS, GRADES, STATUSES, Explanation, Status, Verdict, status
-from ..expectations.audit import FAILING, Key, Settled, Terms, covered
-from ..expectations.expectation import Expectation, excuse
+from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
+from ..expectations.expectation import Expectation, expectation_for
 
 SCHEMA = 2
 
@@ -49,9 +49,9 @@ class Record:
         return {entry["id"]: Expectation(**entry) for entry in self.header["expectations"]}
 
     @cached_property
-    def settled(self) -> tuple[Settled, ...]:
+    def audited(self) -> tuple[AuditResult, ...]:
         """What each of them came to."""
-        return tuple(Settled(**row) for row in self.footer["expectations"])
+        return tuple(AuditResult(**row) for row in self.footer["expectations"])
 
     def concerning(self, adapter: str) -> tuple[Expectation, ...]:
         """Those that speak of this adapter in its version."""
@@ -65,7 +65,7 @@ class Record:
         """
         counts = self.footer["accounting"]
         bad = counts["failed"] + counts["errored"] + counts["blocked"] + len(self.footer["unanswered"])
-        bad += sum(one.state in FAILING for one in self.settled)
+        bad += sum(one.state in FAILING for one in self.audited)
         return bad == 0 and counts["passed"] + counts["expected"] > 0
 
 
@@ -142,7 +142,10 @@ def write_part(
     path = folder / f"{number:06}.jsonl"
     scratch = path.with_suffix(f".{os.getpid()}")
     body = "".join(f"{line}\n" for some in verdicts for line in lines(adapter, some))
-    tally = {**_tally(adapter, verdicts), "covered": covered(expectations, (v for some in verdicts for v in some))}
+    tally = {
+        **_tally(adapter, verdicts),
+        "covered": count_matched(expectations, (v for some in verdicts for v in some)),
+    }
     scratch.write_text(f"{_dumps(tally)}\n{body}", encoding="utf-8")
     scratch.replace(path)
 
@@ -167,13 +170,13 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
     return {"adapter": adapter, "cases": cases, "checks": checks, "verdicts": count, "weakest": least}
 
 
-def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], terms: Terms) -> None:
+def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], audit: ExpectationAudit) -> None:
     """Assemble the record at `path` from the parts in `folder`, in order, with header and footer.
 
     Planned cases without a verdict are listed in the footer as unanswered, and expectations are settled by `terms`.
     """
     head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
-    head["expectations"] = [entry.to_json() for entry in terms.held]
+    head["expectations"] = [entry.to_json() for entry in audit.applicable]
     tallies: list[dict[str, Any]] = []
     scratch = path.with_name(path.name + ".unfinished")
     with scratch.open("w", encoding="utf-8") as out:
@@ -182,11 +185,11 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
             with part.open(encoding="utf-8") as source:
                 tallies.append(json.loads(source.readline()))
                 shutil.copyfileobj(source, out)
-        out.write(_dumps({"kind": "footer", **_footer(planned, tallies, terms)}) + "\n")
+        out.write(_dumps({"kind": "footer", **_footer(planned, tallies, audit)}) + "\n")
     scratch.replace(path)
 
 
-def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]], terms: Terms) -> dict[str, Any]:
+def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit) -> dict[str, Any]:
     answered = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
     counts = Counter(answered.values())
     checks: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
@@ -201,7 +204,7 @@ def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]], terms: Te
         "checks": checks,
         "verdicts": sum(tally["verdicts"] for tally in tallies),
         "weakest": min((t["weakest"] for t in tallies if t["weakest"] is not None), default=None),
-        "expectations": [one.to_json() for one in terms.settle(planned, answered, findings)],
+        "expectations": [one.to_json() for one in audit.results(planned, answered, findings)],
     }
 
 
@@ -277,17 +280,17 @@ def _reconcile(
 
 def _unsettled(record: Record, passes: bool) -> str | None:
     """What does not agree between a record's expectations, its verdicts and what its footer says they came to."""
-    if [one.id for one in record.settled] != list(record.expectations):
+    if [one.id for one in record.audited] != list(record.expectations):
         return "its footer settles other expectations than its header lists"
     findings: Counter[str] = Counter()
     for adapter in record.header["adapters"]:
         entries = record.concerning(adapter["name"])
         verdicts = [v for (name, _), some in record.verdicts.items() if name == adapter["name"] for v in some]
         for v in verdicts:
-            if v.expectation != (excuse(v, entries) if v.is_finding else None):
+            if v.expectation != (expectation_for(v, entries) if v.is_finding else None):
                 return f"its expectations do not agree with the verdict on {v.case} {v.check} {v.quantity}"
-        findings += covered(entries, verdicts)
-    for one in record.settled:
+        findings += count_matched(entries, verdicts)
+    for one in record.audited:
         if one.findings != findings[one.id] or (one.state == "met") != (one.findings > 0):
             return (
                 f"expectation {one.id} covers {findings[one.id]} findings, its footer says {one.findings}, {one.state}"
@@ -301,4 +304,4 @@ def _cases(record: Record, expectation: str) -> int:
     entry = record.expectations[expectation]
     adapters = [a["name"] for a in record.header["adapters"] if entry.concerns(a["name"], a["version"])]
     keys = (*record.verdicts, *map(tuple, record.footer["unanswered"]))
-    return sum(adapter in adapters and entry.covers_case(case) for adapter, case in keys)
+    return sum(adapter in adapters and entry.matches_case(case) for adapter, case in keys)

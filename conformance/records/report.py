@@ -76,7 +76,7 @@ def summary_lines(record: Record) -> list[str]:
     lines.append(f"planned {counts['planned']:,} = {parts}{missing}")
     if not counts["planned"]:
         lines.append("nothing was checked: no case is left by what was asked for and what the adapters declare")
-    lines += [one.message for one in record.settled if one.message]
+    lines += [one.message for one in record.audited if one.message]
     lines.append("conforms" if record.conforms else "does not conform")
     return lines
 

@@ -22,14 +22,14 @@ import scipy
 from ...adapters.registry import AdapterError
 from ..cases.case import Group
 from ..cases.draw import NUMBERS, Draw
-from ..cases.plan import Choice, Description, Plan, plan
+from ..cases.plan import Description, Options, Plan, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import probe
 from ..checks.verdict import Verdict
 from ..expectations import expectation as known
-from ..expectations.audit import Key, Terms
-from ..runners.process import TIMEOUT, Link
-from ..runners.runner import Runs
+from ..expectations.audit import ExpectationAudit, Key
+from ..runners.process import TIMEOUT, ProcessRunner
+from ..runners.runner import Runner
 from .record import finish, write_part
 
 _FILE = "run.json"
@@ -42,16 +42,16 @@ class Run:
     """
 
     adapters: tuple[Description, ...]
-    choice: Choice
+    options: Options
     expectations: tuple[known.Expectation, ...]
     device: str | None = None
     timeout: float = TIMEOUT
-    own: bool = False
+    user_supplied: bool = False
 
     @cached_property
     def plans(self) -> tuple[Plan, ...]:
         """One plan an adapter."""
-        return tuple(plan(adapter, self.choice) for adapter in self.adapters)
+        return tuple(plan(adapter, self.options) for adapter in self.adapters)
 
     @cached_property
     def groups(self) -> tuple[tuple[Description, Group], ...]:
@@ -74,7 +74,7 @@ class Run:
         return {
             "suite": metadata.version("kterm"),
             "numbers": NUMBERS,
-            **asdict(self.choice),
+            **asdict(self.options),
             "platform": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "libraries": {"numpy": np.__version__, "scipy": scipy.__version__, "ml_dtypes": ml_dtypes.__version__},
@@ -85,23 +85,23 @@ class Run:
         }
 
     @cached_property
-    def terms(self) -> Terms:
+    def audit(self) -> ExpectationAudit:
         """What the expectations are held to."""
-        return Terms(self.expectations, self.adapters, self.choice, self.own)
+        return ExpectationAudit(self.expectations, self.adapters, self.options, self.user_supplied)
 
     def concerning(self, adapter: str) -> tuple[known.Expectation, ...]:
         """The expectations that concern this adapter, by name, in its version."""
-        return next(self.terms.of(a.name, a.version) for a in self.adapters if a.name == adapter)
+        return next(self.audit.of(a.name, a.version) for a in self.adapters if a.name == adapter)
 
-    def excuse(self, adapter: str) -> Callable[[Verdict], str | None]:
+    def expectation_for(self, adapter: str) -> Callable[[Verdict], str | None]:
         """Gives the id of the expectation that excuses a finding of this adapter, or None."""
         entries = self.concerning(adapter)
-        return lambda verdict: known.excuse(verdict, entries)
+        return lambda verdict: known.expectation_for(verdict, entries)
 
 
 def prepare(
     specs: Sequence[str],
-    choice: Choice,
+    options: Options,
     expectations: Path | None = None,
     device: str | None = None,
     timeout: float = TIMEOUT,
@@ -115,7 +115,7 @@ def prepare(
     entries = known.read(expectations or known.SHIPPED)
 
     def describe(spec: str) -> Description:
-        with closing(Link(spec, device, timeout, mutant)) as link:
+        with closing(ProcessRunner(spec, device, timeout, mutant)) as link:
             return link.describe()
 
     with ThreadPoolExecutor(len(specs)) as pool:
@@ -124,7 +124,7 @@ def prepare(
     for name in names:
         if names.count(name) > 1:
             raise AdapterError(f"two adapters are called {name!r}; give each class a name of its own")
-    return Run(adapters, choice, entries, device, timeout, expectations is not None)
+    return Run(adapters, options, entries, device, timeout, expectations is not None)
 
 
 def save(run: Run, folder: Path) -> None:
@@ -136,15 +136,15 @@ def save(run: Run, folder: Path) -> None:
 def load(folder: Path) -> Run:
     """The run described in a folder."""
     data = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-    choice: dict[str, Any] = data["choice"]
-    choice |= {key: tuple(value) for key, value in choice.items() if isinstance(value, list)}
+    options: dict[str, Any] = data["options"]
+    options |= {key: tuple(value) for key, value in options.items() if isinstance(value, list)}
     return Run(
         tuple(map(Description.from_json, data["adapters"])),
-        Choice(**choice),
+        Options(**options),
         tuple(known.Expectation(**entry) for entry in data["expectations"]),
         data["device"],
         data["timeout"],
-        data["own"],
+        data["user_supplied"],
     )
 
 
@@ -154,7 +154,7 @@ class Worker:
     def __init__(self, run: Run, folder: Path, name: str) -> None:
         self.run = run
         self._folder, self._name = folder, name
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, ProcessRunner] = {}
         self._layout: dict[str, str | None] = {}
 
     def selected(self, numbers: Sequence[int]) -> None:
@@ -170,16 +170,16 @@ class Worker:
         except AdapterError as error:
             verdicts = [[Verdict(c.id, "contract", "program", "errored", message=str(error))] for c in group.cases]
         else:
-            verdicts = examined(group, link, premise, self.run.excuse(adapter.name))
+            verdicts = examine_group(group, link, premise, self.run.expectation_for(adapter.name))
         write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name))
         return verdicts
 
-    def _link(self, adapter: Description) -> Link:
+    def _link(self, adapter: Description) -> ProcessRunner:
         if adapter.spec not in self._links:
-            self._links[adapter.spec] = Link(adapter.spec, self.run.device, self.run.timeout, adapter.mutant)
+            self._links[adapter.spec] = ProcessRunner(adapter.spec, self.run.device, self.run.timeout, adapter.mutant)
         return self._links[adapter.spec]
 
-    def _premise(self, adapter: Description, link: Link) -> str | None:
+    def _premise(self, adapter: Description, link: ProcessRunner) -> str | None:
         """What the adapter's layout probes found, once a worker; None where the declared layout stands."""
         if adapter.spec not in self._layout:
             probes = (group for described, group in self.run.groups if described == adapter)
@@ -192,7 +192,7 @@ class Worker:
             link.close()
 
 
-def layout_trouble(probes: Iterator[Group], runs: Runs) -> str | None:
+def layout_trouble(probes: Iterator[Group], runs: Runner) -> str | None:
     """The message of the first layout probe that fails, or None."""
     for group in probes:
         for verdicts in probe(group, runs):
@@ -202,11 +202,11 @@ def layout_trouble(probes: Iterator[Group], runs: Runs) -> str | None:
     return None
 
 
-def examined(
+def examine_group(
     group: Group,
-    runs: Runs,
+    runs: Runner,
     premise: str | None,
-    excuse: Callable[[Verdict], str | None],
+    expectation_for: Callable[[Verdict], str | None],
     diagnose: bool = True,
     drawn: Draw | None = None,
 ) -> list[list[Verdict]]:
@@ -215,7 +215,7 @@ def examined(
         return probe(group, runs)
     if premise is not None:
         return [[Verdict(case.id, "contract", "all", "blocked", message="behind layout")] for case in group.cases]
-    return examine(group, runs, excuse, diagnose, drawn)
+    return examine(group, runs, expectation_for, diagnose, drawn)
 
 
 def new_folder(report: Path | None) -> Path:
@@ -236,7 +236,7 @@ def conclude(run: Run, folder: Path, report: Path | None) -> Path:
         chosen |= set(json.loads(note.read_text(encoding="utf-8")))
     planned = run.cases(sorted(chosen) if notes else None)
     path = report or folder / "record.jsonl"
-    finish(path, folder, run.header(), planned, run.terms)
+    finish(path, folder, run.header(), planned, run.audit)
     if report is not None:
         shutil.rmtree(folder, ignore_errors=True)
     return path

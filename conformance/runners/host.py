@@ -52,10 +52,10 @@ def main(spec: str, device: str, mutant: str) -> None:
     sys.stdout = sys.stderr
     from ...adapters.registry import AdapterError
     from ..mutants.loading import loaded
-    from .runner import NoAnswer, Runner
+    from .runner import LocalRunner, NoAnswer
 
     try:
-        runner = Runner(loaded(spec, device or None, mutant or None), spec)
+        runner = LocalRunner(loaded(spec, device or None, mutant or None), spec)
         runner.describe()
     except (AdapterError, ValueError) as error:
         send(replies, ("load", str(error)))

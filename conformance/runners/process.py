@@ -23,7 +23,7 @@ TIMEOUT = 120.0
 """Seconds after which a request counts as hung; loading is never given less. Not a deadline on anything that works."""
 
 
-class Link:
+class ProcessRunner:
     """Runs an adapter in a host process, like `Runner` in this one. A host that dies or hangs is NoAnswer, and the
     next build starts another. With `mutant` the adapter wears the mutant of that name. Raises AdapterError, in one
     line, when the adapter does not load, and ChoiceError for an unknown mutant.

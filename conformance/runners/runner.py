@@ -10,7 +10,7 @@ import numpy as np
 from ...adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, Script, WeightLayout
 from ...adapters.quantities import arrays, parts
 from ...reference import Array, Parameters, Structure
-from ..cases.draw import present
+from ..cases.draw import present_arrays
 from ..cases.plan import Description, describe
 
 LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, OUT_IN)}
@@ -32,7 +32,7 @@ class Answer:
     problems: tuple[str, ...] = ()
 
 
-class Runs(Protocol):
+class Runner(Protocol):
     """What the judge needs of an adapter, wherever it runs."""
 
     def describe(self) -> Description: ...
@@ -43,7 +43,7 @@ class Runs(Protocol):
 
 
 @dataclass
-class _Living:
+class _Built:
     """A program that can be called: of what structure, and its first observation with the bytes that it had."""
 
     program: Program
@@ -51,14 +51,14 @@ class _Living:
     first: tuple[Observation, bytes] | None = None
 
 
-class Runner:
+class LocalRunner:
     """Runs an adapter in this process."""
 
     def __init__(self, adapter: Adapter, spec: str | None = None) -> None:
         self._adapter = adapter
         self._spec = spec or adapter.name
-        self._programs: list[_Living] = []
-        self._current: _Living | None = None
+        self._programs: list[_Built] = []
+        self._current: _Built | None = None
         self._given: list[Array] = []
 
     def describe(self) -> Description:
@@ -77,9 +77,9 @@ class Runner:
         self._current = None
         if not beside:
             self._programs = []
-        with _reported():
+        with _as_no_answer():
             program = adapter.program(structure)
-        self._current = _Living(program, structure)
+        self._current = _Built(program, structure)
         self._programs.append(self._current)
 
     def recall(self, number: int) -> None:
@@ -90,28 +90,28 @@ class Runner:
         """Run the current program once. Raises NoAnswer."""
         current = self._current
         assert current is not None
-        given = self._alike(*present(regime, parameters, x, y))
+        given = self._reuse_arrays(*present_arrays(regime, parameters, x, y))
         before = _contents(given)
-        with _reported():
+        with _as_no_answer():
             observed = current.program(*given)
         problems = [] if _contents(given) == before else ["inputs were modified in place"]
         if current.first is None:
             current.first = observed, _bytes(observed)
         return _examined(observed, current.structure, problems)
 
-    def _alike(self, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
+    def _reuse_arrays(self, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
         """What is put in, with the very arrays of the call before where they hold the same: as who trains passes one x
         again and again.
         """
         given = [*parameters.weights, *parameters.biases, x, y]
         if len(given) == len(self._given):
-            given = [old if _are_alike(old, new) else new for old, new in zip(self._given, given, strict=True)]
+            given = [old if _same_array(old, new) else new for old, new in zip(self._given, given, strict=True)]
         self._given, depth = given, len(parameters.weights)
         return Parameters(tuple(given[:depth]), tuple(given[depth:-2])), given[-2], given[-1]
 
     def script(self, structure: Structure) -> Script:
         """The adapter's own calls for a structure, as source. Raises NoAnswer where it has none."""
-        with _reported():
+        with _as_no_answer():
             return self._adapter.script(structure)
 
     def changed_since(self) -> bool:
@@ -120,7 +120,7 @@ class Runner:
         return first is not None and _bytes(first[0]) != first[1]
 
 
-class _reported:
+class _as_no_answer:
     """Turns whatever a framework raises, SystemExit included, into NoAnswer. A keyboard interrupt is the user's."""
 
     def __enter__(self) -> None:
@@ -134,7 +134,7 @@ class _reported:
         raise NoAnswer("unsupported" if isinstance(error, NotImplementedError) else "raised", message[:400]) from None
 
 
-def _are_alike(a: Array, b: Array) -> bool:
+def _same_array(a: Array, b: Array) -> bool:
     form = (a.shape, a.dtype, a.strides, a.flags.writeable) == (b.shape, b.dtype, b.strides, b.flags.writeable)
     return form and a.tobytes() == b.tobytes()
 

@@ -17,7 +17,7 @@ from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.commands.reproduce import diagnosis
 from kterm.conformance.failures.scripts.failure import Failure, calls_of, find
 from kterm.conformance.failures.scripts.write import write
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.runners.runner import LocalRunner
 
 from . import flawed
 
@@ -36,7 +36,7 @@ def loaded(name: str) -> Adapter:
 
 def sources(text: str, adapter: Adapter) -> tuple[Failure, str]:
     """What `kterm reproduce` writes of a case, without a process for the adapter."""
-    case, runner = parse_case(text, tuple(REGIMES)), Runner(adapter)
+    case, runner = parse_case(text, tuple(REGIMES)), LocalRunner(adapter)
     found = find(case, calls_of(case), runner)
     assert found is not None, f"{text} does not fail"
     failure, verdict = found

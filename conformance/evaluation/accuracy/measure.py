@@ -14,7 +14,7 @@ import numpy as np
 from ....adapters import Observation
 from ....reference import Activation, Array, DType, Network, Parameters, Structure
 from ...cases.plan import Description
-from ...runners.process import Link
+from ...runners.process import ProcessRunner
 from .exact import Truth, precision
 
 COLUMN, ONE_HOT = 4096, 256
@@ -88,7 +88,7 @@ class _Form:
         names = (self.name, *(("identity",) if self.unit else ()))
         return Structure(Network(widths, names, self.bias), self.rows, self.dtype.name)  # pyright: ignore[reportArgumentType]
 
-    def call(self, link: Link, z: Array, y: Array) -> Observation:
+    def call(self, runner: ProcessRunner, z: Array, y: Array) -> Observation:
         """One call, for `rows` points and their targets; raises Unfit where z_1 is shown not to be what was given."""
         number = self.dtype.numpy.type
         z, one = z.astype(self.dtype.numpy)[:, None], np.ones((1, 1), self.dtype.numpy)
@@ -96,7 +96,7 @@ class _Form:
         if self.unit:
             weights.append(one * number(2.0**-self.shift))
         biases = () if self.bias == "none" else (np.zeros(1, self.dtype.numpy),) * len(weights)
-        answer = link.call("normal", Parameters(tuple(weights), biases), x, y.astype(self.dtype.numpy)[:, None])
+        answer = runner.call("normal", Parameters(tuple(weights), biases), x, y.astype(self.dtype.numpy)[:, None])
         if answer.observation is None:
             raise Unfit(answer.problems[0])
         shown = answer.observation.z
@@ -112,25 +112,25 @@ class _Form:
         return min(least, -int(np.log2(self.dtype.tiny)))
 
 
-def ask(link: Link, declared: Description, name: str, dtype: DType, z: Array) -> tuple[Array, Array]:
+def ask(runner: ProcessRunner, declared: Description, name: str, dtype: DType, z: Array) -> tuple[Array, Array]:
     """f and f' at each of z, as float64; f' is NaN where f is not finite, since k is then no measure of it.
 
     Raises NoAnswer, and Unfit.
     """
     form = _Form(name, dtype, COLUMN, False, False, declared.biases[0])
-    link.build(form.structure())
-    answers = [form.call(link, part, np.zeros(form.rows)) for part in _batches(z, form.rows)]
+    runner.build(form.structure())
+    answers = [form.call(runner, part, np.zeros(form.rows)) for part in _batches(z, form.rows)]
     f = np.concatenate([answer.outputs[:, 0] for answer in answers]).astype(np.float64)[: z.size]
     shows = answers[0].k is not None
     form = replace(form, unit="identity" in declared.activations, one_hot=not shows, rows=COLUMN if shows else ONE_HOT)
-    link.build(form.structure())
+    runner.build(form.structure())
     # Where f is not finite 1 is put in the place of z, so that no NaN from there gets into sums over the batch.
     finite = np.isfinite(f)
     y, r = np.full(z.size, -(2.0**form.shift)), np.ones(z.size)
     if not form.unit:
         y, r = _targets(np.where(finite, f, 0.0), dtype)
     batches = zip(_batches(np.where(finite, z, 1.0), form.rows), _batches(y, form.rows), strict=True)
-    k = np.concatenate([_k(form, link, *batch) for batch in batches]).astype(np.float64)[: z.size]
+    k = np.concatenate([_k(form, runner, *batch) for batch in batches]).astype(np.float64)[: z.size]
     return f, np.where(finite, k / r, np.nan)
 
 
@@ -150,26 +150,26 @@ def _targets(outputs: Array, dtype: DType) -> tuple[Array, Array]:
     return y.astype(np.float64), (given - y).astype(np.float64)
 
 
-def _k(form: _Form, link: Link, z: Array, y: Array) -> Array:
+def _k(form: _Form, runner: ProcessRunner, z: Array, y: Array) -> Array:
     """k_1 of one batch."""
     if form.one_hot:
-        return _k_from_gradient(form, link, z, y, np.ones(form.rows, bool))
-    shown = form.call(link, z, y).k
+        return _k_from_gradient(form, runner, z, y, np.ones(form.rows, bool))
+    shown = form.call(runner, z, y).k
     if shown is None:
         raise Unfit("k was shown for one structure and not for another")
     return shown[0][:, 0]
 
 
-def _k_from_gradient(form: _Form, link: Link, z: Array, y: Array, wanted: Array) -> Array:
+def _k_from_gradient(form: _Form, runner: ProcessRunner, z: Array, y: Array, wanted: Array) -> Array:
     """dE/dW_1 where `wanted`. Its sums hold 0 k_j for every j, and one k that is not finite spoils all: the batch is
     halved, with 1 in the place of what is left out, until those that are not finite stand alone.
     """
-    k = form.call(link, np.where(wanted, z, 1.0), y).weight_gradients[0][:, 0]
+    k = form.call(runner, np.where(wanted, z, 1.0), y).weight_gradients[0][:, 0]
     place = np.flatnonzero(wanted)
     if place.size == 1 or np.isfinite(k[wanted].astype(np.float64)).all():
         return k
     half = wanted & (np.arange(wanted.size) < place[place.size // 2])
-    return np.where(half, *(_k_from_gradient(form, link, z, y, part) for part in (half, wanted & ~half)))
+    return np.where(half, *(_k_from_gradient(form, runner, z, y, part) for part in (half, wanted & ~half)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rich.table import Table
 from ....adapters.registry import is_installed
 from ....reference import ACTIVATIONS
 from ....reference.rounding import SIGMAS
-from ...cases.plan import Choice, Description
+from ...cases.plan import Description, Options
 from ...checks.verdict import Verdict
 from ...records.run import Run
 from .gradient_checkers import CHECKERS
@@ -37,7 +37,7 @@ class Calibration:
     """All that a calibration found, of `draws` cases an adapter and `networks` networks an activation and dtype."""
 
     adapters: tuple[Description, ...]
-    choice: Choice
+    options: Options
     draws: int
     networks: int
     spreads: tuple[Spread, ...]
@@ -57,7 +57,7 @@ class Calibration:
 def title(run: Run) -> str:
     """One line: what is calibrated on."""
     adapters = ", ".join(f"{adapter.name} {adapter.version}" for adapter in run.adapters)
-    return f"kterm {metadata.version('kterm')}: {adapters}; λ = {SIGMAS:g}, seed {run.choice.seed}"
+    return f"kterm {metadata.version('kterm')}: {adapters}; λ = {SIGMAS:g}, seed {run.options.seed}"
 
 
 def pages(found: Calibration) -> Iterator[Table]:
@@ -215,7 +215,7 @@ def _sensitivities(found: Calibration) -> Table:
         ("activations", "median", "worst", "that of", "right ones rejected", "times as coarse"),
     )
     own = {adapter.name for adapter in found.adapters}
-    for dtype in found.choice.dtypes:
+    for dtype in found.options.dtypes:
         judges: dict[str, list[Sensed]] = defaultdict(list)
         for one in found.sensed:
             if one.dtype == dtype:

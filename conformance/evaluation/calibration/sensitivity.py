@@ -20,7 +20,7 @@ from ...cases.draw import Draw, draw
 from ...cases.plan import Description
 from ...checks.compare import compare
 from ...records.run import Run
-from ...runners.runner import NoAnswer, Runner
+from ...runners.runner import LocalRunner, NoAnswer
 from .gradient_checkers import CHECKERS, Rejects
 
 LEAST, MOST = 2.0**-60, 10.0
@@ -73,8 +73,8 @@ def sense(run: Run, activation: str, dtype: str, networks: int) -> list[Sensed]:
     """
     able = [one for one in run.adapters if activation in one.activations and dtype in one.dtypes]
     sensed: dict[str, list[Array]] = defaultdict(list)
-    for structure, count in _structures(activation, dtype, run.choice.seed, networks):
-        stack, targets = _targets(structure, run.choice.seed, count)
+    for structure, count in _structures(activation, dtype, run.options.seed, networks):
+        stack, targets = _targets(structure, run.options.seed, count)
         if not targets:
             continue
         for adapter in able:
@@ -123,7 +123,7 @@ def _targets(structure: Structure, seed: int, count: int) -> tuple[Draw, list[Ta
 
 def _observed(run: Run, adapter: Description, stack: Draw, targets: Sequence[Target]) -> list[Observation]:
     """What an adapter answers to each draw; nothing where some answer fails, which is for the spread to report."""
-    runner = Runner(load(adapter.spec, run.device), adapter.spec)
+    runner = LocalRunner(load(adapter.spec, run.device), adapter.spec)
     try:
         runner.build(targets[0].case.structure)
         answers = [runner.call("normal", d.parameters, d.x, d.y) for d in (stack[i] for i in range(len(targets)))]

@@ -18,12 +18,12 @@ from ....reference import ACTIVATIONS, Array, Parameters, Structure
 from ....reference.rounding import Quantity, deviation
 from ...cases.case import Group
 from ...cases.draw import Draw, draw
-from ...cases.plan import Choice, Description, plan
+from ...cases.plan import Description, Options, plan
 from ...checks.compare import steps_of, views_of
 from ...checks.examine import examine
 from ...checks.verdict import Verdict, status
 from ...records.run import Run
-from ...runners.runner import Answer, Runner
+from ...runners.runner import Answer, LocalRunner
 
 REGIMES = ("normal", "square")
 """Networks in general: those that seek out one thing would say how often they do."""
@@ -34,9 +34,9 @@ CONFIDENCE = 0.95
 _PER_STRUCTURE, _LEAST, _STACK = 150, 8, 400  # draws of a structure, structures, draws judged at once
 
 
-def groups(adapter: Description, choice: Choice, draws: int) -> list[Group]:
+def groups(adapter: Description, options: Options, draws: int) -> list[Group]:
     """`draws` cases of an adapter over structures of its plan, an even sample of them."""
-    planned = [group for group in plan(adapter, choice).groups if group.regime in REGIMES]
+    planned = [group for group in plan(adapter, options).groups if group.regime in REGIMES]
     count = min(len(planned), draws, max(_LEAST, math.ceil(draws / _PER_STRUCTURE)))
     made = []
     for i in range(count):
@@ -74,13 +74,13 @@ class Sample:
     statuses: Counter[str]
     verdicts: int
     findings: tuple[Verdict, ...]
-    excused: frozenset[str]
+    with_expectation: frozenset[str]
     stacks: tuple[tuple[Tensor, ...], ...]
     entries: int
     above: tuple[int, ...]
 
 
-class _Watched(Runner):
+class _Watched(LocalRunner):
     """A runner that keeps what it answered, a call an entry; None where it did not."""
 
     def __init__(self, adapter: Adapter, spec: str) -> None:
@@ -97,7 +97,7 @@ class _Watched(Runner):
 def sample(run: Run, adapter: Description, group: Group) -> Sample:
     """Examine one group of an adapter in this process. Raises AdapterError where it does not load."""
     watched = _Watched(load(adapter.spec, run.device), adapter.spec)
-    verdicts = examine(group, watched, run.excuse(adapter.name))
+    verdicts = examine(group, watched, run.expectation_for(adapter.name))
     statuses = [status(some) for some in verdicts]
     chosen: dict[tuple[str, ...], list[tuple[int, Observation]]] = defaultdict(list)
     # The draws come first; what else an examination asks comes after them.
@@ -212,7 +212,7 @@ class Spread:
 
 def spread(adapter: str, dtype: str, samples: Sequence[Sample]) -> Spread:
     """What the groups of one adapter in one dtype come to."""
-    diverging = frozenset[str]().union(*(one.excused for one in samples))
+    diverging = frozenset[str]().union(*(one.with_expectation for one in samples))
     clear = [one for one in samples if not one.activations & diverging]
     tensors = [tensor for one in clear for stack in one.stacks for tensor in stack]
     symbols = list(dict.fromkeys(tensor.symbol for tensor in tensors))

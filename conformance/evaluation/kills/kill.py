@@ -9,12 +9,12 @@ from typing import Any
 from ....adapters.registry import load
 from ...cases.case import Group
 from ...cases.draw import draw
-from ...cases.plan import Choice, Description, plan
+from ...cases.plan import Description, Options, plan
 from ...checks.verdict import Check, Verdict, quantity_of
-from ...expectations.expectation import Expectation, excuse
+from ...expectations.expectation import Expectation, expectation_for
 from ...mutants import MUTANTS, Mutant
-from ...records.run import examined
-from ...runners.runner import Runner, Runs
+from ...records.run import examine_group
+from ...runners.runner import LocalRunner, Runner
 from .trial import Memory, Silent, Tape
 
 ENOUGH = 10.0
@@ -37,7 +37,7 @@ class Asked:
     """
 
     adapter: Description
-    choice: Choice
+    options: Options
     expectations: tuple[Expectation, ...] = ()
     device: str | None = None
     without: frozenset[Check] = frozenset()
@@ -49,17 +49,17 @@ class Asked:
         """The groups that `kterm check --dtype` puts to the adapter, but for the probes where the layout is not asked
         after.
         """
-        planned = plan(self.adapter, replace(self.choice, dtypes=(dtype,))).groups
+        planned = plan(self.adapter, replace(self.options, dtypes=(dtype,))).groups
         return tuple(g for g in planned if g.regime != "layout" or "layout" not in self.without)
 
-    def excuse(self, verdict: Verdict) -> str | None:
+    def expectation_for(self, verdict: Verdict) -> str | None:
         """Excuses what is expected, and what comes of a check that is not asked: what lies behind is then judged from
         the adapter's own values.
         """
         asked = quantity_of(verdict.quantity)[0] if verdict.check == "descent" else None
         if verdict.check in self.without or asked in self.without:
             return "not asked"
-        return excuse(verdict, self.expectations)
+        return expectation_for(verdict, self.expectations)
 
 
 @dataclass
@@ -131,12 +131,12 @@ class Trial:
         """Raises AdapterError where the adapter does not load."""
         self.asked, self._memory, spec = asked, Memory(), asked.adapter.spec
         adapter = self._memory.around(load(spec, asked.device))
-        self._itself = self._shown(Runner(adapter, spec))
-        worn = {name: self._memory.wear(adapter, MUTANTS[name]) for name in names}
-        self._runs: dict[str, Runs] = {name: self._shown(Runner(one, spec)) for name, one in worn.items()}
+        self._itself = self._shown(LocalRunner(adapter, spec))
+        mutant_name = {name: self._memory.plant_mutant(adapter, MUTANTS[name]) for name in names}
+        self._runs: dict[str, Runner] = {name: self._shown(LocalRunner(one, spec)) for name, one in mutant_name.items()}
         self._premises: dict[str, str] = {}
 
-    def _shown(self, runs: Runs) -> Runs:
+    def _shown(self, runs: Runner) -> Runner:
         return Silent(runs) if self.asked.gradients_alone else runs
 
     def of(self, group: Group, names: Iterable[str]) -> Iterator["Tried"]:
@@ -146,7 +146,7 @@ class Trial:
             own, itself = Tape(self._itself), list[list[Verdict]]()
             for name in ("", *names):
                 tape = Tape(self._runs[name]) if name else own
-                judge = partial(examined, group, excuse=self.asked.excuse, drawn=drawn)
+                judge = partial(examine_group, group, expectation_for=self.asked.expectation_for, drawn=drawn)
                 verdicts = judge(tape, self._premises.get(name), diagnose=False)
                 if group.regime == "layout" and (found := findings(v for some in verdicts for v in some)):
                     self._premises.setdefault(name, found[0].message)

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ....reference import ACTIVATIONS, BIASES
 from ....reference.rounding import SIGMAS
 from ...cases.draw import NUMBERS
-from ...cases.plan import WIDE, ChoiceError, Description, choose, require_known
+from ...cases.plan import WIDE, Description, OptionError, make_options, require_known
 from ...checks.verdict import CHECKS
 from ...mutants import MUTANTS
 from ...mutants.loading import mutant
@@ -63,20 +63,20 @@ def run_mutants(
     """
     started = time.monotonic()
     pin_here()
-    choice = choose(profile, seed, dtypes)
+    options = make_options(profile, seed, dtypes)
     for name in without:
         require_known("check", name, CHECKS)
     for name in names:
         mutant(name)
     if workers != "auto" and not workers.isdigit():
-        raise ChoiceError(f"-n {workers}: give a number of workers, or auto")
-    run = runs.prepare(list(specs) or DEFAULT, choice, expectations, device)
+        raise OptionError(f"-n {workers}: give a number of workers, or auto")
+    run = runs.prepare(list(specs) or DEFAULT, options, expectations, device)
     asked = [
-        Asked(adapter, choice, run.concerning(adapter.name), device, frozenset(without), gradients_alone, brief, tell)  # pyright: ignore[reportArgumentType]  (checked above)
+        Asked(adapter, options, run.concerning(adapter.name), device, frozenset(without), gradients_alone, brief, tell)  # pyright: ignore[reportArgumentType]  (checked above)
         for adapter in run.adapters
     ]
     if not any(map(_dtypes, asked)):
-        raise ChoiceError(
+        raise OptionError(
             f"{', '.join(one.adapter.name for one in asked)}: declares none of {', '.join(dtypes or WIDE)}"
         )
     terminal = Console(highlight=False, soft_wrap=True)
@@ -131,7 +131,7 @@ def _header(
     return {
         "suite": metadata.version("kterm"),
         "numbers": NUMBERS,
-        **asdict(run.choice),
+        **asdict(run.options),
         "without": list(without),
         "gradients_alone": gradients_alone,
         "brief": brief,
@@ -179,7 +179,7 @@ def _part(asked: Asked, dtype: str, names: Sequence[str], ticks: Any) -> list[Fa
 
 
 def _dtypes(asked: Asked) -> list[str]:
-    wanted = asked.choice.dtypes or WIDE
+    wanted = asked.options.dtypes or WIDE
     return [name for name in asked.adapter.dtypes if name in wanted]
 
 

@@ -16,7 +16,7 @@ from scipy.sparse import lil_array
 
 from ...cases import smoke
 from ...cases.case import Group
-from ...cases.plan import WIDE, choose, plan, regular
+from ...cases.plan import WIDE, make_options, plan, regular
 from ...cases.smoke import Recipe
 from ...mutants import MISTAKES
 from ...records import run as runs
@@ -63,10 +63,10 @@ def run_smallest(spec: str, workers: str, path: Path) -> int:
     """
     started = time.monotonic()
     pin_here()
-    run = runs.prepare([spec], choose(_PROFILE, 0, WIDE))
+    run = runs.prepare([spec], make_options(_PROFILE, 0, WIDE))
     adapter = run.adapters[0]
-    asked = Asked(adapter, run.choice, run.concerning(adapter.name))
-    probes = plan(adapter, run.choice).groups[:2]
+    asked = Asked(adapter, run.options, run.concerning(adapter.name))
+    probes = plan(adapter, run.options).groups[:2]
     console = Console(highlight=False, soft_wrap=True)
     with processes(workers) as executor:
         shown = _measured(asked, probes, executor)
@@ -124,7 +124,7 @@ def _measured(asked: Asked, probes: Sequence[Group], executor: Executor) -> list
     names = [mutant.name for mutant in MISTAKES]
     probed = [shows(asked, group, names) for group in probes]
     left = [name for name in names if not any(name == one[0] for some in probed for one in some.elements)]
-    regular_groups = regular(asked.adapter, replace(asked.choice, dtypes=("f64",)))
+    regular_groups = regular(asked.adapter, replace(asked.options, dtypes=("f64",)))
     groups = [replace(group, draws=group.draws[:_DRAWS]) for group in regular_groups]
     return list(executor.map(shows, [asked] * len(groups), groups, [left] * len(groups)))
 

@@ -11,11 +11,11 @@ from ....adapters.quantities import arrays
 from ....reference import Array, Parameters, Structure
 from ....reference.rounding import Conventions
 from ...cases.plan import Description
-from ...mutants import Mutant, Worn, wear
+from ...mutants import Mutant, PlantedAdapter, plant_mutant
 from ...mutants.mutant import Make
-from ...mutants.planted import planting, rightly
+from ...mutants.planted import pass_of_rule, planting
 from ...mutants.steps import Work
-from ...runners.runner import Answer, NoAnswer, Runs, detached
+from ...runners.runner import Answer, NoAnswer, Runner, detached
 
 
 class Memory:
@@ -67,19 +67,19 @@ class Memory:
         asked = structure, _contents(parameters, x, y), id(observed)
         if asked not in self._rights:
             # Kept with what was observed, whose id no other can have as long as it lives.
-            self._rights[asked] = observed, rightly(conventions, structure, parameters, x, y, observed)
+            self._rights[asked] = observed, pass_of_rule(conventions, structure, parameters, x, y, observed)
         return self._rights[asked][1]
 
-    def around(self, adapter: Adapter) -> Worn:
+    def around(self, adapter: Adapter) -> PlantedAdapter:
         """The adapter, remembered."""
-        return wear(adapter, Mutant("remembered", "", "", "", wraps=self.wrap))
+        return plant_mutant(adapter, Mutant("remembered", "", "", "", wraps=self.wrap))
 
-    def wear(self, adapter: Adapter, mutant: Mutant) -> Worn:
+    def plant_mutant(self, adapter: Adapter, mutant: Mutant) -> PlantedAdapter:
         """As `mutants.wear`, with what is right computed once for all mutants."""
         if not mutant.changes:
-            return wear(adapter, mutant)
+            return plant_mutant(adapter, mutant)
         right_of = partial(self.right, adapter.slopes_at_kinks)
-        return wear(adapter, replace(mutant, changes={}, wraps=planting(mutant, right_of)))
+        return plant_mutant(adapter, replace(mutant, changes={}, wraps=planting(mutant, right_of)))
 
 
 def _contents(parameters: Parameters, x: Array, y: Array) -> tuple:
@@ -98,7 +98,7 @@ class _Entry:
 class Tape:
     """Runs, and all that was asked of them, so that it can be judged again and compared with others."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runner) -> None:
         self._runs, self._entries = runs, list[_Entry]()
         self._ahead: Iterator[_Entry] = iter(())
 
@@ -169,7 +169,7 @@ def _bits(outcome: Any) -> Any:
 class Silent:
     """Runs of an adapter that shows neither z, x nor k."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runner) -> None:
         self._runs = runs
         self.describe, self.build, self.recall = runs.describe, runs.build, runs.recall
         self.changed_since = runs.changed_since

@@ -15,10 +15,10 @@ from ...cases.draw import draw
 from ...cases.plan import Description
 from ...cases.regimes import Draw
 from ...checks.examine import examine
-from ...checks.findings import Excuse
+from ...checks.findings import ExpectationFor
 from ...checks.layout_probe import probe
 from ...checks.verdict import Verdict, quantity_of
-from ...runners.runner import Answer, NoAnswer, Runs
+from ...runners.runner import Answer, NoAnswer, Runner
 from ..shrinking.same_failure import failure_of
 
 Kind = Literal["numbers", "sum", "again", "overwritten", "inputs", "form", "raised", "programs", "layout"]
@@ -82,7 +82,7 @@ class _Call:
 class _Recorder:
     """Runs that remember what was put in and what came out."""
 
-    def __init__(self, runs: Runs, dead: Array) -> None:
+    def __init__(self, runs: Runner, dead: Array) -> None:
         self._runs, self._dead = runs, dead
         self._built: list[Structure] = []
         self._current: Structure | None = None
@@ -123,7 +123,7 @@ def calls_of(case: Case) -> Draw:
 
 
 def find(
-    case: Case, calls: Draw, runs: Runs, at: int = 0, excuse: Excuse = lambda _: None
+    case: Case, calls: Draw, runs: Runner, at: int = 0, expectation_for: ExpectationFor = lambda _: None
 ) -> tuple[Failure, Verdict] | None:
     """How a case fails among the calls of a stack, of which it is number `at`, and its failure (`failure_of`); None
     where it does not fail. Raises NoAnswer where the adapter does not support it.
@@ -131,7 +131,7 @@ def find(
     recorder = _Recorder(runs, calls.dead[at])
     group = Group(case.structure, case.regime, case.seed, tuple(range(case.draw, case.draw + len(calls.x))))
     is_probe = case.regime == "layout"
-    verdicts = (probe(group, recorder) if is_probe else examine(group, recorder, excuse, drawn=calls))[at]
+    verdicts = (probe(group, recorder) if is_probe else examine(group, recorder, expectation_for, drawn=calls))[at]
     for verdict in verdicts:
         if verdict.grade == "unsupported":
             raise NoAnswer("unsupported", verdict.message)

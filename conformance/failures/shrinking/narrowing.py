@@ -56,7 +56,7 @@ class Narrowing:
         return True
 
     def _cut(self, part: Part) -> Draw | None:
-        if self._tries.regime == "layout" or self._tries.company > 1:
+        if self._tries.regime == "layout" or self._tries.calls_in_a_row > 1:
             return None
         own = cut(self.best.structure, self.best.one, self.best.verdict, part)
         if own is None or REGIMES[self._tries.regime].rounding != "exact":

@@ -1,4 +1,4 @@
-"""Likeness: whether a smaller case fails in the same way as the one that is being shrunk."""
+"""FailureKind: whether a smaller case fails in the same way as the one that is being shrunk."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ FAR = 10.0
 
 
 @dataclass(frozen=True)
-class Likeness:
+class FailureKind:
     """What a failure has in common with every one that counts as the same.
 
     The *failure* of a case is its first unexpected finding or error; where it has none, its first expected finding. Two
@@ -38,24 +38,24 @@ class Likeness:
     least: float
 
     @classmethod
-    def of(cls, failure: Verdict) -> "Likeness":
+    def of(cls, failure: Verdict) -> "FailureKind":
         """What is in common with this failure."""
         least = FAR if failure.worst >= FAR else math.sqrt(failure.worst)
         return cls(
             failure.check,
             failure.kind,
-            _told(failure),
+            _message_kind(failure),
             failure.activation,
             failure.grade,
             failure.expectation,
             least,
         )
 
-    def takes(self, failure: Verdict | None) -> bool:
+    def matches(self, failure: Verdict | None) -> bool:
         """Whether this failure is the same."""
         return (
             failure is not None
-            and (failure.check, failure.kind, _told(failure)) == (self.check, self.quantity, self.message)
+            and (failure.check, failure.kind, _message_kind(failure)) == (self.check, self.quantity, self.message)
             and self.activation in (None, failure.activation)
             and GRADES.index(failure.grade) >= GRADES.index(self.grade)
             and failure.expectation == self.expectation
@@ -71,6 +71,6 @@ def failure_of(verdicts: Sequence[Verdict]) -> Verdict | None:
     return unexpected or next((v for v in verdicts if v.is_finding), None)
 
 
-def _told(failure: Verdict) -> str:
+def _message_kind(failure: Verdict) -> str:
     # A message of the layout tells of shapes, which differ.
     return "" if failure.check == "layout" else failure.gist

@@ -1,4 +1,4 @@
-"""Shrinking: from a failing case to the smallest that fails in the same way (`alike.Likeness` says what that is).
+"""Shrinking: from a failing case to the smallest that fails in the same way (`alike.FailureKind` says what that is).
 
 First the structure: small ones from the smallest up, since most mistakes show in a network of one or two layers; where
 none fails, the original cut down in one dimension after another. Then the numbers, on the program that stands. It is
@@ -13,11 +13,11 @@ import numpy as np
 from ....reference import Structure
 from ...cases.case import Case
 from ...cases.regimes import REGIMES, Draw
-from ...checks.findings import Excuse
+from ...checks.findings import ExpectationFor
 from ...checks.verdict import Verdict
-from ...runners.runner import NoAnswer, Runs
+from ...runners.runner import NoAnswer, Runner
 from .narrowing import Narrowing
-from .same_failure import Likeness
+from .same_failure import FailureKind
 from .simpler import simplified
 from .tries import BUDGET, Budget, Found, Meter, Spent, Tries
 
@@ -67,10 +67,10 @@ class Shrunk:
 
 def shrink(
     case: Case,
-    runs: Runs,
+    runs: Runner,
     *,
     budget: Budget = BUDGET,
-    excuse: Excuse = lambda _: None,
+    expectation_for: ExpectationFor = lambda _: None,
     progress: Callable[[str], object] | None = None,
 ) -> Shrunk | None:
     """The smallest case that fails in the same way as this one; None where it does not fail.
@@ -80,7 +80,7 @@ def shrink(
     case and of what the adapter answers: it is the same again from a new process, unless the budget's seconds end it.
     Raises NoAnswer where the adapter does not support the case, or the budget does not suffice to examine it.
     """
-    shrinking = _Shrinking(case, Meter(runs, budget), budget, excuse, progress)
+    shrinking = _Shrinking(case, Meter(runs, budget), budget, expectation_for, progress)
     try:
         failing = shrinking.failing()
     except Spent as spent:
@@ -92,11 +92,16 @@ class _Shrinking:
     """One case, and what came of it so far."""
 
     def __init__(
-        self, case: Case, meter: Meter, budget: Budget, excuse: Excuse, progress: Callable[[str], object] | None
+        self,
+        case: Case,
+        meter: Meter,
+        budget: Budget,
+        expectation_for: ExpectationFor,
+        progress: Callable[[str], object] | None,
     ) -> None:
         self._case, self._meter = case, meter
         self._kept = Budget(min(_CONFIRMING.builds, budget.builds // 2), min(_CONFIRMING.calls, budget.calls // 2))
-        self._tries = Tries(case, meter, excuse, progress)
+        self._tries = Tries(case, meter, expectation_for, progress)
 
     def failing(self) -> Found | None:
         """How the case itself fails: by a call of its own, or, where an adapter remembers, after others or among its
@@ -106,7 +111,7 @@ class _Shrinking:
             self._tries.regime = regime
             found = self._tries.given(self._case.structure, draws, diagnose=True)
             if found is not None:
-                self._tries.like, self._tries.company = Likeness.of(found.verdict), len(draws)
+                self._tries.kind, self._tries.calls_in_a_row = FailureKind.of(found.verdict), len(draws)
                 return found
         return None
 

@@ -10,11 +10,11 @@ from ...cases.draw import draw, stacked
 from ...cases.plan import Description
 from ...cases.regimes import Draw
 from ...checks.examine import examine
-from ...checks.findings import Excuse
+from ...checks.findings import ExpectationFor
 from ...checks.layout_probe import probe
 from ...checks.verdict import Verdict
-from ...runners.runner import Answer, NoAnswer, Runs
-from .same_failure import Likeness, failure_of
+from ...runners.runner import Answer, NoAnswer, Runner
+from .same_failure import FailureKind, failure_of
 from .smaller import size
 
 DRAWS = 8
@@ -46,7 +46,7 @@ class Spent(Exception):
 class Meter:
     """Runs that count what is asked of them, and end with Spent before it is more than a budget allows."""
 
-    def __init__(self, runs: Runs, budget: Budget) -> None:
+    def __init__(self, runs: Runner, budget: Budget) -> None:
         self._runs, self._budget = runs, budget
         self._end = time.monotonic() + budget.seconds
         self._standing: Structure | None = None
@@ -118,18 +118,18 @@ class Tries:
     """Puts structures to an adapter. `like` is what they should fail like; where it is None any failure will do."""
 
     def __init__(
-        self, case: Case, meter: Meter, excuse: Excuse, progress: Callable[[str], object] | None = None
+        self, case: Case, meter: Meter, expectation_for: ExpectationFor, progress: Callable[[str], object] | None = None
     ) -> None:
-        self._case, self._excuse, self._progress = case, excuse, progress
+        self._case, self._excuse, self._progress = case, expectation_for, progress
         self.meter, self.regime = meter, case.regime
-        self.like: Likeness | None = None
-        self.company = 1
+        self.kind: FailureKind | None = None
+        self.calls_in_a_row = 1
         """How many calls in a row it takes: 1 for most, more for what an adapter remembers."""
         self.count = 0
 
     def of(self, structure: Structure, own: Draw | None = None) -> Found | None:
         """How a structure fails with a few draws of its own, and after them with the numbers given."""
-        count = max(self.company, min(DRAWS, _MOST_NUMBERS // size(structure))) if self.regime != "layout" else 1
+        count = max(self.calls_in_a_row, min(DRAWS, _MOST_NUMBERS // size(structure))) if self.regime != "layout" else 1
         draws = tuple(range(max(count, 1)))
         stack = draw(self._group(structure, draws).cases)
         if own is not None:
@@ -156,13 +156,13 @@ class Tries:
         return None if at is None or failure is None else Found(structure, group.draws, stack, at, failure)
 
     def _is_due(self, failure: Verdict | None) -> bool:
-        return failure is not None if self.like is None else self.like.takes(failure)
+        return failure is not None if self.kind is None else self.kind.matches(failure)
 
     def _verdicts(self, group: Group, stack: Draw, diagnose: bool) -> list[list[Verdict]]:
         if group.regime == "layout":
             return probe(group, self.meter)
         verdicts = examine(group, self.meter, self._excuse, diagnose, stack)
-        if self.like is None and verdicts[0][0].grade == "unsupported":
+        if self.kind is None and verdicts[0][0].grade == "unsupported":
             raise NoAnswer("unsupported", verdicts[0][0].message)
         return verdicts
 

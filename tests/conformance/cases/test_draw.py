@@ -13,7 +13,7 @@ import pytest
 
 from kterm.conformance.cases import draw as draws
 from kterm.conformance.cases.case import Case, parse_case
-from kterm.conformance.cases.draw import REGIMES, Draw, draw, present
+from kterm.conformance.cases.draw import REGIMES, Draw, draw, present_arrays
 from kterm.reference import Array, backpropagate
 
 IDS = (
@@ -199,7 +199,7 @@ def traits(array: Array) -> set[str]:
 @pytest.mark.parametrize("text", ["7x2x3x5-tanh-b3-pre-f64-strided-s0", "4x3x2-relu.tanh-b5-none-f32-strided-s1"])
 def test_the_strided_regime_presents_odd_arrays_of_equal_values(text: str) -> None:
     one = draw([parse_case(text, tuple(REGIMES))])[0]
-    parameters, x, y = present("strided", one.parameters, one.x, one.y)
+    parameters, x, y = present_arrays("strided", one.parameters, one.x, one.y)
     met = set()
     shown = (*parameters.weights, *parameters.biases, x, y)
     for given, seen in zip(every_array(one), shown, strict=True):
@@ -212,7 +212,7 @@ def test_the_strided_regime_presents_odd_arrays_of_equal_values(text: str) -> No
 @pytest.mark.parametrize("regime", sorted(set(REGIMES) - {"strided"}))
 def test_other_regimes_present_plain_arrays(regime: str) -> None:
     one = draw([parse_case("4x3x2-relu.tanh-b5-pre-f32-normal-s1", tuple(REGIMES))])[0]
-    parameters, x, y = present(regime, one.parameters, one.x, one.y)
+    parameters, x, y = present_arrays(regime, one.parameters, one.x, one.y)
     for array in (*parameters.weights, *parameters.biases, x, y):
         assert array.flags.c_contiguous
         assert array.flags.writeable
@@ -223,6 +223,6 @@ def test_plans_present_weights_in_every_odd_way() -> None:
     for depth in (1, 2, 3, 4):
         widths = "x".join("4" for _ in range(depth + 1))
         one = draw([parse_case(f"{widths}-tanh-b3-pre-f64-strided-s0", tuple(REGIMES))])[0]
-        for weight in present("strided", one.parameters, one.x, one.y)[0].weights:
+        for weight in present_arrays("strided", one.parameters, one.x, one.y)[0].weights:
             met |= traits(weight)
     assert met == {"Fortran", "reversed", "gapped", "read-only"}

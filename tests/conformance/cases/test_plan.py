@@ -11,7 +11,7 @@ from kterm.adapters import Adapter
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES
-from kterm.conformance.cases.plan import PROFILES, ChoiceError, Description, Plan, choose, describe, plan
+from kterm.conformance.cases.plan import PROFILES, Description, OptionError, Plan, describe, make_options, plan
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES
 
 FULL = describe(Numpy(), "numpy")
@@ -20,7 +20,7 @@ REGULAR = [profile for profile in PROFILES if profile != "smoke"]
 
 
 def planned(profile: str = "quick", seed: int = 0, adapter: Description = FULL, **kept: tuple[str, ...]) -> Plan:
-    return plan(adapter, choose(profile, seed, **kept))
+    return plan(adapter, make_options(profile, seed, **kept))
 
 
 def names(answer: Plan, dtype: str) -> list[str]:
@@ -103,7 +103,7 @@ def test_the_default_profile_is_as_large_as_it_says() -> None:
     for answer in adapters:
         assert len({group.structure for group in answer.groups}) >= 100
     assert sum(len(group.draws) for answer in adapters for group in answer.groups) >= 20_000
-    assert choose("standard", 0) == type(choose("standard", 0))()  # the default
+    assert make_options("standard", 0) == type(make_options("standard", 0))()  # the default
 
 
 def test_probes_come_first() -> None:
@@ -237,23 +237,25 @@ def test_a_dtype_is_planned_alike_alone_and_in_company() -> None:
 
 def test_an_unknown_choice_is_one_line_that_offers_what_is_known() -> None:
     questions: list[tuple[Callable[[], Any], str]] = [
-        (lambda: choose("quik", 0), "did you mean quick?"),
-        (lambda: choose("", 0), "quick, standard, thorough"),
-        (lambda: choose("quick", 0, dtypes=["f23"]), "did you mean f32?"),
-        (lambda: choose("quick", 0, dtypes=["float32"]), "known are f64, f32, bf16, f16"),
-        (lambda: choose("quick", 0, activations=["tanhs"]), "did you mean tanh?"),
-        (lambda: choose("quick", -1), "seed -1 should be"),
-        (lambda: choose("quick", 2**63), "from 0 to 2**63 - 1"),
+        (lambda: make_options("quik", 0), "did you mean quick?"),
+        (lambda: make_options("", 0), "quick, standard, thorough"),
+        (lambda: make_options("quick", 0, dtypes=["f23"]), "did you mean f32?"),
+        (lambda: make_options("quick", 0, dtypes=["float32"]), "known are f64, f32, bf16, f16"),
+        (lambda: make_options("quick", 0, activations=["tanhs"]), "did you mean tanh?"),
+        (lambda: make_options("quick", -1), "seed -1 should be"),
+        (lambda: make_options("quick", 2**63), "from 0 to 2**63 - 1"),
     ]
     for question, mend in questions:
-        with pytest.raises(ChoiceError) as caught:
+        with pytest.raises(OptionError) as caught:
             question()
         assert mend in str(caught.value)
         assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_name_asked_for_twice_counts_once() -> None:
-    assert choose("quick", 0, ["f32", "f32"], ["relu", "tanh", "relu"]) == choose("quick", 0, ["f32"], ["relu", "tanh"])
+    assert make_options("quick", 0, ["f32", "f32"], ["relu", "tanh", "relu"]) == make_options(
+        "quick", 0, ["f32"], ["relu", "tanh"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from kterm.adapters import Observation
 from kterm.conformance.cases.case import Case, Group, parse_case
 from kterm.conformance.cases.draw import REGIMES, Draw, draw
 from kterm.conformance.cases.exact_numbers import exact
-from kterm.conformance.cases.plan import choose, describe, plan
+from kterm.conformance.cases.plan import describe, make_options, plan
 from kterm.conformance.cases.regimes import aimed_layer
 from kterm.conformance.checks.compare import compare
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict, status
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, DTYPES, Array, Network, Parameters, Structure, backpropagate
 
 from ...support import miniatures
@@ -25,7 +25,7 @@ EVERY = replace(describe(Miniature(), "sound"), dtypes=tuple(DTYPES))
 
 
 def groups(regime: str, profile: str = "quick", seed: int = 0) -> list[Group]:
-    planned = [g for g in plan(EVERY, choose(profile, seed)).groups if g.regime == regime]
+    planned = [g for g in plan(EVERY, make_options(profile, seed)).groups if g.regime == regime]
     assert planned
     return planned
 
@@ -40,7 +40,7 @@ def group_of(text: str, draws: int = 6) -> Group:
 
 
 def verdicts_of(adapter: Miniature, group: Group) -> list[list[Verdict]]:
-    return examine(group, Runner(adapter))
+    return examine(group, LocalRunner(adapter))
 
 
 def findings(adapter: Miniature, group: Group) -> list[Verdict]:
@@ -166,7 +166,7 @@ def test_frameworks_match_lattice_draws_bit_for_bit(framework: str, dtype: str) 
     pytest.importorskip(framework)
     from kterm.adapters.registry import load
 
-    runs = Runner(load(framework))
+    runs = LocalRunner(load(framework))
     for group in groups("lattice"):
         if group.structure.dtype == dtype:
             answered = examine(group, runs)

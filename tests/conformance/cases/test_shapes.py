@@ -15,11 +15,11 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import check_adapter
 from kterm.conformance.cases.case import Group
 from kterm.conformance.cases.draw import draw
-from kterm.conformance.cases.plan import choose, describe, plan
+from kterm.conformance.cases.plan import describe, make_options, plan
 from kterm.conformance.cases.shapes import Deal, tiles
 from kterm.conformance.checks.compare import compare
 from kterm.conformance.checks.examine import examine
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, DTYPES, Array, Parameters, Structure
 
 from ...support.miniatures import Miniature, silent
@@ -100,7 +100,7 @@ class Kernel(Miniature):
 @cache
 def groups(dtype: str, seed: int, profile: str = "quick") -> list[Group]:
     """Of a seed above 0, so that those of the smoke profile are told apart."""
-    planned = plan(EVERY, choose(profile, seed)).groups
+    planned = plan(EVERY, make_options(profile, seed)).groups
     return [g for g in planned if (g.regime, g.structure.dtype, g.seed) == ("tiles", dtype, seed)]
 
 
@@ -265,7 +265,7 @@ def test_long_sums_keep_their_power(dtype: str) -> None:
     """With sums of up to 4095 terms, whose tolerance grows as the root of that."""
     for seed in range(1, 5):
         for group in groups(dtype, seed)[:4]:
-            for some in examine(group, Runner(Kernel())):
+            for some in examine(group, LocalRunner(Kernel())):
                 powers = [v.power for v in some if v.check in ("forward", "weight_gradients") and v.quantity != "x_n"]
                 assert min(p for p in powers if p is not None) > 2e-5 / DTYPES[dtype].u, some[0].case
 

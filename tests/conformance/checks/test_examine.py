@@ -7,11 +7,11 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.checks.examine import examine
-from kterm.conformance.runners.runner import Answer, Runner
+from kterm.conformance.runners.runner import Answer, LocalRunner
 from kterm.reference import Array, Parameters
 
 
-class _Watched(Runner):
+class _Watched(LocalRunner):
     """A runner that keeps the largest parameter of every call."""
 
     def __init__(self) -> None:

@@ -17,12 +17,12 @@ from kterm.adapters.registry import load
 from kterm.conformance import check_adapter
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES, draw
-from kterm.conformance.cases.plan import Description, choose, describe, plan
+from kterm.conformance.cases.plan import Description, describe, make_options, plan
 from kterm.conformance.cases.regimes import aimed_layer
 from kterm.conformance.checks.compare import Comparison, compare
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, DTYPES, Activation, Array, Kink, Network, Parameters, Structure, rounding
 from kterm.reference.rounding import Estimate, Reading, bound, deviation
 
@@ -70,7 +70,7 @@ def other(row: Activation, kink: Kink) -> float:
 @cache
 def _planned(seed: int) -> tuple[Group, ...]:
     every = replace(describe(Miniature(), "sound"), dtypes=tuple(DTYPES))
-    return tuple(group for group in plan(every, choose("quick", seed)).groups if group.regime == "kinks")
+    return tuple(group for group in plan(every, make_options("quick", seed)).groups if group.regime == "kinks")
 
 
 def aimed_at(name: str, dtype: str, seed: int = 0) -> list[Group]:
@@ -83,7 +83,7 @@ def aimed_at(name: str, dtype: str, seed: int = 0) -> list[Group]:
 
 
 def findings(adapter: Adapter, groups: list[Group]) -> list[Verdict]:
-    return [v for group in groups for some in examine(group, Runner(adapter)) for v in some if v.is_finding]
+    return [v for group in groups for some in examine(group, LocalRunner(adapter)) for v in some if v.is_finding]
 
 
 # Framework against declaration.
@@ -177,12 +177,12 @@ def test_a_declared_slope_is_the_value_where_no_error_takes_z_away(
     z = np.array([float(kink.point)])
     for declared in (kink.left, kink.right, (kink.left + kink.right) / 2):
         for error in (None, np.zeros(1)):
-            settled = rounding.derivative(row, Estimate(z, error), reading, {kink.point: declared})
-            assert settled.value[0] == declared
-            assert settled.jump is None or settled.jump[0] == 0
+            audited = rounding.derivative(row, Estimate(z, error), reading, {kink.point: declared})
+            assert audited.value[0] == declared
+            assert audited.jump is None or audited.jump[0] == 0
             formula = reading.kappa * row.slope_ulps * reading.u
             most = 2 * formula + reading.kappa * reading.underflow
-            assert formula * abs(declared) * (1 - 1e-12) <= settled.tolerance(reading)[0] <= most
+            assert formula * abs(declared) * (1 - 1e-12) <= audited.tolerance(reading)[0] <= most
         elsewhere = rounding.derivative(row, Estimate(z), reading, {kink.point + 1: declared})
         assert elsewhere.jump is not None
         assert elsewhere.jump[0] == abs(kink.left - kink.right) / 2

@@ -14,14 +14,14 @@ from kterm.adapters.quantities import arrays
 from kterm.conformance import Results, check_adapter
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES, draw
-from kterm.conformance.cases.plan import choose, describe, plan
+from kterm.conformance.cases.plan import describe, make_options, plan
 from kterm.conformance.cases.shapes import Deal, twins
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.twins import twins_of
 from kterm.conformance.checks.verdict import Verdict, status
 from kterm.conformance.records.record import read
-from kterm.conformance.runners.process import Link
-from kterm.conformance.runners.runner import NoAnswer, Runner
+from kterm.conformance.runners.process import ProcessRunner
+from kterm.conformance.runners.runner import LocalRunner, NoAnswer
 from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Structure
 
 from ...support import caches, miniatures
@@ -65,8 +65,8 @@ def findings(results: Results) -> list[Verdict]:
 
 def only_twins(adapter: Miniature, dtype: str, seed: int) -> list[Verdict]:
     """What is found in the twins regime of the quick profile, by a process that meets nothing else."""
-    groups = [g for g in plan(EVERY, choose("quick", seed)).groups if g.regime == "twins"]
-    runner = Runner(adapter)
+    groups = [g for g in plan(EVERY, make_options("quick", seed)).groups if g.regime == "twins"]
+    runner = LocalRunner(adapter)
     chosen = [g for g in groups if g.structure.dtype == dtype and g.seed == seed]
     return [v for group in chosen for some in examine(group, runner) for v in some if v.is_finding]
 
@@ -142,7 +142,7 @@ def test_a_case_with_twins_is_replayed_with_them(
 
 
 def test_a_program_that_was_replaced_is_named() -> None:
-    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), Runner(caches.LastWins()))
+    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), LocalRunner(caches.LastWins()))
     (said,) = [v.message for v in first if v.check == "contract" and v.is_finding]
     assert said.startswith(
         "the program of 3x2x4-silu.tanh-b3-pre-f64, built earlier, changed its answer after another structure of the "
@@ -153,7 +153,7 @@ def test_a_program_that_was_replaced_is_named() -> None:
 
 def test_a_wider_program_is_not_let_off_as_a_narrower_one() -> None:
     """In f32 a program kept from f64 would answer rightly: the twin in f64 comes later and is judged."""
-    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f32-twins"), Runner(caches.DtypeForgotten()))
+    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f32-twins"), LocalRunner(caches.DtypeForgotten()))
     (said,) = [v.message for v in first if v.check == "contract" and v.is_finding]
     assert said == (
         "the program of 3x2x4-tanh.silu-b3-pre-f64, built after 3x2x4-tanh.silu-b3-pre-f32, answers as that does: "
@@ -172,9 +172,9 @@ class _WrongInF64(Miniature):
 
 
 def test_what_is_wrong_in_another_dtype_is_told_there() -> None:
-    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f32-twins"), Runner(_WrongInF64()))
+    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f32-twins"), LocalRunner(_WrongInF64()))
     assert status(first) == "passed"
-    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), Runner(_WrongInF64()))
+    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), LocalRunner(_WrongInF64()))
     assert status(first) == "failed"
 
 
@@ -198,18 +198,18 @@ class One(Miniature):
 
 def test_an_adapter_with_one_of_each_has_twins_of_other_batches_alone() -> None:
     described = describe(One(), "one")
-    groups = [g for g in plan(described, choose("quick", 1)).groups if g.regime == "twins"]
+    groups = [g for g in plan(described, make_options("quick", 1)).groups if g.regime == "twins"]
     assert groups
     for group in groups:
         (twin,) = twins_of(group.structure, draw(group.cases)[0], described)
         assert twin.structure == replace(group.structure, batch=group.structure.batch + 1)
-        assert all(status(some) == "passed" for some in examine(group, Runner(One())))
+        assert all(status(some) == "passed" for some in examine(group, LocalRunner(One())))
 
 
 def test_an_empty_batch_has_no_longer_twin() -> None:
     group = group_of("3x2x4-tanh.silu-b0-pre-f64-twins", 1)
     assert {twin.structure.batch for twin in twins_of(group.structure, draw(group.cases)[0], EVERY)} == {0}
-    assert not [v for some in examine(group, Runner(Miniature())) for v in some if v.is_finding]
+    assert not [v for some in examine(group, LocalRunner(Miniature())) for v in some if v.is_finding]
 
 
 @pytest.mark.parametrize("how", ["build", "call"])
@@ -227,13 +227,13 @@ def test_an_empty_batch_has_no_longer_twin() -> None:
 def test_a_twin_that_is_not_answered_for_is_passed_over(how: str, bad: Callable[[Structure], bool]) -> None:
     for dtype in ("f32", "f64"):
         group = group_of(f"3x2x4-tanh.silu-b3-pre-{dtype}-twins")
-        statuses = {status(some) for some in examine(group, Runner(caches.Picky(how, bad)))}
+        statuses = {status(some) for some in examine(group, LocalRunner(caches.Picky(how, bad)))}
         gone = "unsupported" if how == "build" else "errored"
         assert statuses == {gone if bad(group.structure) else "passed"}
 
 
 def test_a_process_lost_with_a_twin_costs_no_case_of_the_structure_itself(tmp_path: Path) -> None:
-    link = Link(planted_file(tmp_path, caches.DiesInTwins))
+    link = ProcessRunner(planted_file(tmp_path, caches.DiesInTwins))
     try:
         verdicts = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), link)
     finally:
@@ -242,7 +242,7 @@ def test_a_process_lost_with_a_twin_costs_no_case_of_the_structure_itself(tmp_pa
 
 
 def test_a_process_lost_with_a_twin_that_answered_before_is_told(tmp_path: Path) -> None:
-    link = Link(planted_file(tmp_path, caches.DiesLater))
+    link = ProcessRunner(planted_file(tmp_path, caches.DiesLater))
     try:
         first, *others = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), link)
     finally:
@@ -263,7 +263,7 @@ def _numbers(structure: Structure) -> tuple[Parameters, Array, Array]:
 
 @pytest.mark.parametrize("linked", [False, True], ids=["runner", "link"])
 def test_programs_live_beside_each_other_and_are_recalled(linked: bool) -> None:
-    runs = Link(f"{miniatures.__file__}:Miniature") if linked else Runner(Miniature())
+    runs = ProcessRunner(f"{miniatures.__file__}:Miniature") if linked else LocalRunner(Miniature())
     structures = [Structure(Network((2, 3), (name,)), 2, "f64") for name in ("tanh", "sin", "relu")]
     numbers = _numbers(structures[0])
     try:
@@ -281,12 +281,12 @@ def test_programs_live_beside_each_other_and_are_recalled(linked: bool) -> None:
         runs.recall(0)
         assert runs.call("normal", *numbers).observation is not None
     finally:
-        if isinstance(runs, Link):
+        if isinstance(runs, ProcessRunner):
             runs.close()
 
 
 def test_a_host_that_is_gone_recalls_nothing() -> None:
-    link = Link(f"{miniatures.__file__}:Miniature")
+    link = ProcessRunner(f"{miniatures.__file__}:Miniature")
     link.build(Structure(Network((2, 3), ("tanh",)), 2, "f64"))
     link.close()
     with pytest.raises(NoAnswer, match="gone"):
@@ -297,7 +297,7 @@ def test_a_host_that_is_gone_recalls_nothing() -> None:
 
 
 def test_twins_differ_in_one_thing_each() -> None:
-    groups = [g for g in plan(EVERY, choose("standard", 1)).groups if g.regime == "twins"]
+    groups = [g for g in plan(EVERY, make_options("standard", 1)).groups if g.regime == "twins"]
     for group in groups:
         own = group.structure
         for twin in twins_of(own, draw(group.cases)[0], EVERY):
@@ -344,11 +344,11 @@ def test_the_activations_of_twins_are_told_apart() -> None:
 def test_what_is_kept_by_a_part_of_the_inputs_is_found(
     tmp_path: Path, planted: type[Miniature], check: str | None, linked: bool
 ) -> None:
-    runs = Link(planted_file(tmp_path, planted)) if linked else Runner(planted())
+    runs = ProcessRunner(planted_file(tmp_path, planted)) if linked else LocalRunner(planted())
     try:
         verdicts = examine(group_of("4x3x2-tanh.silu-b5-pre-f64-normal", 4), runs)
     finally:
-        if isinstance(runs, Link):
+        if isinstance(runs, ProcessRunner):
             runs.close()
     found = [v.check for some in verdicts for v in some if v.is_finding]
     assert found

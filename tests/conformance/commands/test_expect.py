@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import Choice, describe
+from kterm.conformance.cases.plan import Options, describe
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.commands.expect import proposed
 from kterm.conformance.expectations import expectation as known
-from kterm.conformance.expectations.audit import Terms
+from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.expectations.patterns import Point, cover
 from kterm.conformance.records.record import finish, read, write_part
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES
@@ -113,13 +113,15 @@ def _record(folder: Path, verdicts: dict[str, list[Verdict]], entries: tuple[kno
     parts, path = folder / "parts", folder / "record.jsonl"
     parts.mkdir()
     described = tuple(replace(describe(Numpy(), name), name=name, version="1.0") for name in verdicts)
-    terms = Terms(entries, described, Choice("quick", 0), own=True)
+    terms = ExpectationAudit(entries, described, Options("quick", 0), user_supplied=True)
     planned: list[tuple[str, str]] = []
     for number, (name, some) in enumerate(verdicts.items()):
         concerned = terms.of(name, "1.0")
-        excused = [replace(v, expectation=known.excuse(v, concerned)) if v.is_finding else v for v in some]
+        with_expectation = [
+            replace(v, expectation=known.expectation_for(v, concerned)) if v.is_finding else v for v in some
+        ]
         cases = list(dict.fromkeys(v.case for v in some))
-        write_part(parts, number, name, [[v for v in excused if v.case == case] for case in cases], concerned)
+        write_part(parts, number, name, [[v for v in with_expectation if v.case == case] for case in cases], concerned)
         planned += [(name, case) for case in cases]
     header = {"suite": "0", "profile": "quick", "seed": 0, "dtypes": [], "activations": []}
     finish(path, parts, {**header, "adapters": [a.to_json() for a in described]}, planned, terms)
@@ -251,21 +253,21 @@ def test_with_reasons_the_proposals_make_the_same_run_conform(tmp_path: Path) ->
     verdicts = [v for some in first.verdicts.values() for v in some]
     findings = [v for v in verdicts if v.is_unexpected]
     assert findings
-    assert all(known.excuse(v, entries) for v in findings)
+    assert all(known.expectation_for(v, entries) for v in findings)
     failed = {(v.case, v.check, v.activation) for v in findings}
     for v in verdicts:
         if v.grade == "pass" and v.quantity.startswith("k_"):
             names = v.case.split("-")[1].split(".")
             activation = names[int(v.quantity[2:]) - 1] if len(names) > 1 else names[0]
             as_finding = replace(v, grade="wrong", activation=activation)
-            assert (v.case, v.check, activation) in failed or not known.excuse(as_finding, entries), v
+            assert (v.case, v.check, activation) in failed or not known.expectation_for(as_finding, entries), v
 
     code, report = _run(
         tmp_path, "second.jsonl", "--activation", "tanh", "--activation", "relu", "--activation", "elu",
         "--expectations", str(path),
     )  # fmt: skip
     second = read(report)
-    assert {one.state for one in second.settled} == {"met"}
+    assert {one.state for one in second.audited} == {"met"}
     assert (code, second.conforms) == (0, True), second.footer["accounting"]
 
 

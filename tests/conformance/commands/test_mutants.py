@@ -9,15 +9,15 @@ import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import check_adapter
-from kterm.conformance.cases.plan import Description, choose, describe
+from kterm.conformance.cases.plan import Description, describe, make_options
 from kterm.conformance.evaluation.kills.kill import Asked, measure
 from kterm.conformance.evaluation.kills.matrix import holds
-from kterm.conformance.mutants import EQUIVALENTS, MISTAKES, MUTANTS, wear
+from kterm.conformance.mutants import EQUIVALENTS, MISTAKES, MUTANTS, plant_mutant
 
 from ...support.command import assert_one_line, kterm, pytest_run
 
 FULL = describe(Numpy(), "numpy")
-ASKED = Asked(FULL, choose("smoke", 0))
+ASKED = Asked(FULL, make_options("smoke", 0))
 
 
 def _fates(path: Path) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def test_the_matrix_is_the_same_for_any_number_of_workers(tmp_path: Path) -> Non
 
 def test_brief_comes_to_the_same_by_fewer_cases() -> None:
     names = ["factor-2", "slope-at-kink", "columns-past-32"]
-    asked = Asked(FULL, choose("quick", 0))
+    asked = Asked(FULL, make_options("quick", 0))
     whole, brief = (measure(replace(asked, brief=short), "f64", names) for short in (False, True))
     for long, short in zip(whole[1:], brief[1:], strict=True):
         assert (long.is_found, {r for r, c in long.regimes.items() if c.killed}) == (
@@ -135,7 +135,7 @@ def test_expectations_are_not_held_against_what_wears_a_mutant(tmp_path: Path) -
     own = tmp_path / "own.toml"
     own.write_text('[[expectation]]\nadapter = "numpy"\nactivation = "tanh"\nreason = "none"\n', encoding="utf-8")
     assert not check_adapter(Numpy(), profile="smoke", expectations=own).conforms
-    assert check_adapter(wear(Numpy(), MUTANTS["mean-undone"]), profile="smoke", expectations=own).conforms
+    assert check_adapter(plant_mutant(Numpy(), MUTANTS["mean-undone"]), profile="smoke", expectations=own).conforms
 
 
 def test_every_mutant_is_told() -> None:

@@ -16,9 +16,9 @@ from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.diagnosis.causes import Cause, causes
-from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant, wear
+from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant, plant_mutant
 from kterm.conformance.mutants.steps import run, start
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Parameters, Structure
 
 from ...support import miniatures
@@ -51,7 +51,7 @@ def _failures(adapter: Adapter, dtype: str, most: int = 5) -> Iterator[list[Verd
     """The verdicts on some draws of the first few groups in which something fails."""
     for text in _GROUPS:
         case = parse_case(f"{text.format(dtype)}-s0", tuple(REGIMES))
-        verdicts = examine(Group(case.structure, case.regime, 0, (0, 1, 2)), Runner(adapter))
+        verdicts = examine(Group(case.structure, case.regime, 0, (0, 1, 2)), LocalRunner(adapter))
         if any(v.is_unexpected for some in verdicts for v in some):
             yield from verdicts
             most -= 1
@@ -71,7 +71,7 @@ _OF_THE_RULE = [pytest.param(mutant, id=mutant.name) for mutant in MISTAKES if m
 
 @pytest.mark.parametrize("mutant", _OF_THE_RULE)
 def test_a_mistake_is_named(mutant: Mutant) -> None:
-    cause = _first(wear(Numpy(), mutant), "f64")
+    cause = _first(plant_mutant(Numpy(), mutant), "f64")
     assert mutant.name in [e.name for e in cause.mistakes], cause
     assert all(e.fits for e in cause.mistakes)
     assert cause.next_best is None or cause.next_best > 10
@@ -79,13 +79,13 @@ def test_a_mistake_is_named(mutant: Mutant) -> None:
 
 @pytest.mark.parametrize("mutant", _OF_THE_RULE)
 def test_a_mistake_is_named_from_gradients_alone(mutant: Mutant) -> None:
-    cause = _first(wear(_Silent(), mutant), "f32")
+    cause = _first(plant_mutant(_Silent(), mutant), "f32")
     assert mutant.name in [e.name for e in cause.mistakes], cause
 
 
 @pytest.mark.parametrize("mutant", _OF_THE_RULE)
 def test_it_begins_where_it_is_said_to(mutant: Mutant) -> None:
-    told = [v for some in _failures(wear(Numpy(), mutant), "f64") for v in some if v.is_unexpected and v.origin]
+    told = [v for some in _failures(plant_mutant(Numpy(), mutant), "f64") for v in some if v.is_unexpected and v.origin]
     assert told
     for verdict in told:
         case = parse_case(verdict.case, tuple(REGIMES))
@@ -152,7 +152,7 @@ def _of(adapter: Adapter) -> Sequence[Cause]:
 
 
 def test_two_mistakes_at_once_are_named() -> None:
-    cause = _first(wear(wear(Numpy(), MUTANTS["mean-over-batch"]), MUTANTS["bias-mean"]), "f64")
+    cause = _first(plant_mutant(plant_mutant(Numpy(), MUTANTS["mean-over-batch"]), MUTANTS["bias-mean"]), "f64")
     assert cause.mistakes
     assert "mean over the batch" in cause.mistakes[0].mistake
     assert " and " in cause.mistakes[0].mistake
@@ -176,4 +176,4 @@ def test_what_is_not_known_is_not_named() -> None:
 
 
 def test_computing_in_a_narrower_format_is_told_from_a_small_mistake() -> None:
-    assert _said(_first(wear(Numpy(), MUTANTS["float32-inside"]), "f64")) == ["everything computed in f32"]
+    assert _said(_first(plant_mutant(Numpy(), MUTANTS["float32-inside"]), "f64")) == ["everything computed in f32"]

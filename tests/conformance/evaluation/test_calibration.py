@@ -15,7 +15,7 @@ from kterm.adapters import Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.draw import REGIMES, Draw, draw
-from kterm.conformance.cases.plan import choose, describe
+from kterm.conformance.cases.plan import describe, make_options
 from kterm.conformance.checks.compare import compare
 from kterm.conformance.commands import calibrate
 from kterm.conformance.evaluation.calibration import gradient_checkers, sensitivity
@@ -153,9 +153,9 @@ def test_where_f_prime_jumps_nothing_is_counted() -> None:
 
 
 def test_a_framework_that_shows_gradients_alone_is_told_by_them() -> None:
-    run = prepare([f"{MINIATURES}:Silent"], choose("thorough", 0, ["f32"], ["tanh"]))
+    run = prepare([f"{MINIATURES}:Silent"], make_options("thorough", 0, ["f32"], ["tanh"]))
     (adapter,) = run.adapters
-    found = sample(run, adapter, groups(adapter, run.choice, 8)[0])
+    found = sample(run, adapter, groups(adapter, run.options, 8)[0])
     (tensors,) = found.stacks
     assert {tensor.symbol for tensor in tensors if tensor.activation} == {"x", "W"}
     assert {tensor.symbol for tensor in tensors} <= {"x", "E", "W", "b"}
@@ -164,7 +164,7 @@ def test_a_framework_that_shows_gradients_alone_is_told_by_them() -> None:
 @pytest.mark.parametrize("draws", [1, 7, 600, 100_000])
 def test_the_cases_are_as_many_as_asked_for_and_each_another(draws: int) -> None:
     adapter = describe(Numpy(), "numpy")
-    planned = groups(adapter, choose("thorough", 3, ["f32", "f64"]), draws)
+    planned = groups(adapter, make_options("thorough", 3, ["f32", "f64"]), draws)
     assert sum(len(group.draws) for group in planned) == draws
     assert len({case.id for group in planned for case in group.cases}) == draws
     assert max(len(group.draws) for group in planned) <= 400
@@ -174,18 +174,27 @@ def test_the_cases_are_as_many_as_asked_for_and_each_another(draws: int) -> None
         assert counts == {("f32", "normal"): 240, ("f64", "normal"): 240, ("f32", "square"): 40, ("f64", "square"): 40}
 
 
-def _sample(activations: set[str], worst: list[float], excused: set[str], statuses: dict[str, int]) -> Sample:
+def _sample(activations: set[str], worst: list[float], with_expectation: set[str], statuses: dict[str, int]) -> Sample:
     tensors = tuple(Tensor("k", name, np.array(worst)) for name in sorted(activations))
     return Sample(
-        "some", "f32", frozenset(activations), Counter(statuses), 9, (), frozenset(excused), (tensors,), 10, (1,) * 8
+        "some",
+        "f32",
+        frozenset(activations),
+        Counter(statuses),
+        9,
+        (),
+        frozenset(with_expectation),
+        (tensors,),
+        10,
+        (1,) * 8,
     )
 
 
 def test_known_divergences_are_set_apart() -> None:
     clean = _sample({"tanh"}, [1.0, 2.0], set(), {"passed": 2})
-    excused = _sample({"tanh", "elu"}, [9.0], {"elu"}, {"passed": 1, "expected": 3})
+    with_expectation = _sample({"tanh", "elu"}, [9.0], {"elu"}, {"passed": 1, "expected": 3})
     near = _sample({"elu"}, [9.5, 8.5], set(), {"passed": 2})
-    found = spread("some", "f32", [clean, excused, near])
+    found = spread("some", "f32", [clean, with_expectation, near])
     assert (found.judged, found.alarms, found.statuses["expected"], found.diverging) == (5, 0, 3, ("elu",))
     assert found.cases is not None
     assert (found.cases.count, found.cases.largest) == (2, 2.0)
@@ -267,7 +276,7 @@ def test_bisection(caught: Callable[[Array], Array], due: float) -> None:
 
 
 def test_the_suite_sees_what_is_a_few_units_in_the_last_place() -> None:
-    run = prepare(["numpy"], choose("thorough", 0, ["f32", "f64"]))
+    run = prepare(["numpy"], make_options("thorough", 0, ["f32", "f64"]))
     for dtype, due in (("f32", 2e-5), ("f64", 1e-13)):
         shown, alone = [one for one in sense(run, "tanh", dtype, 2) if one.judge.startswith("numpy")]
         assert (shown.judge, alone.judge) == ("numpy", "numpy, gradients alone")

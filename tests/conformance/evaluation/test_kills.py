@@ -15,21 +15,21 @@ from kterm.conformance import check_adapter
 from kterm.conformance.cases import smoke
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES
-from kterm.conformance.cases.plan import WIDE, choose, describe, plan
+from kterm.conformance.cases.plan import WIDE, describe, make_options, plan
 from kterm.conformance.checks.verdict import CHECKS, Check, Verdict
 from kterm.conformance.evaluation.kills.kill import ENOUGH, Asked, Cell, Fate, Trial, findings, margin, measure
 from kterm.conformance.evaluation.kills.matrix import _inapplicable, _state
 from kterm.conformance.evaluation.kills.smallest import Shows, smallest
 from kterm.conformance.evaluation.kills.trial import Memory, Tape
-from kterm.conformance.mutants import MUTANTS, wear
-from kterm.conformance.records.run import examined
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.mutants import MUTANTS, plant_mutant
+from kterm.conformance.records.run import examine_group
+from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Network, Parameters, Structure
 
 from ...support.command import kterm
 
 FULL = describe(Numpy(), "numpy")
-ASKED = Asked(FULL, choose("smoke", 0))
+ASKED = Asked(FULL, make_options("smoke", 0))
 
 
 def group_of(case: str, draws: int) -> Group:
@@ -54,7 +54,7 @@ def test_verdicts_are_those_of_a_check(dtype: str) -> None:
         for tried in trial.of(group, _VARIOUS):
             found[tried.name] += [verdict for some in tried.verdicts for verdict in some]
     for name in _VARIOUS:
-        checked = check_adapter(wear(Numpy(), MUTANTS[name]), profile="smoke", dtypes=[dtype])
+        checked = check_adapter(plant_mutant(Numpy(), MUTANTS[name]), profile="smoke", dtypes=[dtype])
         due = [_plain(verdict) for some in checked.verdicts.values() for verdict in some]
         assert [_plain(verdict) for verdict in found[name]] == due, name
 
@@ -115,15 +115,15 @@ def test_memory_tells_strides_and_layouts_apart() -> None:
 
 def test_a_tape_plays_again_and_goes_on() -> None:
     group = group_of("4x8x3-relu.tanh-b5-pre-f64-normal-s0", 3)
-    excuse: Callable[[Verdict], None] = lambda verdict: None  # noqa: E731
+    expectation_for: Callable[[Verdict], None] = lambda verdict: None  # noqa: E731
     counting = _Counting()
-    tape = Tape(Runner(counting))
-    verdicts, asked = examined(group, tape, None, excuse), len(counting.asked)
+    tape = Tape(LocalRunner(counting))
+    verdicts, asked = examine_group(group, tape, None, expectation_for), len(counting.asked)
     again = tape.again()
-    assert examined(group, again, None, excuse) == verdicts
+    assert examine_group(group, again, None, expectation_for) == verdicts
     assert len(counting.asked) == asked
     assert again.equals(tape)
-    examined(replace(group, draws=(0, 1)), tape.again(), None, excuse)
+    examine_group(replace(group, draws=(0, 1)), tape.again(), None, expectation_for)
     assert len(counting.asked) > asked
 
 
@@ -161,7 +161,7 @@ def test_a_cell_counts_cases_and_not_verdicts() -> None:
 
 
 def test_what_an_adapter_does_by_itself_is_no_kill(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = wear(Numpy(), MUTANTS["batch-of-one"])
+    wrong = plant_mutant(Numpy(), MUTANTS["batch-of-one"])
     monkeypatch.setattr("kterm.conformance.evaluation.kills.kill.load", lambda spec, device: wrong)
     own, none, other = measure(ASKED, "f64", ["identity-without-slope", "factor-2"])
     assert own.is_found
@@ -189,13 +189,13 @@ def test_smoke_finds_every_mistake_by_enough(dtype: str, gradients_alone: bool) 
 def test_smoke_is_what_its_file_says() -> None:
     recipes = smoke.shipped()
     assert smoke.SHIPPED.read_text(encoding="utf-8") == smoke.text(recipes)
-    groups = plan(FULL, choose("smoke", 0, ["f64"])).groups[2:]
+    groups = plan(FULL, make_options("smoke", 0, ["f64"])).groups[2:]
     assert [smoke.recipe_of(group) for group in groups] == list(recipes)
     assert sum(len(group.draws) for group in groups) <= 30
 
 
 def test_smoke_comes_from_the_quick_profile() -> None:
-    known = {(g.structure, g.regime) for g in plan(FULL, choose("quick", 0, ["f64"])).groups}
+    known = {(g.structure, g.regime) for g in plan(FULL, make_options("quick", 0, ["f64"])).groups}
     for recipe in smoke.shipped():
         assert (Structure(recipe.network, recipe.batch, "f64"), recipe.regime) in known
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from kterm.conformance import Results, check_adapter
-from kterm.conformance.cases.plan import Choice, describe, plan
+from kterm.conformance.cases.plan import Options, describe, plan
 from kterm.conformance.checks.verdict import Verdict, quantity_of, status
 from kterm.conformance.expectations import expectation as known
-from kterm.conformance.expectations.audit import Terms
+from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.expectations.expectation import Expectation, ExpectationError
 from kterm.conformance.records.record import read
 
@@ -27,11 +27,11 @@ ENTRY = Expectation("1", "jax*", "cancels", "https://example.org/1", "*-f32-*", 
 
 
 def test_an_entry_covers_what_its_patterns_name_and_nothing_else() -> None:
-    assert ENTRY.covers(WRONG)
-    assert not ENTRY.covers(replace(WRONG, case="4x3-elu-b2-none-f64-normal-s0"))
-    assert not ENTRY.covers(replace(WRONG, check="weight_gradients"))
-    assert not ENTRY.covers(replace(WRONG, activation="selu"))
-    assert not ENTRY.covers(replace(WRONG, grade="inaccurate"))
+    assert ENTRY.matches(WRONG)
+    assert not ENTRY.matches(replace(WRONG, case="4x3-elu-b2-none-f64-normal-s0"))
+    assert not ENTRY.matches(replace(WRONG, check="weight_gradients"))
+    assert not ENTRY.matches(replace(WRONG, activation="selu"))
+    assert not ENTRY.matches(replace(WRONG, grade="inaccurate"))
     assert ENTRY.concerns("jax-vmap", "0.10.2")
     assert not ENTRY.concerns("torch", "0.10.2")
 
@@ -39,9 +39,9 @@ def test_an_entry_covers_what_its_patterns_name_and_nothing_else() -> None:
 @pytest.mark.parametrize("check", ["descent", "k_terms"])
 def test_a_finding_in_a_descent_step_counts_as_one_of_descent_and_of_its_own_check(check: str) -> None:
     step = replace(WRONG, check="descent", quantity="step 2: k_1")
-    assert replace(ENTRY, check=check).covers(step)
-    assert not replace(ENTRY, check="forward").covers(step)
-    assert not ENTRY.covers(replace(step, quantity="step 2: z_1"))
+    assert replace(ENTRY, check=check).matches(step)
+    assert not replace(ENTRY, check="forward").matches(step)
+    assert not ENTRY.matches(replace(step, quantity="step 2: z_1"))
 
 
 @pytest.mark.parametrize(
@@ -80,19 +80,19 @@ def test_an_entry_speaks_of_the_versions_that_it_names(versions: str, version: s
 
 def test_the_first_entry_that_covers_a_finding_excuses_it() -> None:
     entries = [replace(ENTRY, id="1", check="forward"), replace(ENTRY, id="2"), replace(ENTRY, id="3")]
-    assert known.excuse(WRONG, entries) == "2"
-    assert known.excuse(replace(WRONG, activation="tanh"), entries) is None
+    assert known.expectation_for(WRONG, entries) == "2"
+    assert known.expectation_for(replace(WRONG, activation="tanh"), entries) is None
 
 
 def test_an_expectation_never_excuses_a_crash() -> None:
-    assert not Expectation("1", "*", "everything").covers(replace(WRONG, grade="errored"))
+    assert not Expectation("1", "*", "everything").matches(replace(WRONG, grade="errored"))
     assert status([replace(WRONG, grade="errored", expectation="1")]) == "errored"
     assert status([replace(WRONG, expectation="1")]) == "expected"
     assert status([replace(WRONG, expectation="1"), WRONG]) == "failed"
 
 
 def test_nor_a_wrong_layout() -> None:
-    assert not Expectation("1", "*", "everything").covers(replace(WRONG, check="layout"))
+    assert not Expectation("1", "*", "everything").matches(replace(WRONG, check="layout"))
 
 
 # Files.
@@ -178,7 +178,7 @@ def _checked(
 
 
 def _states(results: Results) -> list[str]:
-    return [one.state for one in results.settled]
+    return [one.state for one in results.audited]
 
 
 def test_what_is_expected_and_met_conforms(tmp_path: Path) -> None:
@@ -186,11 +186,11 @@ def test_what_is_expected_and_met_conforms(tmp_path: Path) -> None:
     results = _checked(tmp_path, miniatures.SteepInSome, _STEEP)
     assert results.conforms, str(results)
     assert _states(results) == ["met", "met"]
-    assert [one.id for one in results.settled] == ["1.1", "1.2"]
-    excused = [v for some in results.verdicts.values() for v in some if v.expectation]
-    assert {v.activation for v in excused} == {"tanh", "softsign"}
-    assert sum(one.findings for one in results.settled) == len(excused)
-    assert {v.check for v in excused} == {"k_terms", "descent"}
+    assert [one.id for one in results.audited] == ["1.1", "1.2"]
+    with_expectation = [v for some in results.verdicts.values() for v in some if v.expectation]
+    assert {v.activation for v in with_expectation} == {"tanh", "softsign"}
+    assert sum(one.findings for one in results.audited) == len(with_expectation)
+    assert {v.check for v in with_expectation} == {"k_terms", "descent"}
 
 
 def test_an_unexpected_pass_fails(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_an_unexpected_pass_fails(tmp_path: Path) -> None:
     assert not results.conforms
     assert results.failures == []
     label = "expectation 1.1 (steep*, *-f64-*, k_terms, elu)"
-    cases = results.settled[0].cases
+    cases = results.audited[0].cases
     assert cases > 0
     assert str(results) == f"{label}: nothing it covers failed, in {cases:,} cases; remove it, or narrow it"
 
@@ -224,8 +224,8 @@ def test_an_entry_that_matches_nothing_fails(tmp_path: Path, entry: str, words: 
     results = _checked(tmp_path, miniatures.SteepInSome, f"{_STEEP}\n[[expectation]]\nreason = 'r'\n{entry}")
     assert _states(results) == ["met", "met", "unmatched"]
     assert not results.conforms
-    assert results.settled[2].message.startswith(f"expectation 2 {words}")
-    assert str(results) == results.settled[2].message
+    assert results.audited[2].message.startswith(f"expectation 2 {words}")
+    assert str(results) == results.audited[2].message
 
 
 def test_an_entry_for_an_activation_that_is_not_declared_matches_nothing(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_grade_that_an_entry_does_not_name_is_not_excused(tmp_path: Path) -> N
 def test_a_version_that_an_entry_does_not_name_is_not_excused_and_not_held_to_it(tmp_path: Path) -> None:
     results = _checked(tmp_path, miniatures.SteepInSome, _STEEP + "versions = '<1'")
     assert "failed" in results.statuses().values()
-    assert results.settled == ()
+    assert results.audited == ()
     results = _checked(tmp_path, miniatures.Miniature, _STEEP.replace("steep", "so") + "versions = '<1'")
     assert results.conforms
     assert _checked(tmp_path, miniatures.SteepInSome, _STEEP + "versions = '>=1'").conforms
@@ -308,9 +308,9 @@ def test_a_number_that_is_not_finite_can_be_expected_of_an_activation(tmp_path: 
     text = "[[expectation]]\nadapter = '*'\ncheck = 'contract'\nreason = 'NaN where x is large'\nactivation = "
     results = _checked(tmp_path, miniatures.NotANumber, text + "'*'")
     assert results.conforms, str(results)
-    excused = [v for some in results.verdicts.values() for v in some if v.expectation]
-    assert all(v.activation == v.case.split("-")[1].split(".")[0] and v.quantity == "dE/dW_1" for v in excused)
-    one, *others = sorted({v.activation or "" for v in excused})
+    with_expectation = [v for some in results.verdicts.values() for v in some if v.expectation]
+    assert all(v.activation == v.case.split("-")[1].split(".")[0] and v.quantity == "dE/dW_1" for v in with_expectation)
+    one, *others = sorted({v.activation or "" for v in with_expectation})
     results = _checked(tmp_path, miniatures.NotANumber, f"{text}'{one}'")
     assert {v.activation for some in results.verdicts.values() for v in some if v.expectation} == {one}
     assert {v.activation for v in results.failures} == set(others) != set()
@@ -338,12 +338,12 @@ def test_the_shipped_entries_are_held_to_witnesses_in_every_run(
     pytest.importorskip(framework)
     from kterm.adapters.registry import load
 
-    described, choice = describe(load(name), name), Choice(profile, seed)
-    terms = Terms(known.read(known.SHIPPED), (described,), choice, own=False)
-    assert terms.held
+    described, choice = describe(load(name), name), Options(profile, seed)
+    terms = ExpectationAudit(known.read(known.SHIPPED), (described,), choice, user_supplied=False)
+    assert terms.applicable
     cases = [(name, case.id) for group in plan(described, choice).groups for case in group.cases]
-    settled = terms.settle(cases, dict.fromkeys(cases, "passed"), {})
-    assert [one.state for one in settled] == ["stale"] * len(terms.held)
+    audited = terms.results(cases, dict.fromkeys(cases, "passed"), {})
+    assert [one.state for one in audited] == ["stale"] * len(terms.applicable)
 
 
 def test_the_shipped_entries_have_reasons_and_issues() -> None:
@@ -359,7 +359,7 @@ def test_the_shipped_entries_are_not_held_against_other_adapters() -> None:
 
     results = check_adapter(Small(), dtypes=["f64"])
     assert results.conforms, str(results)
-    assert {one.state for one in results.settled} == {"open"}
+    assert {one.state for one in results.audited} == {"open"}
 
 
 # On the command line.
@@ -375,7 +375,7 @@ def test_a_run_with_a_stale_entry_fails_and_says_so(tmp_path: Path) -> None:
     assert "expected in " in done.stdout
     record = read(report)
     assert not record.conforms
-    assert [one.state for one in record.settled] == ["stale", "met", "met"]
+    assert [one.state for one in record.audited] == ["stale", "met", "met"]
     assert record.footer["accounting"]["failed"] == 0
 
 

@@ -12,8 +12,8 @@ from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict, status
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.expectation import Expectation
-from kterm.conformance.mutants import MUTANTS, wear
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.mutants import MUTANTS, plant_mutant
+from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Structure
 
 from ...support import miniatures
@@ -35,7 +35,7 @@ ENTRY = Expectation("1", "jax*", "cancels", "https://example.org/1", "*-f32-*", 
     ],
 )
 def test_an_entry_with_a_size_covers_nothing_larger(size: str, slack: float | None, is_covered: bool) -> None:
-    assert replace(ENTRY, size=size).covers(replace(WRONG, slack=slack)) is is_covered
+    assert replace(ENTRY, size=size).matches(replace(WRONG, slack=slack)) is is_covered
 
 
 class _Steep(miniatures.Miniature):
@@ -59,7 +59,9 @@ def test_a_mistake_does_not_hide_behind_a_smaller_divergence(off: float, is_excu
     Off.off = off
     group = Group(Structure(Network((3, 4, 2), ("elu", "elu"), "pre"), 4, "f64"), "normal", 0, tuple(range(4)))
     entry = Expectation("1", "*", "known", check="k_terms", activation="elu", size="2e-12")
-    verdicts = examine(group, Runner(Off()), lambda verdict: known.excuse(verdict, [entry]), diagnose=False)
+    verdicts = examine(
+        group, LocalRunner(Off()), lambda verdict: known.expectation_for(verdict, [entry]), diagnose=False
+    )
     assert {status(some) for some in verdicts} == {"expected" if is_excused else "failed"}
     for some in verdicts:
         for verdict in some:
@@ -84,12 +86,12 @@ def test_the_shipped_entries_hide_no_mistake(name: str, case: str, mutant: str) 
     group = Group(parsed.structure, parsed.regime, 0, tuple(range(4)))
     entries = [one for one in known.read(known.SHIPPED) if one.concerns(name, adapter.version)]
 
-    def statuses(runs: Runner, entries: list[Expectation]) -> set[str]:
-        verdicts = examine(group, runs, lambda verdict: known.excuse(verdict, entries), diagnose=False)
+    def statuses(runs: LocalRunner, entries: list[Expectation]) -> set[str]:
+        verdicts = examine(group, runs, lambda verdict: known.expectation_for(verdict, entries), diagnose=False)
         return {status(some) for some in verdicts}
 
-    worn = Runner(wear(adapter, MUTANTS[mutant]))
-    assert statuses(Runner(adapter), entries) <= {"passed", "expected", "inconclusive"}
-    assert "failed" in statuses(worn, entries)
+    mutant_name = LocalRunner(plant_mutant(adapter, MUTANTS[mutant]))
+    assert statuses(LocalRunner(adapter), entries) <= {"passed", "expected", "inconclusive"}
+    assert "failed" in statuses(mutant_name, entries)
     # It is the size that finds it: without one it would be excused.
-    assert "failed" not in statuses(worn, [replace(one, size="") for one in entries])
+    assert "failed" not in statuses(mutant_name, [replace(one, size="") for one in entries])

@@ -12,9 +12,9 @@ from kterm.conformance.cases.draw import REGIMES, draw
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import status
 from kterm.conformance.evaluation.kills.kill import findings
-from kterm.conformance.mutants import EQUIVALENTS, MUTANTS, Mutant, wear
+from kterm.conformance.mutants import EQUIVALENTS, MUTANTS, Mutant, plant_mutant
 from kterm.conformance.mutants.steps import run, start
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import BIASES, Bias, Network, Structure, backpropagate
 from kterm.reference.rounding import bound, deviation, propagate
 
@@ -69,7 +69,7 @@ def test_what_is_no_mistake_is_not_found_however_a_framework_rounds(
 ) -> None:
     parsed = parse_case(f"{cases}-s0", tuple(REGIMES))
     group = Group(parsed.structure, parsed.regime, 0, tuple(range(40)))
-    for verdicts in examine(group, Runner(wear(adapter(), mutant)), diagnose=False):
+    for verdicts in examine(group, LocalRunner(plant_mutant(adapter(), mutant)), diagnose=False):
         assert status(verdicts) in ("passed", "inconclusive")
 
 
@@ -78,6 +78,6 @@ def test_what_is_planted_agrees_with_the_steps_that_are_shown(adapter: type[mini
     """Without f' in hidden layers every failing case is one that this mistake explains, to rounding."""
     parsed = parse_case(f"{_DEEP}-s0", tuple(REGIMES))
     group = Group(parsed.structure, parsed.regime, 0, tuple(range(6)))
-    for verdicts in examine(group, Runner(wear(adapter(), MUTANTS["no-slope-hidden"]))):
+    for verdicts in examine(group, LocalRunner(plant_mutant(adapter(), MUTANTS["no-slope-hidden"]))):
         (first, *_) = findings(verdicts)
         assert {one.name for one in first.explanations if one.fits} == {"no-slope-hidden"}

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import Choice, describe
+from kterm.conformance.cases.plan import Options, describe
 from kterm.conformance.checks.verdict import Verdict
-from kterm.conformance.expectations.audit import Settled, Terms
+from kterm.conformance.expectations.audit import AuditResult, ExpectationAudit
 from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.records.record import Record, RecordError, finish, read, write_part
 
@@ -38,7 +38,7 @@ def _written(
 ) -> Path:
     parts = folder / "parts"
     parts.mkdir(exist_ok=True)
-    terms = Terms(ENTRIES, (ADAPTER,), Choice("quick", 0), own)
+    terms = ExpectationAudit(ENTRIES, (ADAPTER,), Options("quick", 0), own)
     for number in order:
         write_part(parts, number, "a", [CASES[number]], terms.of("a", "1.0"))
     path = folder / "record.jsonl"
@@ -61,14 +61,14 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
 def test_the_expectations_of_a_run_stand_in_its_record_with_what_they_came_to(tmp_path: Path) -> None:
     record = read(_written(tmp_path))
     assert list(record.expectations.values()) == list(ENTRIES[:2])
-    assert record.settled == (Settled("1", 1, 1, "met"), Settled("2", 0, 0, "open"))
+    assert record.audited == (AuditResult("1", 1, 1, "met"), AuditResult("2", 0, 0, "open"))
     assert record.concerning("a") == ENTRIES[:2]
 
 
 def test_a_record_with_an_unmatched_expectation_does_not_conform(tmp_path: Path) -> None:
     record = read(_written(tmp_path, order=(0, 2), planned=(C1, C3), own=True))
     assert record.footer["accounting"]["failed"] == 0
-    assert [one.state for one in record.settled] == ["met", "unmatched"]
+    assert [one.state for one in record.audited] == ["met", "unmatched"]
     assert not record.conforms
     (tmp_path / "other").mkdir()
     assert read(_written(tmp_path / "other", order=(0, 2), planned=(C1, C3))).conforms
@@ -107,8 +107,8 @@ def _edit(change: Callable[[list[dict]], list[dict]]) -> Callable[[str], str]:
 
 def _settled(name: str, **change: object) -> Callable[[str], str]:
     def rows(before: list[dict]) -> list[dict]:
-        settled = [{**one, **(change if one["id"] == name else {})} for one in before[-1]["expectations"]]
-        return [*before[:-1], {**before[-1], "expectations": settled}]
+        audited = [{**one, **(change if one["id"] == name else {})} for one in before[-1]["expectations"]]
+        return [*before[:-1], {**before[-1], "expectations": audited}]
 
     return _edit(rows)
 

@@ -16,7 +16,7 @@ from kterm.conformance.failures.scripts.evidence import evidence
 from kterm.conformance.failures.scripts.failure import Failure, Planted, calls_of, find, planted
 from kterm.conformance.failures.scripts.literals import literal
 from kterm.conformance.failures.scripts.write import Unwritable, write
-from kterm.conformance.runners.runner import Runner
+from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import DTYPES, Array
 
 from ....support import flawed, miniatures
@@ -263,7 +263,7 @@ def test_literals_give_back_the_bits(dtype: str) -> None:
 def test_what_explains_a_failure_is_told() -> None:
     case = "3x2-sigmoid-b3-none-f64-normal-s0"
     adapter = miniatures.NoSlopeAtOutput()
-    runner, parsed = Runner(adapter), parse_case(case, tuple(REGIMES))
+    runner, parsed = LocalRunner(adapter), parse_case(case, tuple(REGIMES))
     found = find(parsed, calls_of(parsed), runner)
     assert found is not None
     told = diagnosis(found[1], runner.describe())

@@ -17,12 +17,12 @@ from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.expectation import Expectation
-from kterm.conformance.failures.shrinking.same_failure import Likeness
+from kterm.conformance.failures.shrinking.same_failure import FailureKind
 from kterm.conformance.failures.shrinking.shrink import Shrunk, shrink
 from kterm.conformance.failures.shrinking.tries import Budget
-from kterm.conformance.mutants import MUTANTS, wear
-from kterm.conformance.runners.process import Link
-from kterm.conformance.runners.runner import NoAnswer, Runner
+from kterm.conformance.mutants import MUTANTS, plant_mutant
+from kterm.conformance.runners.process import ProcessRunner
+from kterm.conformance.runners.runner import LocalRunner, NoAnswer
 from kterm.reference import Array, Parameters, Structure
 
 from ....support import miniatures
@@ -32,7 +32,7 @@ MINIATURES = str(miniatures.__file__)
 
 
 def _shrunk(text: str, adapter: Adapter, budget: Budget | None = None) -> Shrunk:
-    found = shrink(parse_case(text, tuple(REGIMES)), Runner(adapter), budget=budget or Budget())
+    found = shrink(parse_case(text, tuple(REGIMES)), LocalRunner(adapter), budget=budget or Budget())
     assert found is not None, f"{text} does not fail"
     return found
 
@@ -40,7 +40,7 @@ def _shrunk(text: str, adapter: Adapter, budget: Budget | None = None) -> Shrunk
 def _fails_again(found: Shrunk, adapter: Adapter) -> Verdict:
     """The failure of the smallest numbers, put to programs that have seen nothing else."""
     group = Group(found.structure, found.regime, 0, tuple(range(len(found.stack.x))))
-    verdicts = examine(group, Runner(adapter), drawn=found.stack)[found.at]
+    verdicts = examine(group, LocalRunner(adapter), drawn=found.stack)[found.at]
     return next(v for v in verdicts if v.is_finding or v.grade == "errored")
 
 
@@ -67,27 +67,27 @@ SMALLEST = [
 
 @pytest.mark.parametrize(("name", "text", "smallest"), SMALLEST, ids=[name for name, *_ in SMALLEST])
 def test_what_is_left_is_what_the_mistake_needs(name: str, text: str, smallest: str) -> None:
-    adapter = wear(Numpy(), MUTANTS[name])
+    adapter = plant_mutant(Numpy(), MUTANTS[name])
     found = _shrunk(text, adapter)
     assert structure_id(found.structure) == smallest
-    assert Likeness.of(found.original).takes(_fails_again(found, adapter))
+    assert FailureKind.of(found.original).matches(_fails_again(found, adapter))
     assert found.stopped == "nothing smaller fails in the same way"
 
 
 def test_numbers_are_simplified_and_the_case_replays() -> None:
-    adapter = wear(Numpy(), MUTANTS["no-slope-last"])
+    adapter = plant_mutant(Numpy(), MUTANTS["no-slope-last"])
     found = _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s0", adapter)
     one = found.draw
     numbers = np.concatenate([a.ravel() for a in (*one.parameters.weights, one.x, one.y)])
     assert set(numbers.tolist()) <= {-1.0, 0.0, 0.5, 1.0, 2.0}
     assert found.case is not None
-    (verdicts,) = examine(Group(found.structure, found.regime, 0, (found.case.draw,)), Runner(adapter))
-    assert Likeness.of(found.original).takes(next(v for v in verdicts if v.is_finding))
+    (verdicts,) = examine(Group(found.structure, found.regime, 0, (found.case.draw,)), LocalRunner(adapter))
+    assert FailureKind.of(found.original).matches(next(v for v in verdicts if v.is_finding))
 
 
 def test_it_is_the_same_again() -> None:
     def once() -> Shrunk:
-        return _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s3", wear(Numpy(), MUTANTS["unit-left-out"]))
+        return _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s3", plant_mutant(Numpy(), MUTANTS["unit-left-out"]))
 
     a, b = once(), once()
     assert (a.structure, a.verdict, a.case, a.tries, a.builds, a.calls) == (
@@ -98,21 +98,21 @@ def test_it_is_the_same_again() -> None:
 
 @pytest.mark.parametrize("budget", [Budget(builds=6), Budget(calls=60), Budget(builds=20, calls=120)])
 def test_what_it_may_cost_is_kept_to(budget: Budget) -> None:
-    adapter = wear(Numpy(), MUTANTS["no-transpose"])
+    adapter = plant_mutant(Numpy(), MUTANTS["no-transpose"])
     found = _shrunk("5x5x5-elu.sigmoid-b4-pre-f64-square-s0", adapter, budget)
     assert found.builds <= budget.builds
     assert found.calls <= budget.calls
     assert "were spent" in found.stopped
-    assert Likeness.of(found.original).takes(_fails_again(found, adapter))
+    assert FailureKind.of(found.original).matches(_fails_again(found, adapter))
 
 
 def test_what_does_not_suffice_for_the_case_itself_is_said() -> None:
     with pytest.raises(NoAnswer, match="4 calls do not suffice to examine"):
-        _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s0", wear(Numpy(), MUTANTS["weight-decay"]), Budget(calls=4))
+        _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s0", plant_mutant(Numpy(), MUTANTS["weight-decay"]), Budget(calls=4))
 
 
 def test_seconds_end_it_too() -> None:
-    adapter = wear(Numpy(), MUTANTS["no-transpose"])
+    adapter = plant_mutant(Numpy(), MUTANTS["no-transpose"])
     text = "5x5x5-elu.sigmoid-b4-pre-f64-square-s0"
     with pytest.raises(NoAnswer, match="0 seconds do not suffice"):
         _shrunk(text, adapter, Budget(seconds=0))
@@ -124,12 +124,12 @@ def test_what_does_not_fail_is_not_shrunk() -> None:
         "2x2-tanh-b3-pre-f64-twins-s0",
         "2x2-relu-b2-pre-f32-layout-s0",
     ):
-        assert shrink(parse_case(text, tuple(REGIMES)), Runner(Numpy())) is None
+        assert shrink(parse_case(text, tuple(REGIMES)), LocalRunner(Numpy())) is None
 
 
 def test_what_is_not_supported_is_said() -> None:
     with pytest.raises(NoAnswer, match="numpy has no dtype bf16"):
-        shrink(parse_case("2x2-tanh-b3-pre-bf16-normal-s0", tuple(REGIMES)), Runner(Numpy()))
+        shrink(parse_case("2x2-tanh-b3-pre-bf16-normal-s0", tuple(REGIMES)), LocalRunner(Numpy()))
 
 
 class _WrongWhereWide(Numpy):
@@ -160,29 +160,29 @@ def test_another_failure_is_not_taken_for_it() -> None:
 def test_an_expected_divergence_is_shrunk_to_one() -> None:
     entry = Expectation("1", "*", "known", check="k_terms", activation="silu")
 
-    def excuse(verdict: Verdict) -> str | None:
-        return known.excuse(verdict, [entry])
+    def expectation_for(verdict: Verdict) -> str | None:
+        return known.expectation_for(verdict, [entry])
 
     case = parse_case("4x8x3-silu.tanh-b5-pre-f32-normal-s0", tuple(REGIMES))
-    adapter = wear(Numpy(), MUTANTS["no-slope-hidden"])
-    found = shrink(case, Runner(adapter), excuse=excuse)
+    adapter = plant_mutant(Numpy(), MUTANTS["no-slope-hidden"])
+    found = shrink(case, LocalRunner(adapter), expectation_for=expectation_for)
     assert found is not None
     assert found.original.expectation == found.verdict.expectation == "1"
     # With f' missing everywhere, that of tanh is the one not expected.
-    found = shrink(case, Runner(wear(Numpy(), MUTANTS["no-slope"])), excuse=excuse)
+    found = shrink(case, LocalRunner(plant_mutant(Numpy(), MUTANTS["no-slope"])), expectation_for=expectation_for)
     assert found is not None
     assert (found.verdict.expectation, found.verdict.activation) == (None, "tanh")
 
 
 def test_exact_numbers_stay_exact() -> None:
-    found = _shrunk("5x3-relu-b4-pre-f32-lattice-s0", wear(Numpy(), MUTANTS["bias-mean"]))
+    found = _shrunk("5x3-relu-b4-pre-f32-lattice-s0", plant_mutant(Numpy(), MUTANTS["bias-mean"]))
     assert found.regime == "lattice"
     stack = stacked([found.draw]).astype(np.dtype(np.float64))
     assert exact(found.structure, stack.parameters, stack.x, stack.y).all()
 
 
 def test_no_number_is_moved_to_a_kink() -> None:
-    found = _shrunk("3x4-relu-b3-pre-f64-normal-s0", wear(Numpy(), MUTANTS["no-slope-last"]))
+    found = _shrunk("3x4-relu-b3-pre-f64-normal-s0", plant_mutant(Numpy(), MUTANTS["no-slope-last"]))
     (z,) = (found.draw.x @ w for w in found.draw.parameters.weights)
     assert (z != 0).all()
 
@@ -202,20 +202,20 @@ def test_no_number_is_moved_to_a_kink() -> None:
     ],
 )
 def test_what_is_wrong_with_a_program_is_shrunk_too(bad: str, text: str, quantity: str) -> None:
-    link = Link(f"{MINIATURES}:{bad}", timeout=20)
+    link = ProcessRunner(f"{MINIATURES}:{bad}", timeout=20)
     try:
         found = shrink(parse_case(text, tuple(REGIMES)), link, budget=Budget(builds=30))
     finally:
         link.close()
     if found is None:
         pytest.fail(f"{bad} does not fail in {text}")
-    assert Likeness.of(found.original).takes(found.verdict)
+    assert FailureKind.of(found.original).matches(found.verdict)
     assert quantity in ("", found.verdict.quantity)
     assert found.structure.network.depth <= 2
 
 
 def test_a_rare_mistake_is_shrunk_with_the_calls_that_it_takes() -> None:
-    adapter = wear(Numpy(), MUTANTS["one-in-fifty"])
+    adapter = plant_mutant(Numpy(), MUTANTS["one-in-fifty"])
     found = _shrunk("3x2x5-silu.tanh-b7-pre-f64-normal-s0", adapter)
     assert not found.is_lone
     assert len(found.stack.x) <= 64
@@ -237,15 +237,15 @@ def test_a_rare_mistake_is_shrunk_with_the_calls_that_it_takes() -> None:
 )
 def test_what_counts_as_the_same(change: dict, is_same: bool) -> None:
     original = Verdict("c", "k_terms", "k_1", "wrong", worst=1e4, activation="tanh")
-    assert Likeness.of(original).takes(replace(original, **change)) is is_same
+    assert FailureKind.of(original).matches(replace(original, **change)) is is_same
 
 
 def test_a_slight_failure_need_only_keep_half_of_its_orders_of_magnitude() -> None:
     slight = Verdict("c", "k_terms", "k_1", "inaccurate", worst=4.0, activation="tanh")
-    like = Likeness.of(slight)
-    assert like.takes(replace(slight, worst=2.0))
-    assert not like.takes(replace(slight, worst=1.9))
-    assert not like.takes(None)
+    like = FailureKind.of(slight)
+    assert like.matches(replace(slight, worst=2.0))
+    assert not like.matches(replace(slight, worst=1.9))
+    assert not like.matches(None)
 
 
 def test_the_command_prints_the_smallest(tmp_path: Path) -> None:
