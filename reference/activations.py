@@ -8,93 +8,27 @@ measured over NumPy, PyTorch and XLA (whose tanh is off by 5 u) in the formats t
 worse is reported; no magnitude here is widened to hide one.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import special
+from .activation import Activation, Array, Function, Kink, ones
 
-Array = NDArray[Any]
-Function = Callable[[Array], Array]
+__all__ = [
+    "ACTIVATIONS",
+    "CELU_ALPHA",
+    "ELU_ALPHA",
+    "LEAKY_SLOPE",
+    "SELU_ALPHA",
+    "SELU_SCALE",
+    "SHRINK",
+    "SQUAREPLUS_B",
+    "Activation",
+    "Kink",
+]
+
 Number = float | np.floating[Any]
-
-
-def _one(z: Array) -> Array:
-    return np.ones_like(z)
-
-
-@dataclass(frozen=True)
-class Kink:
-    """A point where `f'` jumps from `left` to `right`, and `f` by `jump`.
-
-    `blur`, in units of u, is how far rounding inside the usual formula can move it: `relu6(z + 3)` rounds `z + 3`.
-    """
-
-    point: float
-    left: float
-    right: float
-    jump: float = 0.0
-    blur: float = 0.0
-
-
-@dataclass(frozen=True)
-class Activation:
-    """One row of the table. `f` and `derivative` are called through the methods of the same sense below."""
-
-    name: str
-    function: Function
-    slope: Function
-    f_ulps: float
-    f_terms: Function
-    slope_ulps: float
-    slope_terms: Function
-    parameters: Mapping[str, float] = field(default_factory=dict)
-    kinks: tuple[Kink, ...] = ()
-    seams: tuple[float, ...] = ()
-    """Points where a usual formula changes while f' does not jump: one value is right there."""
-    turning: tuple[float, ...] = ()
-    turning_period: float | None = None
-    underflow_gain: Function = _one
-    """What multiplies, in a usual formula for f or f', an intermediate result that may fall below the normal range:
-    |z| in z s(z).
-    """
-    piecewise_linear: bool = False
-    """Whether small integers stay exact through f and f': what lattice draws need."""
-
-    def f(self, z: Array) -> Array:
-        """f(z), elementwise, in z's dtype (float16 and bfloat16 are computed in float32 and rounded once)."""
-        return _in_blocks(self.function, z)
-
-    def derivative(self, z: Array) -> Array:
-        """f'(z), elementwise, in z's dtype; at a kink, the value most frameworks choose."""
-        return _in_blocks(self.slope, z)
-
-
-# Formulas make temporaries. In blocks of this many bytes they stay in cache and are not mapped anew by the allocator
-# each time, which is worth a factor of 2 to 5.
-_BLOCK = 1 << 17
-
-
-def _in_blocks(function: Function, z: Array) -> Array:
-    block = _BLOCK // z.itemsize
-    if z.size <= block:
-        return _in_working_precision(function, z)
-    flat = z.reshape(-1)
-    out = np.empty_like(flat)
-    for start in range(0, flat.size, block):
-        out[start : start + block] = _in_working_precision(function, flat[start : start + block])
-    return out.reshape(z.shape)
-
-
-def _in_working_precision(function: Function, z: Array) -> Array:
-    if z.dtype.itemsize == 2:
-        wide = function(z.astype(np.float32))
-        with np.errstate(over="ignore"):  # the infinity is right: SELU scales its input up
-            return wide.astype(z.dtype)
-    return function(z)
 
 
 def _step(condition: Array, z: Array) -> Array:
@@ -274,9 +208,9 @@ def _table() -> tuple[Activation, ...]:
         return 1 + np.where(np.abs(w) < 40, np.abs(z) * w_slope, 0)
 
     return (
-        _row("identity", lambda z: z.copy(), _one, exact, exact, piecewise_linear=True),
+        _row("identity", lambda z: z.copy(), ones, exact, exact, piecewise_linear=True),
         _row("sigmoid", sigmoid, special.sigmoid_derivative, (5, sigmoid), (5, sigmoid), turning=(0.0,)),
-        _row("tanh", np.tanh, special.tanh_derivative, (8, own_f(np.tanh)), (15, _one), turning=(0.0,)),
+        _row("tanh", np.tanh, special.tanh_derivative, (8, own_f(np.tanh)), (15, ones), turning=(0.0,)),
         _row(
             "relu",
             lambda z: np.maximum(z, 0),
@@ -413,7 +347,7 @@ def _table() -> tuple[Activation, ...]:
             special.tanhshrink,
             lambda z: np.square(np.tanh(z)),
             (3, lambda z: np.abs(z) + np.abs(np.tanh(z))),
-            (15, _one),
+            (15, ones),
             turning=(0.0,),
         ),
         _row(
@@ -439,10 +373,10 @@ def _table() -> tuple[Activation, ...]:
             squareplus,
             squareplus_slope,
             (3, lambda z: np.abs(z) / 2 + np.hypot(z, SQUAREPLUS_B**0.5) / 2),
-            (3, _one),
+            (3, ones),
             parameters={"b": SQUAREPLUS_B},
         ),
-        _row("sin", np.sin, np.cos, (2, _one), (2, _one), turning=(0.0,), turning_period=np.pi),
+        _row("sin", np.sin, np.cos, (2, ones), (2, ones), turning=(0.0,), turning_period=np.pi),
     )
 
 
