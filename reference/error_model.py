@@ -1,4 +1,10 @@
-"""How rounding errors of the k-term rule are described: the readings of an error, and a value with its error."""
+"""The error model behind every tolerance: a value with its error, and the two ways to read and add errors.
+
+`bound` reads errors as worst cases, `deviation` as standard deviations. Both give a `Reading`, and the steps in
+`rounding.py` run the same code for either. All computation is in float64, whatever format is under test. The oracle's
+own rounding errors have the same form with u = 2**-53 and add to the framework's, so its unit roundoff is added to
+that of the format.
+"""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -9,7 +15,7 @@ from .dtypes import DTYPES, DType
 from .network import Array
 
 SIGMAS = 10.0
-"""λ, the number of standard deviations at which a verdict is given."""
+"""λ: a departure of more than this many standard deviations is a finding."""
 
 ORACLE_U = DTYPES["f64"].u
 ORACLE_QUANTUM = DTYPES["f64"].subnormal
@@ -18,11 +24,14 @@ _SQUARES_UNDERFLOW = 1e-75
 
 @dataclass(frozen=True)
 class Reading:
-    """How errors add (`p`), and out to how many of them a function's slope is looked at (`kappa`), for one format.
+    """How errors are read and added in one floating-point format.
 
-    `underflow` is the absolute error that one operation may make below the normal range, `underflow_acc` that of one
-    inside a product. `selects` says that rows of x_0 select rows of a matrix, so that sums of one term are to be told
-    from others: they are exact.
+    Errors add as the p-th root of a sum of p-th powers: `p` is 1 for bounds and 2 for standard deviations. A tolerance
+    is `kappa` errors, and the slope of an activation is examined within `kappa` errors of z. `u` and `u_acc` are the
+    unit roundoffs of the format and of the accumulator inside a product, each plus that of the oracle. `underflow` and
+    `underflow_acc` are the largest absolute errors of one operation whose result is below the normal range, in the
+    format and in the accumulator. With `selects`, rows of x_0 select rows of a matrix; sums of one term and additions
+    that round nothing are then recognised, and have no error.
     """
 
     p: int
@@ -35,33 +44,35 @@ class Reading:
     selects: bool = False
 
     def times(self, n: int) -> float:
-        """What n independent errors of size 1 come to: n**(1/p)."""
+        """The sum of n errors of size 1: n**(1/p)."""
         return float(n) ** (1 / self.p)
 
     def add(self, *errors: Array | None) -> Array | None:
-        """Errors of one sum, added; None stands for an exact term."""
+        """The error of a sum whose terms have these errors, where None stands for an exact term (or an exact sum)."""
         present = [error for error in errors if error is not None]
         if not present:
             return None
         return reduce(self.both, present)
 
     def both(self, a: Array, b: Array) -> Array:
-        """Two errors of one sum, added."""
+        """The error of a sum of two terms with errors `a` and `b`, elementwise."""
         return a + b if self.p == 1 else np.hypot(a, b)
 
     def accumulation(self, n: int) -> float:
-        """The factor on the terms of a sum of n products: gamma_n for the bound, sqrt(n) u for the deviation."""
+        """The error of a sum of n products, relative to the size of its terms, where u is `u_acc`:
+        gamma_n = n u / (1 - n u) for p = 1, sqrt(n) u for p = 2.
+        """
         return n * self.u_acc / (1 - n * self.u_acc) if self.p == 1 else float(n) ** 0.5 * self.u_acc
 
     def product(self, a: Array, b: Array) -> Array:
-        """(sum_j a_ij**p b_jk**p)**(1/p) for nonnegative a, b."""
+        """(sum_j a_ij**p b_jk**p)**(1/p), for nonnegative `a` (..., m, n) and `b` (..., n, k)."""
         if self.p == 1:
             return a @ b
         if not a.shape[-1] or min(_smallest(a), _smallest(b)) >= _SQUARES_UNDERFLOW:
             return np.sqrt(np.square(a) @ np.square(b))
-        # Squares below 1e-308 vanish: rows and columns are scaled to 1. What is still lost, where the large entries
-        # of a row meet the small ones of a column, is made up for by the root of a sum of n squares being at least
-        # the sum over sqrt(n).
+        # Squares below 1e-308 underflow, so each row and column is scaled to a maximum of 1. A square may still
+        # underflow where a large entry of a row is multiplied by a small one of a column. The root of a sum of n
+        # squares is at least the sum divided by sqrt(n), and that lower bound does not underflow.
         row, column = (np.where(most > 0, most, 1.0) for most in (a.max(-1, keepdims=True), b.max(-2, keepdims=True)))
         root = np.sqrt(np.square(a / row) @ np.square(b / column)) * row * column
         return np.maximum(root, (a @ b) / a.shape[-1] ** 0.5)
@@ -72,16 +83,16 @@ def _smallest(a: Array) -> float:
 
 
 def deviation(dtype: DType, gradual: bool = False, selects: bool = False) -> Reading:
-    """The reading with p = 2: errors are standard deviations, and a verdict is given at `SIGMAS` of them.
+    """The reading with p = 2: errors are standard deviations, and a tolerance is `SIGMAS` of them.
 
-    `gradual` holds the format to gradual underflow, as IEEE 754 has it; otherwise what falls below the normal range may
+    With `gradual`, results below the normal range must underflow gradually, as IEEE 754 requires; without it they may
     be flushed to zero. `selects` is as in `Reading`.
     """
     return _reading(2, SIGMAS, dtype, gradual, selects)
 
 
 def bound(dtype: DType, gradual: bool = False, selects: bool = False) -> Reading:
-    """The reading with p = 1: errors are worst-case bounds; arguments as of `deviation`."""
+    """The reading with p = 1: errors are worst-case bounds. The arguments are those of `deviation`."""
     return _reading(1, 1.0, dtype, gradual, selects)
 
 
@@ -94,9 +105,11 @@ def _reading(p: int, kappa: float, dtype: DType, gradual: bool, selects: bool) -
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, its error (a bound or a standard deviation, by the reading) and its jump; None means none. One shape.
+    """A value with its error and its jump: float64 arrays of one shape. For error and jump, None stands for zero.
 
-    `once` says that the error is that of one rounding, u times the value: a product then need not carry it by itself.
+    The error is a bound or a standard deviation, depending on the reading. The jump is the part that always adds
+    linearly; see `rounding.py`. `once` says that the error is that of a single rounding, u times the value. A product
+    then includes it in its own factor.
     """
 
     value: Array
@@ -105,6 +118,6 @@ class Estimate:
     once: bool = False
 
     def tolerance(self, reading: Reading) -> Array:
-        """The largest departure that is not a finding: kappa errors, plus the jump."""
+        """The largest departure that is not a finding: kappa times the error, plus the jump."""
         total = np.zeros_like(self.value) if self.error is None else reading.kappa * self.error
         return total if self.jump is None else total + self.jump

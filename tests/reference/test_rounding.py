@@ -93,7 +93,7 @@ def _shown_product(rng: np.random.Generator, f: DType, reading: Reading) -> tupl
 
 def _shifted(rng: np.random.Generator, f: DType, reading: Reading) -> tuple[Estimate, Array]:
     a, b = _drawn(rng, 6, 5), rounded(_drawn(rng, 5), f)
-    due = rounding.shifted(inherited(a, reading), b, reading)
+    due = rounding.add_bias(inherited(a, reading), b, reading)
     return due, held(a, f, rng) + b.astype(f.numpy)
 
 
@@ -552,7 +552,7 @@ def test_the_range_of_slopes_is_exact(row: Activation) -> None:
     z = np.concatenate([rng.normal(size=150) * 3, rng.choice(special, 50) + rng.normal(size=50) / 4, special])
     reach = np.concatenate([np.exp(rng.uniform(-9, 2.2, size=z.size - 4)), [0.0, 1e-9, 3.2, 7.0]])
     reach = rng.permutation(reach)
-    low, high, jumps = rounding._slopes(row, z, reach, reading)
+    low, high, jumps = rounding._slope_range(row, z, reach, reading)
     steps = np.linspace(-1, 1, 4001)
     sampled = row.derivative(z[:, None] + reach[:, None] * steps)
     crossed = np.zeros(z.shape, bool)
