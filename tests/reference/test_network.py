@@ -1,4 +1,4 @@
-"""What is refused, and that the message names the argument, what it was and what it should be."""
+"""Invalid networks and arrays are refused, and the message names the argument, what it is and what it should be."""
 
 from typing import Any
 

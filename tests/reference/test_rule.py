@@ -1,4 +1,4 @@
-"""The rule against an oracle that does not use it: E as a function of every parameter, differentiated numerically."""
+"""The rule against an oracle that does not use it: E as a function of its parameters, differentiated numerically."""
 
 import itertools
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ class Drawn:
 
 
 def draw(network: Network, batch: int = BATCH, stack: tuple[int, ...] = ()) -> Drawn:
-    """Parameters and data in float64 that float32 holds exactly; drawn again where a layer learns nothing."""
+    """Parameters and data in float64, exact in float32. No weight gradient is all zero, and no z is near a kink."""
     for seed in itertools.count():
         rng = np.random.default_rng(seed)
 
@@ -69,7 +69,7 @@ def draw(network: Network, batch: int = BATCH, stack: tuple[int, ...] = ()) -> D
 
 
 def _at_a_kink(network: Network, done: Pass) -> bool:
-    # There is no derivative there. A row whose units are all off puts the next pre-activation exactly at relu's.
+    # E has no derivative at a kink. If all units of a row are 0, the next z is exactly at the kink of relu.
     return any(
         (np.abs(z - kink.point) < 1e-3).any()
         for name, z in zip(network.activations, done.z, strict=True)
@@ -149,7 +149,7 @@ def _matrix(array: Array) -> Matrix:
 
 
 def worst_departures(drawn: Drawn, exact: Exact, dtypes: tuple[type, ...]) -> list[float]:
-    """For each dtype the worst departure of any quantity, relative to the largest entry of its tensor."""
+    """For each dtype, the worst departure of any quantity relative to the largest entry of its tensor."""
     depth = drawn.network.depth
     truths: list[Any] = [[[exact.error]], *exact.z, *exact.x]
     truths += [exact.k_term(i) for i in range(depth)]
@@ -249,7 +249,7 @@ def test_one_layer_of_sigmoids_by_hand() -> None:
 
 @pytest.mark.parametrize("bias", BIASES)
 def test_three_layers_by_hand(bias: Bias) -> None:
-    # Small integers, and slopes of 1/8: every step is exact. Biases are zero, so that only their gradients differ.
+    # With small integers and slopes of 1/8 every step is exact. Biases are zero, so that only their gradients differ.
     weights = (
         np.array([[1.0, 0, 2, -1], [3, 1, 0, 2], [1, -2, 1, 0]]),
         np.array([[1.0, 0, -1], [0, 4, 8], [1, 1, 0], [8, 0, 8]]),
