@@ -25,7 +25,7 @@ from benchmarks._common import (
 )
 from kterm.adapters.registry import load
 from kterm.conformance.cases.case import Group
-from kterm.conformance.cases.draw import draw
+from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import status
 from kterm.conformance.runners.runner import LocalRunner
@@ -55,7 +55,7 @@ def kterm_check(width: int, adapter: str) -> Check:
     cases, runner = group(width), LocalRunner(load(adapter))
 
     def check() -> bool:
-        (verdicts,) = examine(cases, runner)
+        (verdicts,) = examine(cases, runner).verdicts
         return status(verdicts) == "passed"
 
     return check
@@ -63,7 +63,7 @@ def kterm_check(width: int, adapter: str) -> Check:
 
 def torch_check(width: int, fast: bool) -> Check:
     """torch.autograd.gradcheck of E with its default tolerances."""
-    drawn = draw(group(width).cases)[0]
+    drawn = make_draws(group(width).cases)[0]
     parameters = [torch.tensor(a, requires_grad=True) for a in (*drawn.parameters.weights, *drawn.parameters.biases)]
     x, y = torch.tensor(drawn.x), torch.tensor(drawn.y)
 
@@ -81,7 +81,7 @@ def torch_check(width: int, fast: bool) -> Check:
 
 def jax_check(width: int, step: float | None = None) -> Check:
     """jax.test_util.check_grads of E, reverse mode, first order, with its own tolerances and, unless given, step."""
-    drawn = draw(group(width).cases)[0]
+    drawn = make_draws(group(width).cases)[0]
     parameters = tuple(jnp.asarray(a) for a in (*drawn.parameters.weights, *drawn.parameters.biases))
     x, y = jnp.asarray(drawn.x), jnp.asarray(drawn.y)
 

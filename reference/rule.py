@@ -19,7 +19,7 @@ over the batch:
 Every function here also takes stacks: arrays and parameters may have leading axes before (batch, width).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,9 +96,18 @@ def backpropagate(network: Network, parameters: Parameters, x: Array, y: Array) 
     return Pass(zs, xs, error, k, weight_gradients, bias_gradients)
 
 
-def descend(parameters: Parameters, step: Pass, rate: float) -> Parameters:
-    """Return the parameters after one descent step: W_i - rate * dE/dW_i, and likewise b_i, in their own dtype."""
+def descend(
+    parameters: Parameters, weight_gradients: Sequence[Array], bias_gradients: Sequence[Array], rate: float
+) -> Parameters:
+    """Return the parameters after one descent step: W_i - rate * dE/dW_i, and likewise b_i.
+
+    Gradients have the shapes of the parameters. The step is computed in float64 and rounded once, to the dtype of each
+    parameter.
+    """
+
+    def step(a: Array, gradient: Array) -> Array:
+        return (a.astype(np.float64) - rate * gradient.astype(np.float64)).astype(a.dtype)
+
     return Parameters(
-        tuple(w - w.dtype.type(rate) * g for w, g in zip(parameters.weights, step.weight_gradients, strict=True)),
-        tuple(b - b.dtype.type(rate) * g for b, g in zip(parameters.biases, step.bias_gradients, strict=True)),
+        tuple(map(step, parameters.weights, weight_gradients)), tuple(map(step, parameters.biases, bias_gradients))
     )
