@@ -41,7 +41,7 @@ class Network:
                 raise ValueError(f"widths: {self.widths} holds {width!r}; every width must be an integer of at least 1")
         if len(self.activations) != self.depth:
             raise ValueError(
-                f"activations: {len(self.activations)} given for {self.depth} layers; give one name a layer"
+                f"activations: {len(self.activations)} given for {self.depth} layers; give one name per layer"
             )
         for name in self.activations:
             if name not in ACTIVATIONS:
@@ -106,7 +106,7 @@ def validate(network: Network, parameters: Parameters, x: Array, y: Array | None
     if _fits_without_stack(network, parameters, x, y):
         return
     if len(parameters.weights) != depth:
-        raise ValueError(f"weights: {len(parameters.weights)} given for {depth} layers; give one matrix a layer")
+        raise ValueError(f"weights: {len(parameters.weights)} given for {depth} layers; give one matrix per layer")
     biases_needed = 0 if network.bias == "none" else depth
     if len(parameters.biases) != biases_needed:
         raise ValueError(
