@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..reference import DTYPES, Array, Parameters, Structure
-from ._jax_script import COMPILED, EAGER, MAPPED, jax_script
 from .base import Adapter, Observation, Program
-from .script import Call, Script
+from .scripts.jax_script import COMPILED, EAGER, MAPPED, jax_script
+from .scripts.script import Call, Script
 
 Function = Callable[..., Any]
 

@@ -8,10 +8,10 @@ from torch.nn import Linear, Parameter
 from torch.nn.functional import mse_loss
 
 from ..reference import Array, Parameters, Structure
-from ._torch_script import torch_script
 from ._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
 from .base import Observation, Program
-from .script import Script
+from .scripts.script import Script
+from .scripts.torch_script import torch_script
 
 
 class Torch(TorchAdapter):

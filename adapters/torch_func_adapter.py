@@ -5,10 +5,10 @@ from torch import Tensor
 from torch.nn.functional import linear, mse_loss
 
 from ..reference import Array, Parameters, Structure
-from ._torch_script import torch_func_script
 from ._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
 from .base import Observation, Program
-from .script import Script
+from .scripts.script import Script
+from .scripts.torch_script import torch_func_script
 
 Tensors = tuple[Tensor, ...]
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from kterm.adapters import Adapter, Call, Script
-from kterm.adapters.formulas import FORMULAS, HELPERS, helpers, slope_of, value_of
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.quantities import arrays
 from kterm.adapters.registry import is_installed, load
+from kterm.adapters.scripts.formulas import FORMULAS, HELPERS, helpers, slope_of, value_of
 from kterm.conformance.cases.draw import stacked
 from kterm.conformance.cases.regimes import Draw
 from kterm.conformance.checks.compare import compare

@@ -1,6 +1,6 @@
 """The k-term rule for one structure in plain NumPy, as source."""
 
-from ..reference import Structure
+from ...reference import Structure
 from .formulas import as_factor, helpers, slope_of, value_of
 from .script import Script
 

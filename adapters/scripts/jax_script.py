@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..reference import Structure
+from ...reference import Structure
 from .script import Script, Spell
 
 _NUMPY = {"f64": "np.float64", "f32": "np.float32", "f16": "np.float16", "bf16": "jnp.bfloat16"}
