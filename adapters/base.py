@@ -11,6 +11,8 @@ from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure
 from .layout import IN_OUT, WeightLayout
 from .scripts.script import Call, Script
 
+Function = Callable[..., Any]
+
 
 @dataclass(frozen=True)
 class Observation:

@@ -1,106 +1,95 @@
-"""PyTorch's calls for one structure, as source: what `torch_adapter` and `torch_func_adapter` do, without tables."""
+"""What the PyTorch adapters run, as scripts.
 
-from collections.abc import Iterable, Mapping
+The functions that compute a pass come as source from the adapters. What is written here is what a script must do in
+another way: its arrays are NumPy literals, with weights (in, out), where an adapter gets its framework's layout; and
+its layers are made as PyTorch's users make them, where an adapter leaves the process's random numbers untouched.
+"""
+
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Any
 
 from ...reference import Structure
 from .script import Script, Spell
+from .source import activations_of, listed, named_quantities, source_of
 
 _DTYPES = {"f64": "torch.float64", "f32": "torch.float32", "bf16": "torch.bfloat16", "f16": "torch.float16"}
 _PREAMBLE = "import numpy as np\nimport torch\nimport torch.nn.functional as F"
 
 
-def torch_script(structure: Structure, spell: Spell, device: str) -> Script:
-    """`torch.nn.Linear` layers, `mse_loss` and `backward()`."""
-    network, depth = structure.network, structure.network.depth
-    layers = range(1, depth + 1)
-    placed = _keywords(device=device if device != "cpu" else None)
-    typed = f"dtype={_DTYPES[structure.dtype]}{placed}"
-    bias = "" if network.bias == "pre" else "bias=False, "
-    lines = [
-        f"layer_{i} = torch.nn.Linear({n_in}, {n_out}, {bias}{typed})"
-        for i, (n_in, n_out) in enumerate(pairwise(network.widths), 1)
+def torch_script(structure: Structure, spell: Spell, device: str, backpropagate: Callable[..., Any]) -> Script:
+    """`torch.nn.Linear` layers, loaded and given to `backpropagate(layers, outside, x, y)` of the adapter."""
+    network, typed = structure.network, _typed(structure, device)
+    inside, bias = network.bias == "pre", "" if network.bias == "pre" else "bias=False, "
+    layers = [f"torch.nn.Linear({n_in}, {n_out}, {bias}{typed})" for n_in, n_out in pairwise(network.widths)]
+    calls = [
+        f"layers = {listed(layers)}",
+        "with torch.no_grad():",
+        "    for i, layer in enumerate(layers):",
+        "        layer.weight.copy_(torch.tensor(weights[i].T))",
+        *(["        layer.bias.copy_(torch.tensor(biases[i]))"] if inside else []),
     ]
-    lines.append("with torch.no_grad():")
-    for i in layers:
-        lines.append(f"    layer_{i}.weight.copy_(torch.tensor(weights[{i - 1}].T))")
-        if network.bias == "pre":
-            lines.append(f"    layer_{i}.bias.copy_(torch.tensor(biases[{i - 1}]))")
     if network.bias == "post":
-        lines += [f"b_{i} = torch.tensor(biases[{i - 1}], {typed}, requires_grad=True)" for i in layers]
-    lines.append("")
-    for i, name in enumerate(network.activations, 1):
-        before = f"x_{i - 1}" if i > 1 else f"torch.tensor(x, {typed})"
-        lines.append(f"z_{i} = layer_{i}({before})")
-        lines.append(f"z_{i}.retain_grad()")
-        called = spell(name, f"z_{i}")
-        lines.append(f"x_{i} = {called}" + (f" + b_{i}" if network.bias == "post" else ""))
-    lines.append(f'E = F.mse_loss(x_{depth}, torch.tensor(y, {typed}), reduction="sum") / 2')
-    lines.append("E.backward()")
-    biases = {"none": "", "pre": "layer_{}.bias.grad", "post": "b_{}.grad"}[network.bias]
+        calls.append(f"outside = [torch.tensor(bias, {typed}, requires_grad=True) for bias in biases]")
+    outside = "outside" if network.bias == "post" else "[]"
+    calls.append(
+        f"E, zs, xs = backpropagate(layers, {outside}, torch.tensor(x, {typed}), torch.tensor(y, {typed}))",
+    )
     found = {
-        "outputs": f"x_{depth}.detach()",
+        "outputs": "xs[-1].detach()",
         "E": "E.detach()",
-        **{f"z_{i}": f"z_{i}.detach()" for i in layers},
-        **{f"x_{i}": f"x_{i}.detach()" for i in layers},
-        **{f"k_{i}": f"z_{i}.grad" for i in layers},
-        **{f"dE/dW_{i}": f"layer_{i}.weight.grad.T" for i in layers},
-        **({f"dE/db_{i}": biases.format(i) for i in layers} if biases else {}),
+        "z": "zs[{i}].detach()",
+        "x": "xs[{i}].detach()",
+        "k": "zs[{i}].grad",
+        "dE/dW": "layers[{i}].weight.grad.T",
+        "dE/db": "layers[{i}].bias.grad" if inside else "outside[{i}].grad",
     }
-    return Script("PyTorch", "torch", _PREAMBLE, "", "\n".join(lines), _as_arrays(found, structure, device))
+    setup = [source_of(backpropagate, network.bias), activations_of(structure, spell)]
+    return _script(structure, device, setup, calls, found)
 
 
-def torch_func_script(structure: Structure, spell: Spell, device: str) -> Script:
-    """`torch.func.grad` of a pure function; k_i is the gradient with respect to zeros added to z_i."""
-    network, depth = structure.network, structure.network.depth
-    layers = range(1, depth + 1)
-    typed = f"dtype={_DTYPES[structure.dtype]}{_keywords(device=device if device != 'cpu' else None)}"
-    given = "weights, biases, shifts, x, y" if network.bias != "none" else "weights, shifts, x, y"
-    lines = [f"def squared_error({given}):"]
-    for i, name in enumerate(network.activations, 1):
-        before = f"x_{i - 1}" if i > 1 else "x"
-        inside = f", biases[{i - 1}]" if network.bias == "pre" else ""
-        lines.append(f"    z_{i} = F.linear({before}, weights[{i - 1}]{inside}) + shifts[{i - 1}]")
-        called = spell(name, f"z_{i}")
-        lines.append(f"    x_{i} = {called}" + (f" + biases[{i - 1}]" if network.bias == "post" else ""))
-    lines.append(f'    E = F.mse_loss(x_{depth}, y, reduction="sum") / 2')
-    zs, xs = (_tuple(f"{symbol}_{i}" for i in layers) for symbol in "zx")
-    lines.append(f"    return E, (E, {zs}, {xs})")
+def torch_func_script(
+    structure: Structure,
+    spell: Spell,
+    device: str,
+    squared_error: Callable[..., Any],
+    take_gradients: Callable[..., Any],
+) -> Script:
+    """`take_gradients(squared_error)` of the adapter, called with tensors."""
+    network, typed = structure.network, _typed(structure, device)
     has_biases = network.bias != "none"
-    numbers = "(0, 1, 2)" if has_biases else "(0, 1)"
-    lines += ["", "", f"gradients = torch.func.grad(squared_error, argnums={numbers}, has_aux=True)"]
-    calls_of = [
-        "# k_i = dE/dz_i is the gradient with respect to zeros added to z_i.",
-        f"shifts = tuple(torch.zeros({structure.batch}, n, {typed}) for n in {network.widths[1:]})",
-        f"W = tuple(torch.tensor(weight.T.copy(), {typed}) for weight in weights)",
-        *([f"b = tuple(torch.tensor(bias, {typed}) for bias in biases)"] if has_biases else []),
-        f"{'(dW, db, ks)' if has_biases else '(dW, ks)'}, (E, zs, xs) = gradients(",
-        f"    {'W, b, shifts' if has_biases else 'W, shifts'}, torch.tensor(x, {typed}), torch.tensor(y, {typed})",
+    calls = [
+        f"shifts = [torch.zeros({structure.batch}, n, {typed}) for n in {network.widths[1:]}]",
+        f"W = [torch.tensor(weight.T.copy(), {typed}) for weight in weights]",
+        *([f"b = [torch.tensor(bias, {typed}) for bias in biases]"] if has_biases else []),
+        "(dW, db, ks), (E, zs, xs) = gradients(",
+        f"    W, {'b' if has_biases else '[]'}, shifts, torch.tensor(x, {typed}), torch.tensor(y, {typed})",
         ")",
     ]
     found = {
         "outputs": "xs[-1]",
         "E": "E",
-        **{f"z_{i}": f"zs[{i - 1}]" for i in layers},
-        **{f"x_{i}": f"xs[{i - 1}]" for i in layers},
-        **{f"k_{i}": f"ks[{i - 1}]" for i in layers},
-        **{f"dE/dW_{i}": f"dW[{i - 1}].T" for i in layers},
-        **({f"dE/db_{i}": f"db[{i - 1}]" for i in layers} if has_biases else {}),
+        "z": "zs[{i}]",
+        "x": "xs[{i}]",
+        "k": "ks[{i}]",
+        "dE/dW": "dW[{i}].T",
+        "dE/db": "db[{i}]",
     }
-    arrays = _as_arrays(found, structure, device)
-    return Script("PyTorch", "torch", _PREAMBLE, "\n".join(lines), "\n".join(calls_of), arrays)
+    setup = [
+        source_of(squared_error, network.bias),
+        source_of(take_gradients, network.bias),
+        f"{activations_of(structure, spell)}\ngradients = take_gradients(squared_error)",
+    ]
+    return _script(structure, device, setup, calls, found)
 
 
-def _tuple(names: Iterable[str]) -> str:
-    listed = ", ".join(names)
-    return f"({listed})" if "," in listed else f"({listed},)"
-
-
-def _keywords(**given: str | None) -> str:
-    return "".join(f', {key}="{value}"' for key, value in given.items() if value is not None)
-
-
-def _as_arrays(found: Mapping[str, str], structure: Structure, device: str) -> dict[str, str]:
+def _script(structure: Structure, device: str, setup: list[str], calls: list[str], found: Mapping[str, str]) -> Script:
     home = "" if device == "cpu" else ".cpu()"
     wider = ".float()" if structure.dtype == "bf16" else ""  # NumPy has no bfloat16
-    return {name: f"{tensor}{home}{wider}.numpy()" for name, tensor in found.items()}
+    arrays = {name: f"{tensor}{home}{wider}.numpy()" for name, tensor in named_quantities(structure, found).items()}
+    return Script("PyTorch", "torch", _PREAMBLE, "\n\n\n".join(setup), "\n".join(calls), arrays)
+
+
+def _typed(structure: Structure, device: str) -> str:
+    placed = "" if device == "cpu" else f', device="{device}"'
+    return f"dtype={_DTYPES[structure.dtype]}{placed}"
