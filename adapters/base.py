@@ -43,6 +43,8 @@ class Adapter(ABC):
     """
 
     name: ClassVar[str]
+    version: str
+    """The framework's version, as the framework prints it."""
     weight_layout: WeightLayout = IN_OUT
     dtypes: tuple[str, ...] = ("f64", "f32")
     activations: Mapping[str, Callable[..., Any]]
@@ -66,11 +68,6 @@ class Adapter(ABC):
     def devices(self) -> tuple[str, ...]:
         """The devices that this machine has and the framework can use, each by every name that `__init__` takes."""
         return ("cpu",)
-
-    @property
-    @abstractmethod
-    def version(self) -> str:
-        """The framework's version, as it prints it."""
 
     @abstractmethod
     def build(self, structure: Structure) -> Program:

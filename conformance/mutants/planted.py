@@ -16,7 +16,17 @@ from .mutant import Make, Mutant, Wrap
 from .steps import Work, afresh, run, showing, start
 from .value import Value
 
-_DECLARED = ("name", "weight_layout", "dtypes", "activations", "biases", "max_structures", "device", "slopes_at_kinks")
+_DECLARED = (
+    "name",
+    "version",
+    "weight_layout",
+    "dtypes",
+    "activations",
+    "biases",
+    "max_structures",
+    "device",
+    "slopes_at_kinks",
+)
 
 
 class PlantedAdapter(Adapter):
@@ -37,10 +47,6 @@ class PlantedAdapter(Adapter):
 
     def devices(self) -> tuple[str, ...]:
         return self._adapter.devices()
-
-    @property
-    def version(self) -> str:
-        return self._adapter.version
 
     def build(self, structure: Structure) -> Program:
         return self._adapter.build(structure)
