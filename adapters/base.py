@@ -55,6 +55,8 @@ class Adapter(ABC):
     """By canonical name and kink, the f' that the framework takes exactly there, and is then held to. Where nothing is
     declared, any slope between the one-sided derivatives is right at the kink.
     """
+    planted_mutant: str | None = None
+    """The name of the mutant that the suite has planted in this adapter; an adapter does not set it."""
 
     def __init__(self, device: str = "cpu") -> None:
         """Choose where programs run. Raises ValueError, naming what there is, for a device not in `devices()`."""

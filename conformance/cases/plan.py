@@ -12,7 +12,6 @@ import numpy as np
 from ...adapters import Adapter
 from ...adapters.declarations import check_declarations, version_line
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
-from ..mutants import PlantedAdapter
 from . import smoke
 from .case import Group
 from .regimes import REGIMES, Deal
@@ -34,7 +33,7 @@ class Description:
     slopes_at_kinks: tuple[tuple[str, float, float], ...] = ()
     """(activation, kink, f' there), of the activations that it has."""
     mutant: str | None = None
-    """The name of the mutant that it wears."""
+    """The name of the mutant that is planted in it."""
 
     @property
     def conventions(self) -> dict[str, dict[float, float]]:
@@ -74,7 +73,7 @@ def describe(adapter: Adapter, spec: str) -> Description:
         adapter.device,
         None if adapter.max_structures is None else int(adapter.max_structures),
         tuple(one for one in _slopes_at_kinks(adapter) if one[0] in adapter.activations),
-        adapter.mutant.name if isinstance(adapter, PlantedAdapter) else None,
+        adapter.planted_mutant,
     )
 
 

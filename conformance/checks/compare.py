@@ -8,7 +8,8 @@ import numpy as np
 from ...adapters import Observation
 from ...adapters.quantities import stack_arrays
 from ...reference import Array, Structure
-from ...reference.rounding import Conventions, Estimate, Quantity, Reading, Shown, bound, deviation, propagate
+from ...reference.propagation import Quantity, Shown, propagate
+from ...reference.rounding import Conventions, Estimate, Reading, bound, deviation
 from ..cases.regimes import REGIMES, Draw
 from .verdict import Check, Grade
 

@@ -14,12 +14,12 @@ import numpy as np
 from ...adapters.quantities import stack_arrays
 from ...reference import DTYPES, Array, Structure
 from ...reference.rounding import SIGMAS, Conventions, Reading, deviation
+from ...reference.steps import Work, run, showing, start
+from ...reference.value import Value
 from ..cases.draw import present_arrays, stacked
 from ..cases.regimes import REGIMES, Draw
 from ..checks.calls import Calls
 from ..checks.verdict import quantity_of
-from ..mutants.steps import Work, run, showing, start
-from ..mutants.value import Value
 from .explanation import Explanation
 from .hypotheses import (
     FAMILIES,

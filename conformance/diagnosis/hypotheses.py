@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 
 from ...reference import ACTIVATIONS, Array, DType, Network, Structure
+from ...reference.steps import Change, Changes, Made, Work, with_bias
+from ...reference.value import Value
 from ..cases.regimes import Draw
 from ..mutants import MISTAKES, Mutant
-from ..mutants.steps import Change, Changes, Made, Work, with_bias
-from ..mutants.value import Value
 
 Takes = Callable[[int, int], bool]
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ...adapters import Program
 from ...reference import Structure
-from .steps import Changes
+from ...reference.steps import Changes
 
 Place = Literal["every layer", "the last layer", "the hidden layers", "the first layer", "a middle layer"]
 PLACES: Mapping[Place, Callable[[int, int], bool]] = {

@@ -10,11 +10,11 @@ from ...adapters import Adapter, Observation, Program, Script
 from ...adapters.quantities import arrays, with_arrays
 from ...reference import Array, Parameters, Structure
 from ...reference.rounding import Conventions
+from ...reference.steps import Work, afresh, run, showing, start
+from ...reference.value import Value
 from ..cases.draw import stacked
 from ..cases.regimes import Draw
 from .mutant import Make, Mutant, Wrap
-from .steps import Work, afresh, run, showing, start
-from .value import Value
 
 _DECLARED = (
     "name",
@@ -40,7 +40,7 @@ class PlantedAdapter(Adapter):
 
     def __init__(self, adapter: Adapter, mutant: Mutant) -> None:
         # Its own __init__ has chosen the device.
-        self._adapter, self.mutant = adapter, mutant
+        self._adapter, self.mutant, self.planted_mutant = adapter, mutant, mutant.name
         for declaration in _DECLARED:
             setattr(self, declaration, getattr(adapter, declaration))
         self._make = self._wrapped(adapter)

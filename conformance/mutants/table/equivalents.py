@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from ....reference.steps import Work
+from ....reference.value import Value
+from ..changes import rows_alone
 from ..mutant import Mutant
-from ..steps import Work
-from ..value import Value
-from .gradients import rows_alone
 
 _MONOTONE = ("relu", "leaky_relu")
 
