@@ -85,12 +85,15 @@ class ProcessRunner:
 
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the host)
+        # -P keeps the current directory from the head of the host's path, where its files would hide modules that kterm
+        # or a framework imports. What the adapter itself starts is left as Python has it.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kterm.conformance.runners.host", self._spec, self._device, self._mutant],
+            [sys.executable, "-P", "-m", "kterm.conformance.runners.host", self._spec, self._device, self._mutant],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=pin(dict(os.environ)),
+            env=pin(environment),
             bufsize=0,
         )
         try:
