@@ -138,7 +138,7 @@ def _cycle(name: str, above: tuple[str, ...], sound: set[str]) -> tuple[str, ...
 
 @pytest.fixture(scope="module")
 def inside() -> list[str]:
-    """The modules of conformance, by name, of which none imports itself by way of others."""
+    """The modules of conformance, by name, once it is known that no module imports itself through others."""
     names = [name for name in BY_NAME if name.startswith("conformance.")]
     sound = set[str]()
     for name in names:
