@@ -12,7 +12,8 @@ import numpy as np
 
 from ...reference import ACTIVATIONS, Array, Parameters, Structure, backpropagate
 
-_CANDIDATES = 96
+CANDIDATES = 96
+"""How many draws are made, of which the best is taken: they are all held at once."""
 # Bits of the integers drawn, by bits of the format: what depth 3 leaves room for.
 _BITS = {53: (5, 4), 24: (3, 2), 11: (2, 1), 8: (1, 0)}
 
@@ -26,9 +27,9 @@ def lattice(structure: Structure, rng: np.random.Generator) -> tuple[Parameters,
 
     def integers(*shape: int) -> Array:
         # In three ranges in turn, the last with one size for all. There are no zeros, since a zero shows nothing.
-        most = np.array((2**wide, 2**narrow, 1))[np.arange(_CANDIDATES) % 3].reshape(-1, *(1 for _ in shape))
-        sign = rng.choice((-1.0, 1.0), size=(_CANDIDATES, *shape))
-        return sign * (1 + np.floor(rng.random((_CANDIDATES, *shape)) * most))
+        most = np.array((2**wide, 2**narrow, 1))[np.arange(CANDIDATES) % 3].reshape(-1, *(1 for _ in shape))
+        sign = rng.choice((-1.0, 1.0), size=(CANDIDATES, *shape))
+        return sign * (1 + np.floor(rng.random((CANDIDATES, *shape)) * most))
 
     # Shifted by a power of two that differs between arrays, so that the pre-activations of a layer straddle its kinks.
     weights = tuple(integers(*pair) * 2.0**-wide for pair in itertools.pairwise(network.widths))
@@ -60,7 +61,7 @@ def exact(structure: Structure, parameters: Parameters, x: Array, y: Array) -> A
 
     def summed(a: Array, b: Array) -> None:
         nonlocal good
-        total = (np.abs(a) @ np.abs(b)).reshape(len(a), -1).max(1)
+        total = (np.abs(a) @ np.abs(b)).reshape(len(a), -1).max(1, initial=0.0)
         good &= total <= 2.0**bits * _quantum(a) * _quantum(b)
 
     slopes = [ACTIVATIONS[name].derivative(z) for name, z in zip(network.activations, answer.z, strict=True)]
@@ -90,11 +91,11 @@ def exact(structure: Structure, parameters: Parameters, x: Array, y: Array) -> A
 
 
 def _quantum(a: Array) -> Array:
-    """The largest power of two that divides every entry, one for each draw; infinite if all are zero."""
+    """The largest power of two that divides every entry, one a draw; infinite if all are zero or there is none."""
     fraction, exponent = np.frexp(a)
     integer = np.ldexp(fraction, 53).astype(np.int64)
     lowest = np.ldexp((integer & -integer).astype(np.float64), exponent - 53)
-    return np.where(a == 0, np.inf, lowest).reshape(len(a), -1).min(1)
+    return np.where(a == 0, np.inf, lowest).reshape(len(a), -1).min(1, initial=np.inf)
 
 
-__all__ = ["exact", "lattice"]
+__all__ = ["CANDIDATES", "exact", "lattice"]

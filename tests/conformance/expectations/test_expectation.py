@@ -211,7 +211,10 @@ def test_an_unexpected_pass_fails(tmp_path: Path) -> None:
             "adapter = 'steep*'\ncase = '*-f46-*'",
             "(steep*, *-f46-*): it matches no case of these adapters, in any profile, under seed 0; fix its patterns",
         ),
-        ("adapter = 'step*'", "(step*): none of the adapters steep-in-some has this name; fix the name, or remove the entry"),
+        (
+            "adapter = 'step*'",
+            "(step*): none of the adapters steep-in-some has this name; fix the name, or remove the entry",
+        ),
         ("adapter = 'step*'\nversions = '>=0'", "(step*, >=0): none of the adapters"),
         (
             "adapter = '*'\nactivation = 'elu'\nwitness = '*-tail-*'",
