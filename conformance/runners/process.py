@@ -15,6 +15,7 @@ from ...adapters.registry import AdapterError
 from ...reference import Array, Parameters, Structure
 from ..cases.plan import Description
 from ..mutants.loading import mutant as mutant_of
+from .cache import with_cache
 from .host import receive, send
 from .runner import Answer, NoAnswer
 from .threads import pin
@@ -93,7 +94,7 @@ class ProcessRunner:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=pin(environment),
+            env=with_cache(pin(environment)),
             bufsize=0,
         )
         try:
