@@ -13,7 +13,7 @@ from ...adapters import Observation
 from ...adapters.quantities import arrays
 from ...reference.rounding import SIGMAS
 from ..cases.case import Group, parse_case
-from ..cases.draw import REGIMES, Draw, draw
+from ..cases.draw import REGIMES, Draw, make_draws
 from ..cases.plan import OptionError
 from ..checks.compare import Comparison, compare
 from ..checks.findings import verdict_on
@@ -38,7 +38,7 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
     group = Group(case.structure, case.regime, case.seed, (case.draw,))
     with closing(ProcessRunner(spec, device, mutant=mutant)) as runner:
         described = runner.describe()
-        stack = draw([case])
+        stack = make_draws([case])
         one = stack[0]
         try:
             twins = build_twins(group, one, runner)

@@ -18,11 +18,13 @@ from ..cases import case as ids
 from ..cases.case import Case, Group
 from ..cases.draw import REGIMES
 from ..cases.plan import Description, OptionError, make_options, plan
+from ..checks.examine import examine
+from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import STATUSES, Status, Verdict, status
+from ..diagnosis.diagnose import diagnose
 from ..expectations import expectation as known
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..records.report import failure_lines
-from ..records.run import examine_group, layout_trouble
 from ..runners.runner import LocalRunner
 
 
@@ -135,10 +137,14 @@ def check_adapter(
         entries = known.read(Path(expectations or known.SHIPPED))
         audit = ExpectationAudit(entries, (described,), options, expectations is not None)
         entries = audit.of(described.name, described.version)
-        premise = layout_trouble((group for group in planned.groups if group.regime == "layout"), runner)
+        premise = find_layout_error((group for group in planned.groups if group.regime == "layout"), runner)
         verdicts: dict[str, list[Verdict]] = {}
+
+        def expectation_for(verdict: Verdict) -> str | None:
+            return known.expectation_for(verdict, entries)
+
         for group in planned.groups:
-            answered = examine_group(group, runner, premise, lambda v: known.expectation_for(v, entries))
+            answered = diagnose(group, examine(group, runner, expectation_for, layout_error=premise), expectation_for)
             verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
     answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
     findings = count_matched(entries, (v for some in verdicts.values() for v in some))
@@ -183,14 +189,18 @@ def parametrize_with_cases(
     def premise() -> str | None:
         """What the layout probes found: asked once, by the first test that runs."""
         if not premises:
-            premises.append(layout_trouble((g for g in planned.groups if g.regime == "layout"), runner))
+            premises.append(find_layout_error((g for g in planned.groups if g.regime == "layout"), runner))
         return premises[0]
+
+    def expectation_for(verdict: Verdict) -> str | None:
+        return known.expectation_for(verdict, entries)
 
     def checker(group: Group) -> CaseCheck:
         def check() -> None:
             __tracebackhide__ = True
             with threadpool_limits(1):
-                verdicts = examine_group(group, runner, premise(), lambda v: known.expectation_for(v, entries))
+                examination = examine(group, runner, expectation_for, layout_error=premise())
+                verdicts = diagnose(group, examination, expectation_for)
             statuses = {status(some) for some in verdicts}
             if statuses & {"failed", "errored"}:
                 pytest.fail("\n".join(failure_lines(described, verdicts)), pytrace=False)
