@@ -19,7 +19,7 @@ WORKERS = ("0", "1", "2")
 def run(adapter: str, profile: str, workers: str, report: Path) -> tuple[float, dict[str, Any]]:
     """Seconds that one `kterm check` took, from start to exit, and its accounting."""
     kterm = Path(sys.executable).with_name("kterm")
-    command = [kterm, "check", adapter, "--profile", profile, "-n", workers, "--report", report]
+    command = [kterm, "check", adapter, "--profile", profile, "-n", workers, "--no-cache", "--report", report]
     start = time.perf_counter()
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     taken = time.perf_counter() - start
@@ -47,8 +47,8 @@ def main() -> None:
                 counts = (f"{accounting['planned']}", f"{answered}", f"{bad}")
                 rows.append((adapter, workers, *counts, seconds_text(taken), f"{answered / taken:.0f}"))
     header = ("adapter", "workers", "planned", "answered", "failed, blocked or errored", "wall time", "cases a second")
-    body = f"""`kterm check ADAPTER --profile {chosen.profile} -n WORKERS`, one run each: wall time from start to exit,
-imports and start of workers included, and the cases answered in it.
+    body = f"""`kterm check ADAPTER --profile {chosen.profile} -n WORKERS --no-cache`, one run each: wall time from
+start to exit, imports and start of workers included, and the cases answered in it.
 
 {table(header, rows)}
 
