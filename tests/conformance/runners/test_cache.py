@@ -12,6 +12,7 @@ from kterm.adapters.quantities import arrays
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import draw
 from kterm.conformance.cases.regimes import REGIMES
+from kterm.conformance.evaluation.workers import processes
 from kterm.conformance.records.run import examine_group
 from kterm.conformance.runners import cache
 from kterm.conformance.runners.cache import VARIABLE, bound, cache_line, compilation_cache, with_cache
@@ -158,6 +159,20 @@ def test_users_own_settings_of_jax_win(tmp_path: Path) -> None:
     assert kept["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "2"
     assert DIRECTORY not in with_cache({VARIABLE: str(tmp_path), ENABLE: "0"})
     assert not list(tmp_path.glob("elsewhere*"))
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
+
+
+def test_processes_that_measure_use_it_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    for chosen in (str(tmp_path), ""):
+        monkeypatch.setenv(VARIABLE, chosen)
+        with processes("1") as pool:
+            found = pool.submit(_environment).result()
+        assert found == {name: value for name, value in with_cache(os.environ).items() if name.startswith("JAX_")}
+        assert found
 
 
 def test_no_cache_without_jax(monkeypatch: pytest.MonkeyPatch) -> None:
