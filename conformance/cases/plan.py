@@ -33,7 +33,9 @@ class Description:
     slopes_at_kinks: tuple[tuple[str, float, float], ...] = ()
     """(activation, kink, f' there), of the activations that it has."""
     mutant: str | None = None
-    """The name of the mutant that it wears."""
+    """The name of the mutant that is planted in it."""
+    has_script: bool = False
+    """Whether its class can write a script of the framework's own calls."""
 
     @property
     def conventions(self) -> dict[str, dict[float, float]]:
@@ -82,6 +84,7 @@ def describe(adapter: Adapter, spec: str) -> Description:
         adapter.max_structures,
         tuple(one for one in _slopes_at_kinks(adapter) if one[0] in adapter.activations),
         adapter.mutant.name if isinstance(adapter, PlantedAdapter) else None,
+        adapter.has_script,
     )
 
 
