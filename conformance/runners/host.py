@@ -11,6 +11,7 @@ None), when the adapter does not load.
 
 import os
 import pickle
+import signal
 import struct
 import sys
 from typing import Any, BinaryIO
@@ -63,6 +64,8 @@ def main(spec: str, device: str, mutant: str) -> None:
     except BaseException as error:
         send(replies, ("load", f"adapter {spec}: {type(error).__name__}: {error}".splitlines()[0]))
         return
+    # The process that asks ends this one. An interrupt from the terminal reaches both, and must not look like a crash.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     send(replies, ("ok", None))
     while True:
         try:
