@@ -71,6 +71,9 @@ def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Cons
     runs.save(run, folder.path)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
+    # Workers start as `python -c`, with the current directory at the head of their path: a logging.py there would hide
+    # the standard library's.
+    os.environ["PYTHONSAFEPATH"] = "1"
     arguments = [str(_HERE), "-c", str(_HERE / "check.ini"), "--rootdir", str(_HERE), "--noconftest"]
     arguments += ["-p", "kterm.conformance.interfaces.plugin", "-p", "no:terminal", "-p", "no:cacheprovider"]
     arguments.append(f"--kterm-run={folder.path}")

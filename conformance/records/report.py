@@ -20,6 +20,7 @@ from ...reference.rounding import SIGMAS
 from ..cases.plan import Description
 from ..checks.verdict import CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
+from ..diagnosis.explanation import origin_of
 from ..expectations.expectation import Expectation
 from .record import Record
 
@@ -158,7 +159,7 @@ def expected_lines(record: Record) -> list[str]:
 def _explained(cause: Cause, adapter: dict[str, Any], device: str | None) -> list[str]:
     """A cause in at most seven lines."""
     shown, count = cause.worst, f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
-    where = f"; it begins at {shown.origin}" if shown.origin else ""
+    where = f"; it begins at {origin}" if (origin := origin_of(shown)) else ""
     lines = [f"{cause.adapter}: {' and '.join(cause.checks)} {shown.grade} in {count}{where}"]
     lines += diagnosis_lines(cause)
     lines.append(f"  {'smallest' if cause.cases > 1 else 'case'}: {shown.case}")
@@ -170,13 +171,13 @@ def _explained(cause: Cause, adapter: dict[str, Any], device: str | None) -> lis
 def finding_lines(finding: Verdict) -> list[str]:
     """What is wrong: in words, or the worst entry with both numbers."""
     if finding.message:
-        return [f"  {finding.quantity}: {finding.message}"]
+        return [f"  {finding.label}: {finding.message}"]
     if finding.observed is None:
         return []
     at = f"[{', '.join(map(str, finding.at))}]" if finding.at else ""
     layer = f" ({finding.activation})" if finding.activation else ""
     return [
-        f"  {finding.quantity}{at}{layer}: the framework gives {finding.observed!r}, the rule {finding.expected!r}; "
+        f"  {finding.label}{at}{layer}: the framework gives {finding.observed!r}, the rule {finding.expected!r}; "
         f"{finding.worst * SIGMAS:.3g} σ, {finding.worst:.3g} times the tolerance {finding.tolerance:.3g}"
     ]
 

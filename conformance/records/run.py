@@ -5,7 +5,7 @@ that runs its groups. The description of a run is a file in its folder, which th
 import json
 import platform
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -20,15 +20,15 @@ import scipy
 
 from ...adapters.registry import AdapterError
 from ..cases.case import Group
-from ..cases.draw import NUMBERS, Draw
+from ..cases.draw import NUMBERS
 from ..cases.plan import Description, OptionError, Options, Plan, plan
 from ..checks.examine import examine
-from ..checks.layout_probe import probe
+from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Verdict
+from ..diagnosis.diagnose import diagnose
 from ..expectations import expectation as known
 from ..expectations.audit import ExpectationAudit, Key
 from ..runners.process import TIMEOUT, ProcessRunner
-from ..runners.runner import Runner
 from ..runners.workers import choose_adapters
 from .folder import RunFolder
 from .record import RecordError, finish, write_part
@@ -193,7 +193,9 @@ class Worker:
         except AdapterError as error:
             verdicts = [[Verdict(c.id, "contract", "program", "errored", message=str(error))] for c in group.cases]
         else:
-            verdicts = examine_group(group, process, premise, self.run.expectation_for(adapter.name))
+            expectation_for = self.run.expectation_for(adapter.name)
+            examination = examine(group, process, expectation_for, layout_error=premise)
+            verdicts = diagnose(group, examination, expectation_for)
         try:
             write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name))
         except OSError as error:
@@ -212,7 +214,7 @@ class Worker:
         """What the adapter's layout probes found, once in each worker; None where the declared layout is right."""
         if adapter.spec not in self._layout:
             probes = (group for described, group in self.run.groups if described == adapter)
-            self._layout[adapter.spec] = layout_trouble((g for g in probes if g.regime == "layout"), process)
+            self._layout[adapter.spec] = find_layout_error((g for g in probes if g.regime == "layout"), process)
         return self._layout[adapter.spec]
 
     def close(self) -> None:
@@ -221,35 +223,10 @@ class Worker:
             process.close()
 
 
-def layout_trouble(probes: Iterator[Group], runs: Runner) -> str | None:
-    """The message of the first layout probe that fails, or None."""
-    for group in probes:
-        for verdicts in probe(group, runs):
-            for verdict in verdicts:
-                if verdict.is_finding:
-                    return verdict.message
-    return None
-
-
-def examine_group(
-    group: Group,
-    runs: Runner,
-    premise: str | None,
-    expectation_for: Callable[[Verdict], str | None],
-    diagnose: bool = True,
-    drawn: Draw | None = None,
-) -> list[list[Verdict]]:
-    """The verdicts of one group: a probe, or all checks, or blocked by `premise`; the rest as of `examine`."""
-    if group.regime == "layout":
-        return probe(group, runs)
-    if premise is not None:
-        return [[Verdict(case.id, "contract", "all", "blocked", message="behind layout")] for case in group.cases]
-    return examine(group, runs, expectation_for, diagnose, drawn)
-
-
 def conclude(run: Run, folder: RunFolder) -> Path:
     """Assemble the record from the parts in the folder, and deliver it; gives the path at which it can be read as long
     as the folder is open. Only groups that were selected are accounted for.
+
 
     Raises RecordError, in one line, where the record cannot be written; what was recorded is then kept.
     """
