@@ -16,6 +16,7 @@ from ..records.folder import RunFolder
 from ..records.record import Record, RecordError, read
 from ..records.report import CheckTable, cause_lines, expected_lines, summary_lines, title
 from ..records.run import RunRequest
+from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
 
 CONFORMS, DOES_NOT, INTERRUPTED = 0, 1, 130
@@ -30,10 +31,14 @@ def run_check(request: RunRequest) -> int:
     """
     started = time.monotonic()
     pin_here()
+    if not request.uses_cache:
+        turn_off_here()
     with RunFolder(request.report) as folder:
         run = runs.prepare(request)
         console = Console(highlight=False, soft_wrap=True)
         console.print(title(run.header()), markup=False)
+        if line := cache_line(adapter.spec for adapter in run.adapters):
+            console.print(line, markup=False)
         try:
             watcher, code = _pytest(run, request, folder, console)
             _require_written(watcher, folder)

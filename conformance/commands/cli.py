@@ -68,6 +68,7 @@ def check(
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
 ) -> None:
     """Check adapters: without a name torch and jax, as far as they are installed."""
     with _one_line_errors():
@@ -86,6 +87,7 @@ def check(
             mutant=mutant,
             workers=parse_workers(workers),
             report=report and report.absolute(),
+            uses_cache=not no_cache,
         )
         raise typer.Exit(run_check(request))
 

@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kterm-device", default=None, metavar="NAME", help="device the adapters run on (default: theirs)")
     add("--kterm-timeout", type=float, default=None, metavar="S", help="seconds after which an adapter counts as hung")
     add("--kterm-mutant", default=None, metavar="NAME", help="plant this known mistake in the adapters")
+    add("--kterm-no-cache", action="store_true", help="use no compilation cache for JAX")
     # kterm check passes the folder of a run that it has described itself.
     add("--kterm-run", default=None, help=argparse.SUPPRESS)
 
@@ -62,9 +63,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     shared: str | None = getattr(config, "workerinput", {}).get(_FOLDER) or config.option.kterm_run
     if not config.option.kterm_adapter and not shared:
         return
+    from ..runners.cache import turn_off_here
     from ..runners.threads import pin_here
 
     pin_here()
+    if config.option.kterm_no_cache:
+        turn_off_here()
     from ..records import run as runs
     from .suite import WORKER
 
@@ -113,6 +117,7 @@ def _request(config: pytest.Config) -> "RunRequest":
         timeout=TIMEOUT if option.kterm_timeout is None else option.kterm_timeout,
         mutant=option.kterm_mutant,
         report=Path(option.kterm_report).absolute() if option.kterm_report else None,
+        uses_cache=not option.kterm_no_cache,
     )
 
 
@@ -212,14 +217,16 @@ def _uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
     return manager.global_and_fixture_disabled() if manager else nullcontext()
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
-    """What is being checked, so that a typo shows."""
+def pytest_report_header(config: pytest.Config) -> list[str] | None:
+    """What is being checked, so that a typo shows, and which compilation cache is in use."""
     state = config.stash.get(_SESSION, None)
     if state is None:
         return None
     from ..records.report import title
+    from ..runners.cache import cache_line
 
-    return title(state.worker.run.header())
+    line = cache_line(adapter.spec for adapter in state.worker.run.adapters)
+    return [title(state.worker.run.header()), *([line] if line else [])]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

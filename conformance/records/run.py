@@ -41,7 +41,8 @@ class RunRequest:
     """What a user asks for: the options of `kterm check`, and of the pytest plugin, in one place.
 
     `adapters` are specs as on the command line; without any, the default adapters are meant. `expectations` is a file
-    that replaces the shipped one. `timeout` is in seconds, `workers` the number of worker processes, 0 for none.
+    that replaces the shipped one. `timeout` is in seconds, `workers` the number of worker processes, 0 for none;
+    `uses_cache` is about JAX's compilation cache.
     Raises OptionError for a timeout that is no positive number.
     """
 
@@ -53,6 +54,7 @@ class RunRequest:
     mutant: str | None = None
     workers: int = 0
     report: Path | None = None
+    uses_cache: bool = True
 
     def __post_init__(self) -> None:
         # Not a number compares as false.
