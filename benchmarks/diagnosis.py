@@ -26,7 +26,7 @@ from kterm.conformance.checks.compare import readings
 from kterm.conformance.checks.verdict import Verdict, quantity_of
 from kterm.conformance.diagnosis.causes import Cause, causes
 from kterm.conformance.diagnosis.hypotheses import Hypothesis, in_one_layer, known, of_a_twin, pairs
-from kterm.conformance.evaluation.kills.kill import Asked, Trial, Tried, findings
+from kterm.conformance.evaluation.kills.trial import Asked, Trial, Tried, findings
 from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant
 from kterm.conformance.mutants.steps import Made, Work, run, showing, start
 from kterm.conformance.records import run as runs

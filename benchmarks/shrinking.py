@@ -17,7 +17,7 @@ from kterm.conformance.cases.case import parse_case, structure_id
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.cases.plan import describe, make_options
 from kterm.conformance.commands.reproduce import excuse_of
-from kterm.conformance.evaluation.kills.kill import Asked, Fate, measure
+from kterm.conformance.evaluation.kills.trial import Asked, Fate, measure
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.failures.shrinking.shrink import shrink
 from kterm.conformance.mutants import MISTAKES, MUTANTS, plant_mutant

@@ -27,7 +27,7 @@ from ..cases.plan import OptionError, make_options
 from ..evaluation.calibration.report import Calibration, Missed, pages, summary_lines, title
 from ..evaluation.calibration.sensitivity import Sensed, sense
 from ..evaluation.calibration.spread import CONFIDENCE, THRESHOLDS, Sample, groups, sample, spread
-from ..evaluation.workers import opened, plain, processes
+from ..evaluation.figures import opened, plain, processes
 from ..records import run as runs
 from ..records.run import Run
 from ..runners.runner import NoAnswer

@@ -14,7 +14,7 @@ from ..cases.draw import REGIMES
 from ..cases.plan import Description
 from ..checks.findings import ExpectationFor
 from ..checks.verdict import Verdict
-from ..evaluation.workers import opened
+from ..evaluation.figures import opened
 from ..expectations import expectation as known
 from ..failures.scripts.failure import Failure, Planted, calls_of, find, planted
 from ..failures.scripts.write import Unwritable, write

@@ -23,7 +23,7 @@ from ...reference import ACTIVATIONS, DTYPES, DType
 from ..cases.plan import Description, OptionError, Options, make_options
 from ..evaluation.accuracy.exact import Truth, joined, precision, truth
 from ..evaluation.accuracy.measure import Measurement, Unfit, ask, measured, points
-from ..evaluation.workers import opened, processes
+from ..evaluation.figures import opened, processes
 from ..runners.process import ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.threads import pin_here

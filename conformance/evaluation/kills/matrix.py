@@ -30,8 +30,8 @@ from ...records import run as runs
 from ...records.run import Run
 from ...runners.runner import NoAnswer
 from ...runners.threads import pin_here
-from ..workers import count, opened, plain, processes
-from .kill import ENOUGH, Asked, Fate, Tell, differs, measure, mutants
+from ..figures import count, opened, plain, processes
+from .trial import ENOUGH, Asked, Fate, Tell, differs, measure, mutants
 from .report import html, listing, pages, summary_lines, title
 
 DEFAULT = ("numpy",)

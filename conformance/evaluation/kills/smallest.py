@@ -21,8 +21,8 @@ from ...cases.smoke import Recipe
 from ...mutants import MISTAKES
 from ...records import run as runs
 from ...runners.threads import pin_here
-from ..workers import opened, processes
-from .kill import ENOUGH, Asked, Trial, differs, margin, measure
+from ..figures import opened, processes
+from .trial import ENOUGH, Asked, Trial, differs, margin, measure
 
 _PROFILE = "quick"
 _DRAWS = 2

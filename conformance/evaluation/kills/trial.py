@@ -1,182 +1,250 @@
-"""Trials: many mutants put on one framework, which is asked for each answer once."""
+"""Kills: what becomes of each mutant in the cases of each regime, by the verdicts of `kterm check`."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import count
 from typing import Any
 
-from ....adapters import Adapter, Observation, Program
-from ....adapters.quantities import arrays
-from ....reference import Array, Parameters, Structure
-from ....reference.rounding import Conventions
-from ...cases.plan import Description
-from ...mutants import Mutant, PlantedAdapter, plant_mutant
-from ...mutants.mutant import Make
-from ...mutants.planted import pass_of_rule, planting
-from ...mutants.steps import Work
-from ...runners.runner import Answer, NoAnswer, Runner, detached
+from ....adapters.registry import load
+from ...cases.case import Group
+from ...cases.draw import draw
+from ...cases.plan import Description, Options, plan
+from ...checks.verdict import Check, Verdict, quantity_of
+from ...expectations.expectation import Expectation, expectation_for
+from ...mutants import MUTANTS, Mutant
+from ...records.run import examine_group
+from ...runners.runner import LocalRunner, Runner
+from .recording import Memory, Silent, Tape
 
+ENOUGH = 10.0
+"""The margin, in tolerances, by which every mistake should be found."""
 
-class Memory:
-    """What a framework answered to the calls of a group, and what is right of them, whichever mutant makes the call."""
-
-    def __init__(self) -> None:
-        self._numbers = count()
-        self._programs: dict[tuple, Program] = {}
-        self._answers: dict[tuple, Observation] = {}
-        self._rights: dict[tuple, tuple[Observation, Work]] = {}
-
-    def forget(self) -> None:
-        """Give up what is known, at the end of a group."""
-        for known in (self._programs, self._answers, self._rights):
-            known.clear()
-
-    def wrap(self, make: Make) -> Make:
-        """An adapter's way to make programs, by which each is made once, and asked once for the same numbers in the
-        same arrays.
-        """
-        number = next(self._numbers)  # another layout of the weights is another way to make programs
-
-        def made(structure: Structure) -> Program:
-            key = number, structure
-            if key not in self._programs:
-                self._programs[key] = make(structure)
-            program = self._programs[key]
-
-            def remembered(parameters: Parameters, x: Array, y: Array) -> Observation:
-                asked = *key, _contents(parameters, x, y)
-                if asked not in self._answers:
-                    self._answers[asked] = detached(program(parameters, x, y))
-                return self._answers[asked]
-
-            return remembered
-
-        return made
-
-    def right(
-        self,
-        conventions: Conventions,
-        structure: Structure,
-        parameters: Parameters,
-        x: Array,
-        y: Array,
-        observed: Observation,
-    ) -> Work:
-        """As `mutants.worn.rightly`, once for each answer."""
-        asked = structure, _contents(parameters, x, y), id(observed)
-        if asked not in self._rights:
-            # Kept with what was observed, whose id no other can have as long as it lives.
-            self._rights[asked] = observed, pass_of_rule(conventions, structure, parameters, x, y, observed)
-        return self._rights[asked][1]
-
-    def around(self, adapter: Adapter) -> PlantedAdapter:
-        """The adapter, remembered."""
-        return plant_mutant(adapter, Mutant("remembered", "", "", "", wraps=self.wrap))
-
-    def plant_mutant(self, adapter: Adapter, mutant: Mutant) -> PlantedAdapter:
-        """As `mutants.wear`, with what is right computed once for all mutants."""
-        if not mutant.changes:
-            return plant_mutant(adapter, mutant)
-        right_of = partial(self.right, adapter.slopes_at_kinks)
-        return plant_mutant(adapter, replace(mutant, changes={}, wraps=planting(mutant, right_of)))
-
-
-def _contents(parameters: Parameters, x: Array, y: Array) -> tuple:
-    given = (*parameters.weights, *parameters.biases, x, y)
-    return tuple((a.dtype, a.shape, a.strides, a.tobytes()) for a in given)
+Tell = Callable[[str, Group, Sequence[Sequence[Verdict]]], Any]
+"""What is asked of a group in which a mutant was found: given its name, the group and the verdicts with all that they
+tell of the failures, plain JSON types. A function of a module, so that it can be sent to another process.
+"""
+_AGAIN = 25  # a mistake that is made now and then needs some calls
+TOLD = 3
+"""How many groups are told of each mutant in each dtype."""
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """What was asked, and what came of it."""
+class Asked:
+    """What is done to the mutants of one adapter, as plain data: the profile and seed, the expectations that concern
+    the adapter, the checks that are not asked, whether z, x and k are hidden, whether a regime is left as soon as a
+    mutant is found in it by the margin that is enough, and what is asked of what is found.
+    """
 
-    asked: tuple
-    outcome: Any
+    adapter: Description
+    options: Options
+    expectations: tuple[Expectation, ...] = ()
+    device: str | None = None
+    without: frozenset[Check] = frozenset()
+    gradients_alone: bool = False
+    brief: bool = False
+    tell: Tell | None = None
 
-
-class Tape:
-    """Runs, and all that was asked of them, so that it can be judged again and compared with others."""
-
-    def __init__(self, runs: Runner) -> None:
-        self._runs, self._entries = runs, list[_Entry]()
-        self._ahead: Iterator[_Entry] = iter(())
-
-    def again(self) -> "Tape":
-        """From the beginning: what is asked again, in the same order, has the same outcome; what is asked in another
-        way is asked of the runs.
+    def groups(self, dtype: str) -> tuple[Group, ...]:
+        """The groups that `kterm check --dtype` puts to the adapter, but for the probes where the layout is not asked
+        after.
         """
-        other = Tape(self._runs)
-        other._ahead = iter(self._entries)
-        return other
+        planned = plan(self.adapter, replace(self.options, dtypes=(dtype,))).groups
+        return tuple(g for g in planned if g.regime != "layout" or "layout" not in self.without)
 
-    def describe(self) -> Description:
-        """As `Runner.describe`."""
-        return self._runs.describe()
+    def expectation_for(self, verdict: Verdict) -> str | None:
+        """Excuses what is expected, and what comes of a check that is not asked: what lies behind is then judged from
+        the adapter's own values.
+        """
+        asked = quantity_of(verdict.quantity)[0] if verdict.check == "descent" else None
+        if verdict.check in self.without or asked in self.without:
+            return "not asked"
+        return expectation_for(verdict, self.expectations)
 
-    def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None:
-        """As `Runner.build`."""
-        self._kept(("build", structure, layout, beside), lambda: self._runs.build(structure, layout, beside))
 
-    def recall(self, number: int) -> None:
-        """As `Runner.recall`."""
-        self._kept(("recall", number), lambda: self._runs.recall(number))
+@dataclass
+class Cell:
+    """What became of a mutant in the cases of a regime: how many were judged, in how many it was found, by how many
+    tolerances at most, in which first, and by which checks.
+    """
 
-    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
-        """As `Runner.call`."""
-        asked = "call", regime, _contents(parameters, x, y)
-        return self._kept(asked, lambda: self._runs.call(regime, parameters, x, y))
+    cases: int = 0
+    killed: int = 0
+    margin: float = 0.0
+    first: str | None = None
+    checks: dict[str, int] = field(default_factory=dict)
 
-    def changed_since(self) -> bool:
-        """As `Runner.changed_since`."""
-        return self._kept(("changed_since",), self._runs.changed_since)
+    def add(self, verdicts: Sequence[Verdict], found: Sequence[Verdict]) -> None:
+        """Count a case, and what was found in it."""
+        self.cases += any(verdict.grade != "blocked" for verdict in verdicts)
+        if not found:
+            return
+        self.killed += 1
+        self.margin = max(self.margin, margin(found))
+        self.first = self.first or found[0].case
+        for check in {verdict.check: None for verdict in found}:
+            self.checks[check] = self.checks.get(check, 0) + 1
 
-    def _kept(self, asked: tuple, ask: Any) -> Any:
-        entry = next(self._ahead, None)
-        if entry is None or entry.asked != asked:
-            self._ahead = iter(())
-            try:
-                entry = _Entry(asked, ask())
-            except NoAnswer as no:
-                entry = _Entry(asked, no)
-        self._entries.append(entry)
-        if isinstance(entry.outcome, NoAnswer):
-            raise entry.outcome
-        return entry.outcome
+
+@dataclass
+class Fate:
+    """What became of a mutant in one dtype, by regime; of the adapter itself where the name is empty.
+
+    `differs` says whether any answer differed from the adapter's own. `found_in` is the first group in which it was
+    found, and `told` what was asked of the first few of them.
+    """
+
+    mutant: str
+    dtype: str
+    regimes: dict[str, Cell] = field(default_factory=dict)
+    differs: bool = False
+    found_in: Group | None = None
+    told: list[Any] = field(default_factory=list)
+
+    @property
+    def margin(self) -> float:
+        """The largest of all regimes; 0 where it was not found."""
+        return max((cell.margin for cell in self.regimes.values()), default=0.0)
+
+    @property
+    def is_found(self) -> bool:
+        """Whether a check with it on fails."""
+        return any(cell.killed for cell in self.regimes.values())
+
+
+def findings(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """What fails a run."""
+    return [verdict for verdict in verdicts if verdict.fails]
+
+
+def margin(found: Iterable[Verdict]) -> float:
+    """By how many tolerances the worst of the findings departs; infinite where it is no matter of a tolerance."""
+    return max((math.inf if v.message or v.grade == "errored" else v.worst for v in found), default=0.0)
+
+
+class Trial:
+    """One adapter and some mutants to be put on it, group by group, in one process. A mutant that remembers calls has
+    its own memory from group to group.
+    """
+
+    def __init__(self, asked: Asked, names: Sequence[str]) -> None:
+        """Raises AdapterError where the adapter does not load."""
+        self.asked, self._memory, spec = asked, Memory(), asked.adapter.spec
+        adapter = self._memory.around(load(spec, asked.device))
+        self._itself = self._shown(LocalRunner(adapter, spec))
+        mutant_name = {name: self._memory.plant_mutant(adapter, MUTANTS[name]) for name in names}
+        self._runs: dict[str, Runner] = {name: self._shown(LocalRunner(one, spec)) for name, one in mutant_name.items()}
+        self._premises: dict[str, str] = {}
+
+    def _shown(self, runs: Runner) -> Runner:
+        return Silent(runs) if self.asked.gradients_alone else runs
+
+    def of(self, group: Group, names: Iterable[str]) -> Iterator["Tried"]:
+        """What comes of the adapter itself in a group, and then of it with each of these mutants on."""
+        drawn = draw(group.cases)
+        try:
+            own, itself = Tape(self._itself), list[list[Verdict]]()
+            for name in ("", *names):
+                tape = Tape(self._runs[name]) if name else own
+                judge = partial(examine_group, group, expectation_for=self.asked.expectation_for, drawn=drawn)
+                verdicts = judge(tape, self._premises.get(name), diagnose=False)
+                if group.regime == "layout" and (found := findings(v for some in verdicts for v in some)):
+                    self._premises.setdefault(name, found[0].message)
+                itself = itself if name else verdicts
+                yield Tried(name, group, verdicts, itself, tape, own, judge)
+        finally:
+            self._memory.forget()
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of a mutant in a group: the verdicts of each case."""
+
+    name: str
+    group: Group
+    verdicts: list[list[Verdict]]
+    itself: list[list[Verdict]]
+    """The verdicts of each case where the adapter wears nothing."""
+    _tape: Tape
+    _own: Tape
+    _judge: Callable[..., list[list[Verdict]]]
+
+    @property
+    def differs(self) -> bool:
+        """Whether an answer differed from the adapter's own."""
+        return not self._tape.equals(self._own)
 
     @property
     def calls(self) -> int:
         """How often a program was called."""
-        return sum(entry.asked[0] == "call" for entry in self._entries)
+        return self._tape.calls
 
-    def equals(self, other: "Tape") -> bool:
-        """Whether the same was asked of both, and had the same outcome bit for bit."""
-        mine, others = self._entries, other._entries
-        return len(mine) == len(others) and all(
-            a.asked == b.asked and _bits(a.outcome) == _bits(b.outcome) for a, b in zip(mine, others, strict=True)
-        )
+    @property
+    def found(self) -> list[list[Verdict]]:
+        """The findings in each case, but for those in which the adapter by itself departs."""
+        own = [findings(verdicts) for verdicts in self.itself]
+        return [
+            [] if self.name and beside else findings(verdicts)
+            for verdicts, beside in zip(self.verdicts, own, strict=True)
+        ]
+
+    def silent(self) -> "Tried":
+        """The same answers, with neither z, x nor k shown."""
+        mine, own = Tape(Silent(self._tape.again())), Tape(Silent(self._own.again()))
+        verdicts, itself = (self._judge(tape, None, diagnose=False) for tape in (mine, own))
+        return replace(self, verdicts=verdicts, itself=itself, _tape=mine, _own=own)
+
+    def told(self) -> list[list[Verdict]]:
+        """The verdicts on the same answers, with all that they tell of failures."""
+        return self._judge(self._tape.again(), None)
+
+    def count(self, fate: Fate, tell: Tell | None = None) -> None:
+        """Add it to the mutant's fate."""
+        cell = fate.regimes.setdefault(self.group.regime, Cell())
+        before = cell.killed
+        for verdicts, found in zip(self.verdicts, self.found, strict=True):
+            cell.add(verdicts, found)
+        fate.differs = fate.differs or self.differs
+        if cell.killed == before:
+            return
+        fate.found_in = fate.found_in or self.group
+        if self.name and tell is not None and len(fate.told) < TOLD:
+            fate.told.append(tell(self.name, self.group, self.told()))
 
 
-def _bits(outcome: Any) -> Any:
-    if isinstance(outcome, NoAnswer):
-        return outcome.kind, outcome.message
-    if not isinstance(outcome, Answer):
-        return outcome
-    shown = {} if outcome.observation is None else arrays(outcome.observation)
-    return outcome.problems, {name: (a.dtype, a.shape, a.tobytes()) for name, a in shown.items()}
+def measure(
+    asked: Asked,
+    dtype: str,
+    names: Sequence[str],
+    done: Callable[[], object] | None = None,
+    groups: Sequence[Group] | None = None,
+) -> list[Fate]:
+    """The fates of the adapter itself and of some mutants on it in a dtype, calling `done` after each group; in other
+    groups than those of the profile, where some are given.
+
+    Raises AdapterError where the adapter does not load.
+    """
+    trial = Trial(asked, names)
+    fates = {name: Fate(name, dtype) for name in ("", *names)}
+    for group in asked.groups(dtype) if groups is None else groups:
+        due = [name for name in names if not (asked.brief and _is_settled(fates[name], group.regime))]
+        for tried in trial.of(group, due):
+            tried.count(fates[tried.name], asked.tell)
+        if done is not None:
+            done()
+    return list(fates.values())
 
 
-class Silent:
-    """Runs of an adapter that shows neither z, x nor k."""
+def _is_settled(fate: Fate, regime: str) -> bool:
+    return regime in fate.regimes and fate.regimes[regime].margin >= ENOUGH
 
-    def __init__(self, runs: Runner) -> None:
-        self._runs = runs
-        self.describe, self.build, self.recall = runs.describe, runs.build, runs.recall
-        self.changed_since = runs.changed_since
 
-    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
-        """As `Runner.call`."""
-        answer = self._runs.call(regime, parameters, x, y)
-        if answer.observation is None:
-            return answer
-        return replace(answer, observation=replace(answer.observation, z=None, x=None, k=None))
+def differs(asked: Asked, name: str, group: Group) -> bool:
+    """Whether an answer in a group, put to an adapter again and again, differs from its own where it wears a mutant."""
+    trial = Trial(asked, [name])
+    return any(tried.differs for _ in range(_AGAIN) for tried in trial.of(group, [name]))
+
+
+def mutants(names: Sequence[str]) -> list[Mutant]:
+    """The mutants of these names; all where there are none."""
+    return [MUTANTS[name] for name in names or MUTANTS]

@@ -10,7 +10,7 @@ import pytest
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import check_adapter
 from kterm.conformance.cases.plan import Description, describe, make_options
-from kterm.conformance.evaluation.kills.kill import Asked, measure
+from kterm.conformance.evaluation.kills.trial import Asked, measure
 from kterm.conformance.evaluation.kills.matrix import holds
 from kterm.conformance.mutants import EQUIVALENTS, MISTAKES, MUTANTS, plant_mutant
 

@@ -11,7 +11,7 @@ from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES, draw
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import status
-from kterm.conformance.evaluation.kills.kill import findings
+from kterm.conformance.evaluation.kills.trial import findings
 from kterm.conformance.mutants import EQUIVALENTS, MUTANTS, Mutant, plant_mutant
 from kterm.conformance.mutants.steps import run, start
 from kterm.conformance.runners.runner import LocalRunner

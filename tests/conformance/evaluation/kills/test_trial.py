@@ -17,16 +17,16 @@ from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.cases.plan import WIDE, describe, make_options, plan
 from kterm.conformance.checks.verdict import CHECKS, Check, Verdict
-from kterm.conformance.evaluation.kills.kill import ENOUGH, Asked, Cell, Fate, Trial, findings, margin, measure
+from kterm.conformance.evaluation.kills.trial import ENOUGH, Asked, Cell, Fate, Trial, findings, margin, measure
 from kterm.conformance.evaluation.kills.matrix import _inapplicable, _state
 from kterm.conformance.evaluation.kills.smallest import Shows, smallest
-from kterm.conformance.evaluation.kills.trial import Memory, Tape
+from kterm.conformance.evaluation.kills.recording import Memory, Tape
 from kterm.conformance.mutants import MUTANTS, plant_mutant
 from kterm.conformance.records.run import examine_group
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Network, Parameters, Structure
 
-from ...support.command import kterm
+from ....support.command import kterm
 
 FULL = describe(Numpy(), "numpy")
 ASKED = Asked(FULL, make_options("smoke", 0))
@@ -86,7 +86,7 @@ class _Counting(Numpy):
 
 def test_a_framework_is_asked_once_for_each_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     counting = _Counting()
-    monkeypatch.setattr("kterm.conformance.evaluation.kills.kill.load", lambda spec, device: counting)
+    monkeypatch.setattr("kterm.conformance.evaluation.kills.trial.load", lambda spec, device: counting)
     names = ["factor-2", "gradient-transposed", "residual-of-z", "one-in-fifty", "first-call"]
     group = group_of("4x8x3-relu.tanh-b5-pre-f64-normal-s0", 6)
     tried = list(Trial(ASKED, names).of(group, names))
@@ -162,7 +162,7 @@ def test_a_cell_counts_cases_and_not_verdicts() -> None:
 
 def test_what_an_adapter_does_by_itself_is_no_kill(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = plant_mutant(Numpy(), MUTANTS["batch-of-one"])
-    monkeypatch.setattr("kterm.conformance.evaluation.kills.kill.load", lambda spec, device: wrong)
+    monkeypatch.setattr("kterm.conformance.evaluation.kills.trial.load", lambda spec, device: wrong)
     own, none, other = measure(ASKED, "f64", ["identity-without-slope", "factor-2"])
     assert own.is_found
     assert not none.is_found

@@ -38,9 +38,9 @@ from kterm.conformance.records.run import prepare
 from kterm.reference import Array, Structure
 from kterm.reference.rounding import SIGMAS, Shown, deviation, propagate
 
-from ...support import miniatures
-from ...support.command import kterm
-from ...support.miniatures import right
+from ....support import miniatures
+from ....support.command import kterm
+from ....support.miniatures import right
 
 MINIATURES = Path(miniatures.__file__)
 
