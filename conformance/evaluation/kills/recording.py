@@ -1,4 +1,9 @@
-"""Trials: many mutants put on one framework, which is asked for each answer once."""
+"""What makes trials of many mutants cheap: a cache of a framework's answers, and runners that record what they answer.
+
+All mutants of an adapter start from the same answers of its framework. `AnswerCache` asks the framework once for each;
+`RecordedRunner` keeps a mutant's answers, so that they can be judged a second time, for example without z, x and k
+(`HidesIntermediates`).
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,43 +23,45 @@ from ...mutants.steps import Work
 from ...runners.runner import Answer, NoAnswer, Runner, detached
 
 
-class Memory:
-    """What a framework answered to the calls of a group, and what is right of them, whichever mutant makes the call."""
+class AnswerCache:
+    """What a framework answered to the calls of a group, and the rule's pass through each of them, whichever mutant
+    makes the call.
+    """
 
     def __init__(self) -> None:
         self._numbers = count()
         self._programs: dict[tuple, Program] = {}
         self._answers: dict[tuple, Observation] = {}
-        self._rights: dict[tuple, tuple[Observation, Work]] = {}
+        self._passes: dict[tuple, tuple[Observation, Work]] = {}
 
-    def forget(self) -> None:
-        """Give up what is known, at the end of a group."""
-        for known in (self._programs, self._answers, self._rights):
+    def clear(self) -> None:
+        """Forget everything, at the end of a group."""
+        for known in (self._programs, self._answers, self._passes):
             known.clear()
 
     def wrap(self, make: Make) -> Make:
-        """An adapter's way to make programs, by which each is made once, and asked once for the same numbers in the
-        same arrays.
+        """Wrap an adapter's function that makes programs: each program is made once, and called once for each set of
+        arguments. Arrays that hold the same numbers in another memory layout are other arguments.
         """
         number = next(self._numbers)  # another layout of the weights is another way to make programs
 
-        def made(structure: Structure) -> Program:
+        def make_cached(structure: Structure) -> Program:
             key = number, structure
             if key not in self._programs:
                 self._programs[key] = make(structure)
             program = self._programs[key]
 
-            def remembered(parameters: Parameters, x: Array, y: Array) -> Observation:
-                asked = *key, _contents(parameters, x, y)
-                if asked not in self._answers:
-                    self._answers[asked] = detached(program(parameters, x, y))
-                return self._answers[asked]
+            def cached(parameters: Parameters, x: Array, y: Array) -> Observation:
+                arguments = *key, _contents(parameters, x, y)
+                if arguments not in self._answers:
+                    self._answers[arguments] = detached(program(parameters, x, y))
+                return self._answers[arguments]
 
-            return remembered
+            return cached
 
-        return made
+        return make_cached
 
-    def right(
+    def compute_pass(
         self,
         conventions: Conventions,
         structure: Structure,
@@ -63,22 +70,22 @@ class Memory:
         y: Array,
         observed: Observation,
     ) -> Work:
-        """As `mutants.worn.rightly`, once for each answer."""
-        asked = structure, _contents(parameters, x, y), id(observed)
-        if asked not in self._rights:
-            # Kept with what was observed, whose id no other can have as long as it lives.
-            self._rights[asked] = observed, pass_of_rule(conventions, structure, parameters, x, y, observed)
-        return self._rights[asked][1]
+        """`mutants.planted.pass_of_rule`, computed once for each answer."""
+        arguments = structure, _contents(parameters, x, y), id(observed)
+        if arguments not in self._passes:
+            # The observation is kept with its pass: as long as it lives, no other object can have its id.
+            self._passes[arguments] = observed, pass_of_rule(conventions, structure, parameters, x, y, observed)
+        return self._passes[arguments][1]
 
-    def around(self, adapter: Adapter) -> PlantedAdapter:
-        """The adapter, remembered."""
-        return plant_mutant(adapter, Mutant("remembered", "", "", "", wraps=self.wrap))
+    def wrap_adapter(self, adapter: Adapter) -> PlantedAdapter:
+        """The adapter with all its programs cached."""
+        return plant_mutant(adapter, Mutant("cached", "", "", "", wraps=self.wrap))
 
     def plant_mutant(self, adapter: Adapter, mutant: Mutant) -> PlantedAdapter:
-        """As `mutants.wear`, with what is right computed once for all mutants."""
+        """`mutants.plant_mutant`, with the rule's pass computed once for all mutants."""
         if not mutant.changes:
             return plant_mutant(adapter, mutant)
-        right_of = partial(self.right, adapter.slopes_at_kinks)
+        right_of = partial(self.compute_pass, adapter.slopes_at_kinks)
         return plant_mutant(adapter, replace(mutant, changes={}, wraps=planting(mutant, right_of)))
 
 
@@ -89,56 +96,56 @@ def _contents(parameters: Parameters, x: Array, y: Array) -> tuple:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What was asked, and what came of it."""
+    """One request and its outcome: what the runner returned, or the NoAnswer that it raised."""
 
-    asked: tuple
+    request: tuple
     outcome: Any
 
 
-class Tape:
-    """Runs, and all that was asked of them, so that it can be judged again and compared with others."""
+class RecordedRunner:
+    """A runner that records every request and its outcome, so that they can be replayed and compared."""
 
-    def __init__(self, runs: Runner) -> None:
-        self._runs, self._entries = runs, list[_Entry]()
+    def __init__(self, runner: Runner) -> None:
+        self._runner, self._entries = runner, list[_Entry]()
         self._ahead: Iterator[_Entry] = iter(())
 
-    def again(self) -> "Tape":
-        """From the beginning: what is asked again, in the same order, has the same outcome; what is asked in another
-        way is asked of the runs.
+    def replay(self) -> "RecordedRunner":
+        """A runner that gives the recorded outcomes as long as it gets the same requests in the same order. From the
+        first other request on, it asks the underlying runner.
         """
-        other = Tape(self._runs)
+        other = RecordedRunner(self._runner)
         other._ahead = iter(self._entries)
         return other
 
     def describe(self) -> Description:
         """As `Runner.describe`."""
-        return self._runs.describe()
+        return self._runner.describe()
 
     def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None:
         """As `Runner.build`."""
-        self._kept(("build", structure, layout, beside), lambda: self._runs.build(structure, layout, beside))
+        self._record(("build", structure, layout, beside), lambda: self._runner.build(structure, layout, beside))
 
     def recall(self, number: int) -> None:
         """As `Runner.recall`."""
-        self._kept(("recall", number), lambda: self._runs.recall(number))
+        self._record(("recall", number), lambda: self._runner.recall(number))
 
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
         """As `Runner.call`."""
-        asked = "call", regime, _contents(parameters, x, y)
-        return self._kept(asked, lambda: self._runs.call(regime, parameters, x, y))
+        request = "call", regime, _contents(parameters, x, y)
+        return self._record(request, lambda: self._runner.call(regime, parameters, x, y))
 
     def changed_since(self) -> bool:
         """As `Runner.changed_since`."""
-        return self._kept(("changed_since",), self._runs.changed_since)
+        return self._record(("changed_since",), self._runner.changed_since)
 
-    def _kept(self, asked: tuple, ask: Any) -> Any:
+    def _record(self, request: tuple, ask: Any) -> Any:
         entry = next(self._ahead, None)
-        if entry is None or entry.asked != asked:
+        if entry is None or entry.request != request:
             self._ahead = iter(())
             try:
-                entry = _Entry(asked, ask())
+                entry = _Entry(request, ask())
             except NoAnswer as no:
-                entry = _Entry(asked, no)
+                entry = _Entry(request, no)
         self._entries.append(entry)
         if isinstance(entry.outcome, NoAnswer):
             raise entry.outcome
@@ -147,13 +154,13 @@ class Tape:
     @property
     def calls(self) -> int:
         """How often a program was called."""
-        return sum(entry.asked[0] == "call" for entry in self._entries)
+        return sum(entry.request[0] == "call" for entry in self._entries)
 
-    def equals(self, other: "Tape") -> bool:
-        """Whether the same was asked of both, and had the same outcome bit for bit."""
+    def equals(self, other: "RecordedRunner") -> bool:
+        """Whether both got the same requests, and gave the same outcomes bit for bit."""
         mine, others = self._entries, other._entries
         return len(mine) == len(others) and all(
-            a.asked == b.asked and _bits(a.outcome) == _bits(b.outcome) for a, b in zip(mine, others, strict=True)
+            a.request == b.request and _bits(a.outcome) == _bits(b.outcome) for a, b in zip(mine, others, strict=True)
         )
 
 
@@ -166,17 +173,17 @@ def _bits(outcome: Any) -> Any:
     return outcome.problems, {name: (a.dtype, a.shape, a.tobytes()) for name, a in shown.items()}
 
 
-class Silent:
-    """Runs of an adapter that shows neither z, x nor k."""
+class HidesIntermediates:
+    """A runner that removes z, x and k from the observations of another."""
 
-    def __init__(self, runs: Runner) -> None:
-        self._runs = runs
-        self.describe, self.build, self.recall = runs.describe, runs.build, runs.recall
-        self.changed_since = runs.changed_since
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.describe, self.build, self.recall = runner.describe, runner.build, runner.recall
+        self.changed_since = runner.changed_since
 
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
         """As `Runner.call`."""
-        answer = self._runs.call(regime, parameters, x, y)
+        answer = self._runner.call(regime, parameters, x, y)
         if answer.observation is None:
             return answer
         return replace(answer, observation=replace(answer.observation, z=None, x=None, k=None))

@@ -1,8 +1,7 @@
-"""Kills: what becomes of each mutant in the cases of each regime, by the verdicts of `kterm check`."""
+"""Trials: an adapter with each of many mutants planted in turn, examined by the checks of `kterm check`."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,239 +11,167 @@ from ...cases.draw import draw
 from ...cases.plan import Description, Options, plan
 from ...checks.verdict import Check, Verdict, quantity_of
 from ...expectations.expectation import Expectation, expectation_for
-from ...mutants import MUTANTS, Mutant
+from ...mutants import MUTANTS
 from ...records.run import examine_group
 from ...runners.runner import LocalRunner, Runner
-from .recording import Memory, Silent, Tape
+from .outcome import Cell, Outcome, select_findings
+from .recording import AnswerCache, HidesIntermediates, RecordedRunner
 
-ENOUGH = 10.0
-"""The margin, in tolerances, by which every mistake should be found."""
-
-Tell = Callable[[str, Group, Sequence[Sequence[Verdict]]], Any]
-"""What is asked of a group in which a mutant was found: given its name, the group and the verdicts with all that they
-tell of the failures, plain JSON types. A function of a module, so that it can be sent to another process.
+Summarize = Callable[[str, Group, Sequence[Sequence[Verdict]]], Any]
+"""Summarizes a group that killed a mutant: from the mutant's name, the group, and the verdicts of each case with their
+diagnosis, to plain JSON types. It is a function of a module, so that it can be sent to another process.
 """
-_AGAIN = 25  # a mistake that is made now and then needs some calls
-TOLD = 3
-"""How many groups are told of each mutant in each dtype."""
+SUMMARIES_PER_MUTANT = 3
+"""How many groups are summarized for each mutant in each dtype."""
+_REPETITIONS = 25  # a mistake that is made only now and then needs some calls
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is done to the mutants of one adapter, as plain data: the profile and seed, the expectations that concern
-    the adapter, the checks that are not asked, whether z, x and k are hidden, whether a regime is left as soon as a
-    mutant is found in it by the margin that is enough, and what is asked of what is found.
+class TrialOptions:
+    """How the mutants of one adapter are tried, as plain data: with the profile and seed of `options`, and the
+    expectations that concern the adapter.
+
+    `without` are checks to leave out. `gradients_alone` hides z, x and k. `brief` skips the rest of a regime once a
+    mutant has been killed in it by `SUFFICIENT_MARGIN`.
     """
 
     adapter: Description
     options: Options
     expectations: tuple[Expectation, ...] = ()
     device: str | None = None
-    without: frozenset[Check] = frozenset()
+    without: tuple[Check, ...] = ()
     gradients_alone: bool = False
     brief: bool = False
-    tell: Tell | None = None
+    summarize: Summarize | None = None
 
     def groups(self, dtype: str) -> tuple[Group, ...]:
-        """The groups that `kterm check --dtype` puts to the adapter, but for the probes where the layout is not asked
-        after.
-        """
+        """The groups of `kterm check --dtype DTYPE`; without the layout's probes where that check is left out."""
         planned = plan(self.adapter, replace(self.options, dtypes=(dtype,))).groups
         return tuple(g for g in planned if g.regime != "layout" or "layout" not in self.without)
 
     def expectation_for(self, verdict: Verdict) -> str | None:
-        """Excuses what is expected, and what comes of a check that is not asked: what lies behind is then judged from
-        the adapter's own values.
+        """The id of the expectation that a finding meets, or None. Findings of checks that are left out count as
+        expected, so that what depends on them is judged from the adapter's own values.
         """
-        asked = quantity_of(verdict.quantity)[0] if verdict.check == "descent" else None
-        if verdict.check in self.without or asked in self.without:
+        quantity = quantity_of(verdict.quantity)[0] if verdict.check == "descent" else None
+        if verdict.check in self.without or quantity in self.without:
             return "not asked"
         return expectation_for(verdict, self.expectations)
 
 
-@dataclass
-class Cell:
-    """What became of a mutant in the cases of a regime: how many were judged, in how many it was found, by how many
-    tolerances at most, in which first, and by which checks.
-    """
-
-    cases: int = 0
-    killed: int = 0
-    margin: float = 0.0
-    first: str | None = None
-    checks: dict[str, int] = field(default_factory=dict)
-
-    def add(self, verdicts: Sequence[Verdict], found: Sequence[Verdict]) -> None:
-        """Count a case, and what was found in it."""
-        self.cases += any(verdict.grade != "blocked" for verdict in verdicts)
-        if not found:
-            return
-        self.killed += 1
-        self.margin = max(self.margin, margin(found))
-        self.first = self.first or found[0].case
-        for check in {verdict.check: None for verdict in found}:
-            self.checks[check] = self.checks.get(check, 0) + 1
-
-
-@dataclass
-class Fate:
-    """What became of a mutant in one dtype, by regime; of the adapter itself where the name is empty.
-
-    `differs` says whether any answer differed from the adapter's own. `found_in` is the first group in which it was
-    found, and `told` what was asked of the first few of them.
-    """
-
-    mutant: str
-    dtype: str
-    regimes: dict[str, Cell] = field(default_factory=dict)
-    differs: bool = False
-    found_in: Group | None = None
-    told: list[Any] = field(default_factory=list)
-
-    @property
-    def margin(self) -> float:
-        """The largest of all regimes; 0 where it was not found."""
-        return max((cell.margin for cell in self.regimes.values()), default=0.0)
-
-    @property
-    def is_found(self) -> bool:
-        """Whether a check with it on fails."""
-        return any(cell.killed for cell in self.regimes.values())
-
-
-def findings(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """What fails a run."""
-    return [verdict for verdict in verdicts if verdict.fails]
-
-
-def margin(found: Iterable[Verdict]) -> float:
-    """By how many tolerances the worst of the findings departs; infinite where it is no matter of a tolerance."""
-    return max((math.inf if v.message or v.grade == "errored" else v.worst for v in found), default=0.0)
-
-
 class Trial:
-    """One adapter and some mutants to be put on it, group by group, in one process. A mutant that remembers calls has
-    its own memory from group to group.
+    """One adapter and some mutants to be planted in it, group by group, in one process. A mutant that remembers calls
+    remembers them from group to group.
     """
 
-    def __init__(self, asked: Asked, names: Sequence[str]) -> None:
+    def __init__(self, options: TrialOptions, names: Sequence[str]) -> None:
         """Raises AdapterError where the adapter does not load."""
-        self.asked, self._memory, spec = asked, Memory(), asked.adapter.spec
-        adapter = self._memory.around(load(spec, asked.device))
-        self._itself = self._shown(LocalRunner(adapter, spec))
-        mutant_name = {name: self._memory.plant_mutant(adapter, MUTANTS[name]) for name in names}
-        self._runs: dict[str, Runner] = {name: self._shown(LocalRunner(one, spec)) for name, one in mutant_name.items()}
+        self.options, self._cache, spec = options, AnswerCache(), options.adapter.spec
+        adapter = self._cache.wrap_adapter(load(spec, options.device))
+        adapters = {name: self._cache.plant_mutant(adapter, MUTANTS[name]) for name in names}
+        self._runners = {name: self._hide(LocalRunner(one, spec)) for name, one in ({"": adapter} | adapters).items()}
         self._premises: dict[str, str] = {}
 
-    def _shown(self, runs: Runner) -> Runner:
-        return Silent(runs) if self.asked.gradients_alone else runs
+    def _hide(self, runner: Runner) -> Runner:
+        return HidesIntermediates(runner) if self.options.gradients_alone else runner
 
-    def of(self, group: Group, names: Iterable[str]) -> Iterator["Tried"]:
-        """What comes of the adapter itself in a group, and then of it with each of these mutants on."""
+    def run(self, group: Group, names: Iterable[str]) -> Iterator["TrialResult"]:
+        """Examine the adapter in a group, first without a mutant and then with each of those named."""
         drawn = draw(group.cases)
         try:
-            own, itself = Tape(self._itself), list[list[Verdict]]()
+            own, own_verdicts = RecordedRunner(self._runners[""]), list[list[Verdict]]()
             for name in ("", *names):
-                tape = Tape(self._runs[name]) if name else own
-                judge = partial(examine_group, group, expectation_for=self.asked.expectation_for, drawn=drawn)
-                verdicts = judge(tape, self._premises.get(name), diagnose=False)
-                if group.regime == "layout" and (found := findings(v for some in verdicts for v in some)):
+                recorded = RecordedRunner(self._runners[name]) if name else own
+                judge = partial(examine_group, group, expectation_for=self.options.expectation_for, drawn=drawn)
+                verdicts = judge(recorded, self._premises.get(name), diagnose=False)
+                if group.regime == "layout" and (found := select_findings(v for some in verdicts for v in some)):
                     self._premises.setdefault(name, found[0].message)
-                itself = itself if name else verdicts
-                yield Tried(name, group, verdicts, itself, tape, own, judge)
+                own_verdicts = own_verdicts if name else verdicts
+                yield TrialResult(name, group, verdicts, own_verdicts, recorded, own, judge)
         finally:
-            self._memory.forget()
+            self._cache.clear()
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What came of a mutant in a group: the verdicts of each case."""
+class TrialResult:
+    """The verdicts on each case of a group with a mutant planted. An empty name stands for the adapter without one."""
 
     name: str
     group: Group
     verdicts: list[list[Verdict]]
-    itself: list[list[Verdict]]
-    """The verdicts of each case where the adapter wears nothing."""
-    _tape: Tape
-    _own: Tape
+    own_verdicts: list[list[Verdict]]
+    """The verdicts on each case without a mutant."""
+    _recorded: RecordedRunner
+    _own: RecordedRunner
     _judge: Callable[..., list[list[Verdict]]]
 
     @property
     def differs(self) -> bool:
-        """Whether an answer differed from the adapter's own."""
-        return not self._tape.equals(self._own)
+        """Whether an answer differed by a bit from the adapter's own."""
+        return not self._recorded.equals(self._own)
 
     @property
     def calls(self) -> int:
         """How often a program was called."""
-        return self._tape.calls
+        return self._recorded.calls
 
     @property
     def found(self) -> list[list[Verdict]]:
-        """The findings in each case, but for those in which the adapter by itself departs."""
-        own = [findings(verdicts) for verdicts in self.itself]
+        """The findings in each case. A case that fails without a mutant says nothing about one: it has none."""
+        own = [select_findings(verdicts) for verdicts in self.own_verdicts]
         return [
-            [] if self.name and beside else findings(verdicts)
+            [] if self.name and beside else select_findings(verdicts)
             for verdicts, beside in zip(self.verdicts, own, strict=True)
         ]
 
-    def silent(self) -> "Tried":
-        """The same answers, with neither z, x nor k shown."""
-        mine, own = Tape(Silent(self._tape.again())), Tape(Silent(self._own.again()))
-        verdicts, itself = (self._judge(tape, None, diagnose=False) for tape in (mine, own))
-        return replace(self, verdicts=verdicts, itself=itself, _tape=mine, _own=own)
+    def hide_intermediates(self) -> "TrialResult":
+        """The result of the same answers without z, x and k."""
+        mine, own = (RecordedRunner(HidesIntermediates(one.replay())) for one in (self._recorded, self._own))
+        verdicts, own_verdicts = (self._judge(recorded, None, diagnose=False) for recorded in (mine, own))
+        return replace(self, verdicts=verdicts, own_verdicts=own_verdicts, _recorded=mine, _own=own)
 
-    def told(self) -> list[list[Verdict]]:
-        """The verdicts on the same answers, with all that they tell of failures."""
-        return self._judge(self._tape.again(), None)
+    def diagnose(self) -> list[list[Verdict]]:
+        """The verdicts on the same answers, with the diagnosis of what failed."""
+        return self._judge(self._recorded.replay(), None)
 
-    def count(self, fate: Fate, tell: Tell | None = None) -> None:
-        """Add it to the mutant's fate."""
-        cell = fate.regimes.setdefault(self.group.regime, Cell())
+    def add_to(self, outcome: Outcome, summarize: Summarize | None = None) -> None:
+        """Count this result in the mutant's outcome."""
+        cell = outcome.regimes.setdefault(self.group.regime, Cell())
         before = cell.killed
         for verdicts, found in zip(self.verdicts, self.found, strict=True):
             cell.add(verdicts, found)
-        fate.differs = fate.differs or self.differs
+        outcome.differs = outcome.differs or self.differs
         if cell.killed == before:
             return
-        fate.found_in = fate.found_in or self.group
-        if self.name and tell is not None and len(fate.told) < TOLD:
-            fate.told.append(tell(self.name, self.group, self.told()))
+        outcome.found_in = outcome.found_in or self.group
+        if self.name and summarize is not None and len(outcome.summaries) < SUMMARIES_PER_MUTANT:
+            outcome.summaries.append(summarize(self.name, self.group, self.diagnose()))
 
 
-def measure(
-    asked: Asked,
+def measure_outcomes(
+    options: TrialOptions,
     dtype: str,
     names: Sequence[str],
     done: Callable[[], object] | None = None,
     groups: Sequence[Group] | None = None,
-) -> list[Fate]:
-    """The fates of the adapter itself and of some mutants on it in a dtype, calling `done` after each group; in other
-    groups than those of the profile, where some are given.
+) -> list[Outcome]:
+    """The outcomes of the adapter without a mutant, and of each mutant, in one dtype. `done` is called after each
+    group. `groups` replaces the groups of the profile.
 
     Raises AdapterError where the adapter does not load.
     """
-    trial = Trial(asked, names)
-    fates = {name: Fate(name, dtype) for name in ("", *names)}
-    for group in asked.groups(dtype) if groups is None else groups:
-        due = [name for name in names if not (asked.brief and _is_settled(fates[name], group.regime))]
-        for tried in trial.of(group, due):
-            tried.count(fates[tried.name], asked.tell)
+    trial = Trial(options, names)
+    outcomes = {name: Outcome(name, dtype) for name in ("", *names)}
+    for group in options.groups(dtype) if groups is None else groups:
+        due = [n for n in names if not (options.brief and outcomes[n].has_sufficient_margin(group.regime))]
+        for result in trial.run(group, due):
+            result.add_to(outcomes[result.name], options.summarize)
         if done is not None:
             done()
-    return list(fates.values())
+    return list(outcomes.values())
 
 
-def _is_settled(fate: Fate, regime: str) -> bool:
-    return regime in fate.regimes and fate.regimes[regime].margin >= ENOUGH
-
-
-def differs(asked: Asked, name: str, group: Group) -> bool:
-    """Whether an answer in a group, put to an adapter again and again, differs from its own where it wears a mutant."""
-    trial = Trial(asked, [name])
-    return any(tried.differs for _ in range(_AGAIN) for tried in trial.of(group, [name]))
-
-
-def mutants(names: Sequence[str]) -> list[Mutant]:
-    """The mutants of these names; all where there are none."""
-    return [MUTANTS[name] for name in names or MUTANTS]
+def changes_answers(options: TrialOptions, name: str, group: Group) -> bool:
+    """Whether a mutant changes any answer in a group by a bit, in several repetitions."""
+    trial = Trial(options, [name])
+    return any(result.differs for _ in range(_REPETITIONS) for result in trial.run(group, [name]))

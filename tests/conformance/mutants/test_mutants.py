@@ -11,7 +11,7 @@ from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES, draw
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import status
-from kterm.conformance.evaluation.kills.trial import findings
+from kterm.conformance.evaluation.kills.outcome import select_findings
 from kterm.conformance.mutants import EQUIVALENTS, MUTANTS, Mutant, plant_mutant
 from kterm.conformance.mutants.steps import run, start
 from kterm.conformance.runners.runner import LocalRunner
@@ -79,5 +79,5 @@ def test_what_is_planted_agrees_with_the_steps_that_are_shown(adapter: type[mini
     parsed = parse_case(f"{_DEEP}-s0", tuple(REGIMES))
     group = Group(parsed.structure, parsed.regime, 0, tuple(range(6)))
     for verdicts in examine(group, LocalRunner(plant_mutant(adapter(), MUTANTS["no-slope-hidden"]))):
-        (first, *_) = findings(verdicts)
+        (first, *_) = select_findings(verdicts)
         assert {one.name for one in first.explanations if one.fits} == {"no-slope-hidden"}
