@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from ....adapters.registry import load
@@ -21,6 +21,8 @@ Summarize = Callable[[str, Group, Sequence[Sequence[Verdict]]], Any]
 """Summarizes a group that killed a mutant: from the mutant's name, the group, and the verdicts of each case with their
 diagnosis, to plain JSON types. It is a function of a module, so that it can be sent to another process.
 """
+Judge = Callable[..., list[list[Verdict]]]
+"""`examine_group` of one group."""
 SUMMARIES_PER_MUTANT = 3
 """How many groups are summarized for each mutant in each dtype."""
 _REPETITIONS = 25  # a mistake that is made only now and then needs some calls
@@ -79,15 +81,16 @@ class Trial:
         """Examine the adapter in a group, first without a mutant and then with each of those named."""
         drawn = draw(group.cases)
         try:
+            judge = partial(examine_group, group, expectation_for=self.options.expectation_for, drawn=drawn)
             own, own_verdicts = RecordedRunner(self._runners[""]), list[list[Verdict]]()
+            hide_own = cache(lambda: _hide_intermediates(own, judge))
             for name in ("", *names):
                 recorded = RecordedRunner(self._runners[name]) if name else own
-                judge = partial(examine_group, group, expectation_for=self.options.expectation_for, drawn=drawn)
                 verdicts = judge(recorded, self._premises.get(name), diagnose=False)
                 if group.regime == "layout" and (found := select_findings(v for some in verdicts for v in some)):
                     self._premises.setdefault(name, found[0].message)
                 own_verdicts = own_verdicts if name else verdicts
-                yield TrialResult(name, group, verdicts, own_verdicts, recorded, own, judge)
+                yield TrialResult(name, group, verdicts, own_verdicts, recorded, own, judge, hide_own)
         finally:
             self._cache.clear()
 
@@ -103,7 +106,8 @@ class TrialResult:
     """The verdicts on each case without a mutant."""
     _recorded: RecordedRunner
     _own: RecordedRunner
-    _judge: Callable[..., list[list[Verdict]]]
+    _judge: Judge
+    _hide_own: Callable[[], tuple[list[list[Verdict]], RecordedRunner]]
 
     @property
     def differs(self) -> bool:
@@ -126,8 +130,8 @@ class TrialResult:
 
     def hide_intermediates(self) -> "TrialResult":
         """The result of the same answers without z, x and k."""
-        mine, own = (RecordedRunner(HidesIntermediates(one.replay())) for one in (self._recorded, self._own))
-        verdicts, own_verdicts = (self._judge(recorded, None, diagnose=False) for recorded in (mine, own))
+        verdicts, mine = _hide_intermediates(self._recorded, self._judge)
+        own_verdicts, own = self._hide_own()
         return replace(self, verdicts=verdicts, own_verdicts=own_verdicts, _recorded=mine, _own=own)
 
     def diagnose(self) -> list[list[Verdict]]:
@@ -146,6 +150,11 @@ class TrialResult:
         outcome.found_in = outcome.found_in or self.group
         if self.name and summarize is not None and len(outcome.summaries) < SUMMARIES_PER_MUTANT:
             outcome.summaries.append(summarize(self.name, self.group, self.diagnose()))
+
+
+def _hide_intermediates(recorded: RecordedRunner, judge: Judge) -> tuple[list[list[Verdict]], RecordedRunner]:
+    hidden = RecordedRunner(HidesIntermediates(recorded.replay()))
+    return judge(hidden, None, diagnose=False), hidden
 
 
 def measure_outcomes(
