@@ -145,3 +145,11 @@ def status(verdicts: Sequence[Verdict]) -> Status:
     if "unsupported" in grades:
         return "unsupported"
     return "inconclusive" if "inconclusive" in grades or not verdicts else "passed"
+
+
+def failure_of(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The failure of a case: its first unexpected finding or error, or else its first expected finding; None where it
+    has neither.
+    """
+    unexpected = next((v for v in verdicts if v.fails), None)
+    return unexpected or next((v for v in verdicts if v.is_finding), None)

@@ -17,9 +17,8 @@ from ...cases.regimes import Draw
 from ...checks.examine import examine
 from ...checks.findings import ExpectationFor
 from ...checks.layout_probe import probe
-from ...checks.verdict import Verdict, quantity_of
+from ...checks.verdict import Verdict, failure_of, quantity_of
 from ...runners.runner import Answer, NoAnswer, Runner
-from ..shrinking.same_failure import failure_of
 
 Kind = Literal["numbers", "sum", "again", "overwritten", "inputs", "form", "raised", "programs", "layout"]
 """What is wrong: a quantity departs; gradients of two parts of a batch do not add up to those of the whole; the same

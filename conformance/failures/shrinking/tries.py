@@ -12,9 +12,9 @@ from ...cases.regimes import Draw
 from ...checks.examine import examine
 from ...checks.findings import ExpectationFor
 from ...checks.layout_probe import probe
-from ...checks.verdict import Verdict
+from ...checks.verdict import Verdict, failure_of
 from ...runners.runner import Answer, NoAnswer, Runner
-from .same_failure import FailureKind, failure_of
+from .same_failure import FailureKind
 from .smaller import size
 
 DRAWS = 8
