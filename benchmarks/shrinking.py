@@ -16,9 +16,9 @@ from kterm.adapters.registry import load
 from kterm.conformance.cases.case import parse_case, structure_id
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.cases.plan import describe, make_options
-from kterm.conformance.commands.reproduce import excuse_of
 from kterm.conformance.evaluation.kills.kill import Asked, Fate, measure
 from kterm.conformance.expectations import expectation as known
+from kterm.conformance.failures.known_causes import shipped_expectation_for
 from kterm.conformance.failures.shrinking.shrink import shrink
 from kterm.conformance.mutants import MISTAKES, MUTANTS, plant_mutant
 from kterm.conformance.runners.runner import LocalRunner
@@ -63,7 +63,9 @@ def rows(spec: str, dtype: str) -> list[Row]:
     for mutant, case in failing(adapter, spec, dtype).items():
         runner = LocalRunner(plant_mutant(adapter, MUTANTS[mutant]), spec)
         started = time.perf_counter()
-        shrunk = shrink(parse_case(case, tuple(REGIMES)), runner, expectation_for=excuse_of(runner.describe()))
+        shrunk = shrink(
+            parse_case(case, tuple(REGIMES)), runner, expectation_for=shipped_expectation_for(runner.describe())
+        )
         taken = time.perf_counter() - started
         if shrunk is None:
             print(f"{spec}: {mutant} does not fail again in {case}")

@@ -9,12 +9,12 @@ from ..cases.draw import REGIMES
 from ..cases.plan import Description
 from ..cases.regimes import Draw
 from ..diagnosis.causes import causes
+from ..failures.known_causes import describe_cause, shipped_expectation_for
 from ..failures.shrinking.shrink import Shrunk, shrink
 from ..failures.shrinking.tries import Budget
 from ..records.report import diagnosis_lines, entries, finding_lines, versioned, words
 from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
-from .reproduce import diagnosis, excuse_of
 
 
 def run_shrink(text: str, spec: str, device: str | None, mutant: str | None, budget: Budget) -> int:
@@ -28,7 +28,9 @@ def run_shrink(text: str, spec: str, device: str | None, mutant: str | None, bud
     with closing(ProcessRunner(spec, device, mutant=mutant)) as runner:
         described = runner.describe()
         progress = _on_terminal if sys.stderr.isatty() else None
-        shrunk = shrink(case, runner, budget=budget, expectation_for=excuse_of(described), progress=progress)
+        shrunk = shrink(
+            case, runner, budget=budget, expectation_for=shipped_expectation_for(described), progress=progress
+        )
     if shrunk is None:
         print(f"{text} does not fail on {versioned(described.to_json())}: there is nothing to shrink")
         return 1
@@ -46,7 +48,7 @@ def _told(shrunk: Shrunk, adapter: Description, text: str) -> list[str]:
     lines = [f"{text} on {adapter.name}: {original.check} {original.grade}, {original.quantity}"]
     lines += finding_lines(original)
     if original.expectation is not None:
-        lines.append(f"  {diagnosis(original, adapter)}")
+        lines.append(f"  {describe_cause(original, adapter)}")
     lines += [line for cause in causes([(adapter.name, [original])]) for line in diagnosis_lines(cause)]
     calls = "" if shrunk.is_lone else f", in call {shrunk.at + 1} of {len(shrunk.stack.x)}"
     lines += [f"it fails in the same way in {structure_id(shrunk.structure)}{calls}, {shrunk.regime}:"]

@@ -14,7 +14,7 @@ from kterm.adapters import Adapter
 from kterm.adapters.registry import is_installed, load
 from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.draw import REGIMES
-from kterm.conformance.commands.reproduce import diagnosis
+from kterm.conformance.failures.known_causes import describe_cause
 from kterm.conformance.failures.scripts.failure import Failure, calls_of, find
 from kterm.conformance.failures.scripts.write import write
 from kterm.conformance.runners.runner import LocalRunner
@@ -42,7 +42,7 @@ def sources(text: str, adapter: Adapter) -> tuple[Failure, str]:
     failure, verdict = found
     described = runner.describe()
     script = adapter.script(failure.structure)
-    return failure, write(failure, script, described.version, diagnosis(verdict, described))
+    return failure, write(failure, script, described.version, describe_cause(verdict, described))
 
 
 def alone(source: str, folder: Path) -> subprocess.CompletedProcess[str]:

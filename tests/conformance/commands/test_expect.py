@@ -15,10 +15,10 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.plan import Options, describe
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.verdict import Verdict
-from kterm.conformance.commands.expect import proposed
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.expectations.patterns import Point, cover
+from kterm.conformance.records.propose import proposed
 from kterm.conformance.records.record import finish, read, write_part
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES
 

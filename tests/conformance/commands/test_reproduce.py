@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kterm.conformance.commands.reproduce import Reproduced, ran, reproduce_case
+from kterm.conformance.failures.reproduce import Reproduced, ran, reproduce_case
 
 from ...support import miniatures
 from ...support.command import assert_one_line, kterm

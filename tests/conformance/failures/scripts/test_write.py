@@ -11,7 +11,7 @@ import pytest
 from kterm.adapters import Adapter, Observation, Script
 from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.draw import REGIMES, draw
-from kterm.conformance.commands.reproduce import diagnosis
+from kterm.conformance.failures.known_causes import describe_cause
 from kterm.conformance.failures.scripts.evidence import evidence
 from kterm.conformance.failures.scripts.failure import Failure, Planted, calls_of, find, planted
 from kterm.conformance.failures.scripts.literals import literal
@@ -266,7 +266,7 @@ def test_what_explains_a_failure_is_told() -> None:
     runner, parsed = LocalRunner(adapter), parse_case(case, tuple(REGIMES))
     found = find(parsed, calls_of(parsed), runner)
     assert found is not None
-    told = diagnosis(found[1], runner.describe())
+    told = describe_cause(found[1], runner.describe())
     assert told.startswith("What it gives is the rule with ")
     script: Script = adapter.script(parsed.structure)
     assert told in prose(write(found[0], script, "1", told))
