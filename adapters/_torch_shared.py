@@ -12,7 +12,7 @@ from torch.nn import functional
 from ..reference import DTYPES, Array
 from .base import Adapter
 from .layout import OUT_IN, WeightLayout
-from .script import Call
+from .scripts.script import Call
 
 TORCH_DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure
 from .layout import IN_OUT, WeightLayout
-from .script import Call, Script
+from .scripts.script import Call, Script
+
+Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)

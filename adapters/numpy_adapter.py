@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ..reference import ACTIVATIONS, Activation, Array, Parameters, Structure, backpropagate
-from ._numpy_script import numpy_script
 from .base import Adapter, Observation, Program
-from .script import Script
+from .scripts.numpy_script import numpy_script
+from .scripts.script import Script
 
 
 def _function(row: Activation) -> Callable[..., Array]:
