@@ -11,7 +11,7 @@ from ..cases.regimes import Draw
 from ..diagnosis.causes import causes
 from ..failures.known_causes import describe_cause, shipped_expectation_for
 from ..failures.shrinking.shrink import Shrunk, shrink
-from ..failures.shrinking.tries import Budget
+from ..failures.shrinking.trials import Budget
 from ..records.report import diagnosis_lines, entries, finding_lines, versioned, words
 from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here

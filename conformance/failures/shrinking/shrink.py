@@ -16,10 +16,10 @@ from ...cases.regimes import REGIMES, Draw
 from ...checks.findings import ExpectationFor
 from ...checks.verdict import Verdict
 from ...runners.runner import NoAnswer, Runner
-from .narrowing import Narrowing
+from .number_search import simplified
 from .same_failure import FailureKind
-from .simpler import simplified
-from .tries import BUDGET, Budget, Found, Meter, Spent, Tries
+from .structure_search import Narrowing
+from .trials import BUDGET, Budget, Found, Meter, Spent, Tries
 
 _LONG = 64
 """How many calls in a row a case is given to fail that does not at once: a mistake made once in fifty calls shows."""

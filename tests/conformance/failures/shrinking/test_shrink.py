@@ -19,7 +19,7 @@ from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.failures.shrinking.same_failure import FailureKind
 from kterm.conformance.failures.shrinking.shrink import Shrunk, shrink
-from kterm.conformance.failures.shrinking.tries import Budget
+from kterm.conformance.failures.shrinking.trials import Budget
 from kterm.conformance.mutants import MUTANTS, plant_mutant
 from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.runner import LocalRunner, NoAnswer

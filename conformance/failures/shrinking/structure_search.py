@@ -7,7 +7,7 @@ import numpy as np
 from ....reference import Network, Structure
 from ...cases.exact_numbers import exact
 from ...cases.regimes import REGIMES, Draw
-from .smaller import (
+from .candidates import (
     MOST_LAYERS,
     Part,
     cut,
@@ -20,7 +20,7 @@ from .smaller import (
     windows,
     with_activation,
 )
-from .tries import Found, Tries
+from .trials import Found, Tries
 
 
 class Narrowing:

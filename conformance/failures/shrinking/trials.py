@@ -14,8 +14,8 @@ from ...checks.findings import ExpectationFor
 from ...checks.layout_probe import probe
 from ...checks.verdict import Verdict, failure_of
 from ...runners.runner import Answer, NoAnswer, Runner
+from .candidates import size
 from .same_failure import FailureKind
-from .smaller import size
 
 DRAWS = 8
 """How many draws of a structure are put in, where it is small: calls are cheap, and builds are not."""
