@@ -73,7 +73,7 @@ def rows(spec: str, dtype: str) -> list[Row]:
         network = shrunk.structure.network
         row = Row(
             spec, mutant, case, structure_id(shrunk.structure), network.depth, max(network.widths),
-            shrunk.structure.batch, shrunk.tries, shrunk.builds, shrunk.calls, taken, shrunk.stopped,
+            shrunk.structure.batch, shrunk.trials, shrunk.builds, shrunk.calls, taken, shrunk.stopped,
         )  # fmt: skip
         print(f"{spec} {mutant}: {case} -> {row.smallest}, {taken:.1f} s, {shrunk.stopped}", flush=True)
         found.append(row)

@@ -19,7 +19,7 @@ from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.failures.shrinking.same_failure import FailureKind
 from kterm.conformance.failures.shrinking.shrink import Shrunk, shrink
-from kterm.conformance.failures.shrinking.trials import Budget
+from kterm.conformance.failures.shrinking.budget import Budget
 from kterm.conformance.mutants import MUTANTS, plant_mutant
 from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.runner import LocalRunner, NoAnswer
@@ -90,8 +90,8 @@ def test_it_is_the_same_again() -> None:
         return _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s3", plant_mutant(Numpy(), MUTANTS["unit-left-out"]))
 
     a, b = once(), once()
-    assert (a.structure, a.verdict, a.case, a.tries, a.builds, a.calls) == (
-        b.structure, b.verdict, b.case, b.tries, b.builds, b.calls,
+    assert (a.structure, a.verdict, a.case, a.trials, a.builds, a.calls) == (
+        b.structure, b.verdict, b.case, b.trials, b.builds, b.calls,
     )  # fmt: skip
     assert all(map(np.array_equal, (a.stack.x, *a.stack.parameters.weights), (b.stack.x, *b.stack.parameters.weights)))
 
@@ -217,7 +217,7 @@ def test_what_is_wrong_with_a_program_is_shrunk_too(bad: str, text: str, quantit
 def test_a_rare_mistake_is_shrunk_with_the_calls_that_it_takes() -> None:
     adapter = plant_mutant(Numpy(), MUTANTS["one-in-fifty"])
     found = _shrunk("3x2x5-silu.tanh-b7-pre-f64-normal-s0", adapter)
-    assert not found.is_lone
+    assert not found.is_single_call
     assert len(found.stack.x) <= 64
 
 
