@@ -25,6 +25,6 @@ def describe_cause(verdict: Verdict, adapter: Description) -> str:
     for entry in entries:
         if entry.id == number:
             where = f" ({entry.issue})" if entry.issue else ""
-            return f"It is known: {entry.reason}{where}."
-    fitting = [e.mistake for e in verdict.explanations if e.fits]
-    return f"What it gives is the rule with {', or '.join(fitting[:3])}." if fitting else ""
+            return f"This is a known divergence: {entry.reason}{where}."
+    mistakes = [e.mistake for e in verdict.explanations if e.fits]
+    return f"The result equals the rule with {', or '.join(mistakes[:3])}." if mistakes else ""

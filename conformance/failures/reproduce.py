@@ -1,4 +1,4 @@
-"""Reproducing: a failing case as a script of the framework's own calls, written and run."""
+"""Reproduce a failing case: write it as a script of the framework's own calls, and run the script."""
 
 import subprocess
 import sys
@@ -17,13 +17,13 @@ from ..mutants.loading import mutant as mutant_of
 from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.runner import NoAnswer
 from .known_causes import describe_cause, shipped_expectation_for
-from .scripts.failure import Failure, Planted, calls_of, find, planted
-from .scripts.write import Unwritable, write
+from .scripts.failure import Failure, PlantedMistake, compute_addends, draw_calls, find_failure
+from .scripts.write import Unwritable, write_script
 from .shrinking.shrink import shrink
 
 
 @dataclass(frozen=True)
-class Reproduced:
+class Reproducer:
     """A script, and the failure that it shows."""
 
     failure: Failure
@@ -31,66 +31,70 @@ class Reproduced:
 
 
 def reproduce_case(
-    text: str, spec: str, device: str | None = None, mutant: str | None = None, shrinks: bool = True
-) -> Reproduced | str | None:
-    """The script of a case that fails on an adapter, or in a line why there is none; None where it does not fail. With
-    `shrinks` it is of the smallest case that fails in the same way.
+    case_id: str, spec: str, device: str | None = None, mutant: str | None = None, shrinks: bool = True
+) -> Reproducer | str | None:
+    """The script of a case that fails on an adapter; a string that says why there is none, if no script can show the
+    failure; None if the case does not fail.
 
-    Expected divergences count as failing. Raises CaseError for an id that is none, ChoiceError for an unknown mutant,
-    and AdapterError where the adapter does not load or has no script.
+    With `shrinks` the script shows the smallest case that fails in the same way. An expected divergence counts as a
+    failure. Raises CaseError for an invalid case id, OptionError for an unknown mutant, NoAnswer if the adapter does
+    not support the case, and AdapterError if the adapter cannot be loaded or has no script.
     """
-    case = parse_case(text, tuple(REGIMES))
+    case = parse_case(case_id, tuple(REGIMES))
     runner = ProcessRunner(spec, device, mutant=mutant)
     try:
-        described = runner.describe()
-        expectation_for = shipped_expectation_for(described)
-        found = (
-            _smallest(case, runner, expectation_for)
-            if shrinks
-            else find(case, calls_of(case), runner, expectation_for=expectation_for)
-        )
+        adapter = runner.describe()
+        expectation_for = shipped_expectation_for(adapter)
+        find = _find_smallest if shrinks else _find_in_case
+        found = find(case, runner, expectation_for)
         if found is None:
             return None
         failure, verdict = found
         failure = replace(failure, case=case.id)
         if mutant is not None:
-            failure = replace(failure, planted=_planted(failure, mutant_of(mutant), spec, device))
-        script = _script(runner, failure, spec, device)
-        return Reproduced(failure, write(failure, script, described.version, describe_cause(verdict, described)))
+            failure = replace(failure, planted=_isolate_mistake(failure, mutant_of(mutant), spec, device))
+        script = _read_script(runner, failure, spec, device)
+        source = write_script(failure, script, adapter.version, describe_cause(verdict, adapter))
+        return Reproducer(failure, source)
     except Unwritable as why:
         return str(why)
     finally:
         runner.close()
 
 
-def _smallest(case: Case, runner: ProcessRunner, expectation_for: ExpectationFor) -> tuple[Failure, Verdict] | None:
-    """The failure of the smallest case that fails as this one does."""
+def _find_in_case(case: Case, runner: ProcessRunner, expectation_for: ExpectationFor) -> tuple[Failure, Verdict] | None:
+    return find_failure(case, draw_calls(case), runner, expectation_for=expectation_for)
+
+
+def _find_smallest(
+    case: Case, runner: ProcessRunner, expectation_for: ExpectationFor
+) -> tuple[Failure, Verdict] | None:
+    """The failing call of the smallest case that fails in the same way."""
     shrunk = shrink(case, runner, expectation_for=expectation_for)
     if shrunk is None:
         return None
     small = replace(case, structure=shrunk.structure, regime=shrunk.regime, draw=0)
-    # What an adapter remembers of earlier calls need not show again.
-    found = find(small, shrunk.stack, runner, shrunk.at, expectation_for) or find(
-        case, calls_of(case), runner, expectation_for=expectation_for
-    )
-    # The larger case tells more mistakes apart.
+    # If the failure depends on what the adapter remembers from earlier calls, the small case may not fail again.
+    found = find_failure(small, shrunk.stack, runner, shrunk.at, expectation_for)
+    found = found or _find_in_case(case, runner, expectation_for)
+    # The explanations of the larger case are more specific: more mistakes give different numbers there.
     return None if found is None else (found[0], shrunk.original)
 
 
-def _planted(failure: Failure, mutant: Mutant, spec: str, device: str | None) -> Planted:
-    """What a mutant adds to what the framework gives by itself."""
+def _isolate_mistake(failure: Failure, mutant: Mutant, spec: str, device: str | None) -> PlantedMistake:
+    """What the mutant adds to the framework's own results. Raises Unwritable."""
     with closing(ProcessRunner(spec, device)) as runner:
         runner.build(failure.structure)
         one = failure.draw
         right = runner.call(failure.regime, one.parameters, one.x, one.y).observation
-    if failure.kind not in ("numbers", "sum", "again") or failure.observation is None or right is None:
-        raise Unwritable(f"{mutant.mistake}: this is planted around the framework's programs, and not in their numbers")
-    return planted(mutant.mistake, right, failure.observation)
+    if failure.kind not in ("numbers", "sum", "repeat") or failure.observation is None or right is None:
+        raise Unwritable(f"{mutant.mistake}: this mutant changes how programs are called, not their results")
+    return compute_addends(mutant.mistake, right, failure.observation)
 
 
-def _script(runner: ProcessRunner, failure: Failure, spec: str, device: str | None) -> Script:
+def _read_script(runner: ProcessRunner, failure: Failure, spec: str, device: str | None) -> Script:
     try:
-        if failure.kind == "raised":  # which its process may not have survived
+        if failure.kind == "raised":  # the process may not have survived the failure
             runner.close()
             runner = ProcessRunner(spec, device)
         return runner.script(failure.structure)
@@ -100,9 +104,11 @@ def _script(runner: ProcessRunner, failure: Failure, spec: str, device: str | No
         runner.close()
 
 
-def ran(path: Path, timeout: float = TIMEOUT) -> tuple[bool, str]:
-    """Whether a script fails as it says, run by this Python without this folder or the user's on its path; and a
-    predicate that tells it.
+def run_script(path: Path, timeout: float = TIMEOUT) -> tuple[bool, str]:
+    """Run a script with this Python. Returns whether it fails as it says, and a predicate that says how it ended.
+
+    Neither the current folder nor the user's own packages are on its path. A script that runs for longer than `timeout`
+    seconds counts as failing.
     """
     command = [sys.executable, "-I", str(path)]
     try:
@@ -110,10 +116,10 @@ def ran(path: Path, timeout: float = TIMEOUT) -> tuple[bool, str]:
             command, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        return True, f"hangs: it has not ended within {timeout:g} s"
+        return True, f"hangs: it did not end within {timeout:g} s"
     last = (done.stderr.strip().splitlines() or done.stdout.strip().splitlines() or [""])[-1]
     if done.returncode == 0:
-        return False, "passes: the framework's own calls are right, and the mistake is in the adapter"
+        return False, "passes: the framework's own calls are right, so the mistake is in the adapter"
     if done.returncode < 0:
         return True, f"ends its process with signal {-done.returncode}"
     if last.startswith("AssertionError"):

@@ -1,5 +1,5 @@
-"""Proposals: it proposes expectations from a record, in as few patterns as cover exactly what failed.
-A person adds the reasons.
+"""Propose expectations for what a record says failed, in as few patterns as match exactly that. A person adds the
+reasons.
 """
 
 import glob
@@ -13,19 +13,21 @@ from ...reference import ACTIVATIONS
 from ..checks.verdict import CHECKS, Verdict, quantity_of
 from ..expectations.audit import AuditResult
 from ..expectations.expectation import EXPECTABLE, PATTERNS
-from ..expectations.patterns import Point, cover
+from ..expectations.patterns import Point, find_patterns
 from .record import Record, read
 from .report import title
 
 _COLUMNS = 120
 
-_AS_ONE = ("contract", "descent", "batch")
-"""Checks that pass for all the layers of a case together."""
+_WHOLE_CASE_CHECKS = ("contract", "descent", "batch")
+"""Checks with one pass for all layers of a case."""
 
 
 @dataclass(frozen=True)
 class _Proposal:
-    """An entry to be: each tuple holds alternatives, one entry each. `findings` are those that it covers."""
+    """A proposed entry. Each tuple holds alternative patterns; `findings` are the findings that the entry matches, each
+    with its adapter.
+    """
 
     adapter: tuple[str, ...]
     case: tuple[str, ...] = ("*",)
@@ -39,29 +41,34 @@ class _Proposal:
     findings: tuple[tuple[str, Verdict], ...] = field(default=(), compare=False)
 
 
-def proposed(source: Path) -> tuple[str, int]:
-    """A file of expectations for the run that `source` records, and how many of its entries are new.
+def propose_expectations(source: Path) -> tuple[str, int]:
+    """A TOML file of expectations for the run in the record `source`, and how many of its entries are new.
 
-    It holds what still applies of the expectations that the run had, so that it can take their place.
+    The file also holds those of the run's own expectations that still apply, so it can replace them. Raises
+    RecordError.
     """
     record = read(source)
     adapters = [adapter["name"] for adapter in record.header["adapters"]]
-    new = _merged([one for adapter in adapters for one in _proposals(record, adapter)])
-    new = [replace(one, adapter=_together(one.adapter, adapters), grade=_grade(one)) for one in new]
-    parts = [_preamble(record, source, bool(new)), *map(_written, (*_kept(record), *new)), *_left_out(record)]
+    new = _merge([one for adapter in adapters for one in _propose(record, adapter)])
+    new = [replace(one, adapter=_match_adapters(one.adapter, adapters), grade=_grade(one)) for one in new]
+    parts = [
+        _format_preamble(record, source, bool(new)),
+        *map(_format_entry, (*_list_applying(record), *new)),
+        *_format_left_out(record),
+    ]
     return "\n".join(parts), len(new)
 
 
-def _proposals(record: Record, adapter: str) -> Iterator[_Proposal]:
+def _propose(record: Record, adapter: str) -> Iterator[_Proposal]:
     failed: dict[str, dict[Point, list[Verdict]]] = defaultdict(lambda: defaultdict(list))
     passed: dict[str, set[Point]] = defaultdict(set)
     for verdict in _verdicts(record, adapter):
         if verdict.is_unexpected and verdict.check in EXPECTABLE:
             failed[verdict.check][verdict.activation or "", verdict.case].append(verdict)
         elif verdict.grade == "pass":
-            passed[verdict.check].update((activation, verdict.case) for activation in _passing(verdict))
+            passed[verdict.check].update((activation, verdict.case) for activation in _passing_activations(verdict))
     for check, found in failed.items():
-        for activation, case, points in cover(found.keys(), passed[check] - found.keys()):
+        for activation, case, points in find_patterns(found.keys(), passed[check] - found.keys()):
             findings = tuple((adapter, verdict) for point in points for verdict in found[point])
             yield _Proposal((adapter,), (case,), (check,), (activation,), findings=findings)
 
@@ -75,20 +82,20 @@ def _verdicts(record: Record, adapter: str) -> Iterator[Verdict]:
     return (v for (name, _), some in record.verdicts.items() if name == adapter for v in some)
 
 
-def _passing(verdict: Verdict) -> Iterable[str]:
-    """The activations of which a pass says something."""
+def _passing_activations(verdict: Verdict) -> Iterable[str]:
+    """The activations that are right according to a pass."""
     names = verdict.case.split("-")[1].split(".")
-    if verdict.check in _AS_ONE:
+    if verdict.check in _WHOLE_CASE_CHECKS:
         return ("", *names)
     layer = quantity_of(verdict.quantity)[1] or 0
-    # Layer 0 is that of the outputs and E, the last; a single name stands for all layers.
+    # The outputs and E have no layer number and belong to the last layer; a single name stands for all layers.
     return (names[layer - 1 if len(names) > 1 else 0],)
 
 
-def _kept(record: Record) -> list[_Proposal]:
-    """The expectations that the run had and that it did not find to be idle, as they were."""
+def _list_applying(record: Record) -> list[_Proposal]:
+    """The run's own expectations that still apply, unchanged."""
     entries = [record.expectations[one.id] for one in record.audited if _applies(one)]
-    return _merged(
+    return _merge(
         [
             _Proposal(
                 (e.adapter,), (e.case,), (e.check,), (e.activation,), e.grade, e.versions, e.witness, e.reason, e.issue
@@ -102,32 +109,34 @@ def _applies(one: AuditResult) -> bool:
     return one.state == "met" or (one.state == "open" and one.cases > 0)
 
 
-def _merged(proposals: Sequence[_Proposal]) -> list[_Proposal]:
-    """Proposals that differ in one pattern alone, as one with an array of them."""
+def _merge(proposals: Sequence[_Proposal]) -> list[_Proposal]:
+    """The proposals, with those that differ only in one pattern merged into one with an array of patterns."""
     merged = list(proposals)
     for name in ("case", "activation", "adapter", "check"):
-        alike: dict[_Proposal, list[_Proposal]] = defaultdict(list)
+        equal_otherwise: dict[_Proposal, list[_Proposal]] = defaultdict(list)
         for one in merged:
-            alike[replace(one, **{name: ()})].append(one)
+            equal_otherwise[replace(one, **{name: ()})].append(one)
         merged = [
             replace(
                 some[0],
                 **{name: tuple(sorted({value for one in some for value in getattr(one, name)}, key=_rank))},
                 findings=tuple(found for one in some for found in one.findings),
             )
-            for some in alike.values()
+            for some in equal_otherwise.values()
         ]
     return sorted(merged, key=lambda p: [[_rank(value) for value in getattr(p, name)] for name in PATTERNS])
 
 
 def _rank(value: str) -> tuple[int, str]:
-    # Checks and activations in their own order, and before patterns of cases.
+    # Checks and activations in the order of their tables, then everything else by name.
     order = (*CHECKS, *ACTIVATIONS)
     return (order.index(value) if value in order else len(order), value)
 
 
-def _together(names: Sequence[str], all_names: Sequence[str]) -> tuple[str, ...]:
-    """One pattern for several adapters, where their names begin alike and no other's does."""
+def _match_adapters(names: Sequence[str], all_names: Sequence[str]) -> tuple[str, ...]:
+    """One pattern for several adapters if their names have a common start that no other adapter's name has; else their
+    names.
+    """
     stem = names[0]
     while not all(name.startswith(stem) for name in names):
         stem = stem[:-1]
@@ -136,38 +145,36 @@ def _together(names: Sequence[str], all_names: Sequence[str]) -> tuple[str, ...]
     return tuple(map(glob.escape, names))
 
 
-def _preamble(record: Record, source: Path, anything: bool) -> str:
+def _format_preamble(record: Record, source: Path, has_proposals: bool) -> str:
     lines = [f"# kterm expect {source.name}: {title(record.header)}"]
-    if anything:
-        lines.append(
-            "# What is proposed covers exactly what failed there. Write why the framework departs (reason), and"
-        )
-        lines.append("# where that is discussed (issue); a file with an empty reason is refused.")
+    if has_proposals:
+        lines.append("# The proposed entries match exactly what failed in this run. For each, write why the framework")
+        lines.append("# departs (reason) and where that is discussed (issue). A file with an empty reason is refused.")
     else:
-        lines.append("# Nothing failed that could be expected.")
+        lines.append("# No finding in this run can be expected.")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _written(one: _Proposal) -> str:
-    """The entry as TOML; a new one below what it covers."""
-    lines = [*_comment(one), "[[expectation]]"]
+def _format_entry(one: _Proposal) -> str:
+    """The entry as TOML; a new one below a comment on what it matches."""
+    lines = [*_format_findings(one), "[[expectation]]"]
     for name in PATTERNS:
-        values = [_quoted(value) for value in getattr(one, name) if value != "*"]
+        values = [_quote(value) for value in getattr(one, name) if value != "*"]
         line = f"{name} = {values[0] if len(values) == 1 else '[' + ', '.join(values) + ']'}" if values else ""
         lines += [line] if len(line) <= _COLUMNS else [f"{name} = [", *(f"    {value}," for value in values), "]"]
     rest = {name: getattr(one, name) for name in ("grade", "versions", "witness")}
-    lines += [f"{name} = {_quoted(value)}" for name, value in rest.items() if value not in ("", "*")]
-    lines.append(f"reason = {_quoted(one.reason)}")
-    lines.append(f"issue = {_quoted(one.issue)}" if one.issue else '# issue = "https://..."')
+    lines += [f"{name} = {_quote(value)}" for name, value in rest.items() if value not in ("", "*")]
+    lines.append(f"reason = {_quote(one.reason)}")
+    lines.append(f"issue = {_quote(one.issue)}" if one.issue else '# issue = "https://..."')
     return "".join(f"{line}\n" for line in lines if line)
 
 
-def _quoted(text: str) -> str:
-    # What JSON escapes, TOML escapes alike.
+def _quote(text: str) -> str:
+    # TOML has the escapes of JSON.
     return json.dumps(text, ensure_ascii=False)
 
 
-def _comment(one: _Proposal) -> list[str]:
+def _format_findings(one: _Proposal) -> list[str]:
     if not one.findings:
         return []
     adapter, worst = max(one.findings, key=lambda found: (found[1].worst, found[1].case, found[1].quantity))
@@ -177,20 +184,19 @@ def _comment(one: _Proposal) -> list[str]:
     return [f"# {many}; the worst is {worst.quantity} of {worst.case} on {adapter}:", f"# {' '.join(what.split())}"]
 
 
-def _left_out(record: Record) -> list[str]:
-    """What no entry is proposed for, as comments."""
+def _format_left_out(record: Record) -> list[str]:
+    """Comments on what no entry is proposed for."""
     lines = []
     for adapter in (described["name"] for described in record.header["adapters"]):
         verdicts = list(_verdicts(record, adapter))
         crashed = len({v.case for v in verdicts if v.grade == "errored"})
         if crashed:
-            lines.append(f"# {adapter}: {crashed:,} of the cases errored; a crash is never expected")
+            many = f"{crashed:,} case{'s' if crashed > 1 else ''}"
+            lines.append(f"# {adapter}: {many} errored; errors cannot be expected")
         if any(v.is_finding and v.check not in EXPECTABLE for v in verdicts):
-            lines.append(f"# {adapter}: its weights are not laid out as declared, which is never expected")
+            lines.append(f"# {adapter}: its weights are not laid out as declared; that cannot be expected")
         if any(v.grade == "blocked" for v in verdicts):
-            lines.append(
-                f"# {adapter}: some checks were blocked; what they find shows in a run with these expectations"
-            )
-    idle = [record.expectations[one.id].label() for one in record.audited if not _applies(one)]
-    lines += [f"# left out, as nothing met it: {label}" for label in idle]
+            lines.append(f"# {adapter}: some checks were blocked; run with these expectations to see what they find")
+    unmatched = [record.expectations[one.id].label() for one in record.audited if not _applies(one)]
+    lines += [f"# left out because it matched nothing: {label}" for label in unmatched]
     return ["".join(f"{line}\n" for line in lines)] if lines else []

@@ -1,4 +1,4 @@
-"""Failures: what a case that fails put in, what came out, and what is wrong with it: all that a script of it needs."""
+"""Failures: the call of a case that fails, and what is wrong with it. A script is written from this."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,42 +20,50 @@ from ...checks.layout_probe import probe
 from ...checks.verdict import Verdict, failure_of, quantity_of
 from ...runners.runner import Answer, NoAnswer, Runner
 
-Kind = Literal["numbers", "sum", "again", "overwritten", "inputs", "form", "raised", "programs", "layout"]
-"""What is wrong: a quantity departs; gradients of two parts of a batch do not add up to those of the whole; the same
-call gives other bits; an earlier answer is overwritten; inputs are modified; an array has the wrong form; the program
-raises, hangs or dies; programs of several structures get in each other's way; weights are laid out otherwise than
-declared.
+Kind = Literal["numbers", "sum", "repeat", "overwritten", "inputs", "form", "raised", "programs", "layout"]
+"""What is wrong:
+
+- numbers: a quantity departs from the rule;
+- sum: the gradients of the parts of a batch do not add up to the gradient of the batch;
+- repeat: the same call gives other bits when it is repeated;
+- overwritten: a later call changes arrays that an earlier call returned;
+- inputs: a call modifies its inputs;
+- form: an array has the wrong shape or dtype;
+- raised: the program raises, hangs or dies;
+- programs: programs of several structures influence each other;
+- layout: the weights are laid out otherwise than declared.
 """
 
-_OF_CONTRACT: Mapping[str, Kind] = {
-    "earlier observation": "overwritten",
-    "twins": "programs",
-}
+_CONTRACT_KINDS: Mapping[str, Kind] = {"earlier observation": "overwritten", "twins": "programs"}
 
 
 @dataclass(frozen=True)
-class Planted:
-    """A mistake that was put on a framework's answer on purpose: it completes "the rule with ...", and this is what it
-    adds to each quantity that it changes, by name; to inputs by the names x_0, y, W_1, b_1.
+class PlantedMistake:
+    """A mistake that was planted in a framework's results on purpose.
+
+    `text` completes "the rule with ...". `addends` are what the mistake adds to each quantity that it changes, by name,
+    as float64 arrays; inputs have the names x_0, y, W_1, b_1.
     """
 
-    mistake: str
+    text: str
     addends: Mapping[str, Array]
 
 
-def planted(mistake: str, right: Observation, wrong: Observation) -> Planted:
-    """The mistake that makes the second of two answers to the same call of the first."""
+def compute_addends(text: str, right: Observation, wrong: Observation) -> PlantedMistake:
+    """The planted mistake, given a call's results without it and with it."""
     pairs = {name: (a.astype(np.float64), arrays(wrong)[name].astype(np.float64)) for name, a in arrays(right).items()}
     with np.errstate(invalid="ignore"):
-        return Planted(mistake, {name: b - a for name, (a, b) in pairs.items() if a.tobytes() != b.tobytes()})
+        return PlantedMistake(text, {name: b - a for name, (a, b) in pairs.items() if a.tobytes() != b.tobytes()})
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One call that fails: its structure and numbers (`draw`, a single one), the answer where there is one, what is
-    wrong, the quantity that shows it where one does, and what a verdict said of it.
+    """One call that fails.
 
-    `parts` are the numbers of further calls, in the kind "sum". `case` is where the numbers are from, for people.
+    `draw` holds its numbers (a single draw, in the structure's dtype), and `observation` its results, None if it
+    returned none. `quantity` is the quantity that departs, empty for kinds other than "numbers" and "sum"; `message` is
+    what the verdict says in words. `case` is the id of the case that the numbers come from. `parts` are the numbers of
+    the two calls for the parts of the batch, in the kind "sum".
     """
 
     kind: Kind
@@ -68,7 +76,7 @@ class Failure:
     case: str = ""
     parts: tuple[Draw, ...] = ()
     conventions: Conventions = field(default_factory=dict)
-    planted: Planted | None = None
+    planted: PlantedMistake | None = None
 
 
 @dataclass(frozen=True)
@@ -114,18 +122,20 @@ class _Recorder:
         return self._runs.changed_since()
 
 
-def calls_of(case: Case) -> Draw:
-    """The numbers of a case, and those of the next draw: whether an earlier answer is overwritten shows after a call
-    with other numbers.
+def draw_calls(case: Case) -> Draw:
+    """The numbers of a case and those of the next draw, as a stack of two. Only a call with other numbers shows whether
+    the results of the first call are overwritten.
     """
     return draw([case, replace(case, draw=case.draw + 1)])
 
 
-def find(
+def find_failure(
     case: Case, calls: Draw, runs: Runner, at: int = 0, expectation_for: ExpectationFor = lambda _: None
 ) -> tuple[Failure, Verdict] | None:
-    """How a case fails among the calls of a stack, of which it is number `at`, and its failure (`failure_of`); None
-    where it does not fail. Raises NoAnswer where the adapter does not support it.
+    """The failing call of a case and its verdict (`failure_of`), or None if it does not fail.
+
+    The structure is called with the draws of the stack `calls`, one after another; the draw at index `at` is the
+    case's. Raises NoAnswer if the adapter does not support the structure.
     """
     recorder = _Recorder(runs, calls.dead[at])
     group = Group(case.structure, case.regime, case.seed, tuple(range(case.draw, case.draw + len(calls.x))))
@@ -169,7 +179,7 @@ def _kind(first: Verdict, call: _Call, later: list[_Call]) -> tuple[Kind, _Call,
     if quantity_of(first.quantity)[0] is not None:
         return "numbers", call, ()
     if first.quantity == "same call twice":
-        return "again", [call, *later][-1], ()
-    if first.quantity in _OF_CONTRACT:
-        return _OF_CONTRACT[first.quantity], call, ()
+        return "repeat", [call, *later][-1], ()
+    if first.quantity in _CONTRACT_KINDS:
+        return _CONTRACT_KINDS[first.quantity], call, ()
     return ("form" if call.observation is None else "inputs"), call, ()

@@ -11,7 +11,7 @@ import numpy as np
 from ....reference import ACTIVATIONS, Array, Parameters, Structure, forward
 from ...cases.exact_numbers import exact
 from ...cases.regimes import REGIMES, Draw
-from ..scripts.literals import number
+from ..scripts.literals import format_number
 
 _PASSES = 3
 
@@ -131,7 +131,7 @@ def _entry_length(value: np.generic) -> float:
     size = abs(float(value))
     if size == 0:
         return 0.0
-    text = number(value).removesuffix(".0").lstrip("-")
+    text = format_number(value).removesuffix(".0").lstrip("-")
     return len(text) + (0.5 if float(value) < 0 else 0.0) + min(abs(np.log2(size)), 99) / 1000
 
 
