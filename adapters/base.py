@@ -56,8 +56,11 @@ class Adapter(ABC):
 
     def __init__(self, device: str = "cpu") -> None:
         """Choose where programs run. Raises ValueError, naming what there is, for a device not in `devices()`."""
-        if device not in self.devices():
-            raise ValueError(f"device: {self.name} has no {device!r} here; it has {', '.join(self.devices())}")
+        found = self.devices()
+        if isinstance(found, str):
+            raise ValueError(f"devices: {self.name} gives {found!r}; return ({found!r},)")
+        if device not in found:
+            raise ValueError(f"device: {self.name} has no {device!r} here; it has {', '.join(found)}")
         self.device = device
 
     def devices(self) -> tuple[str, ...]:

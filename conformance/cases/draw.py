@@ -17,7 +17,7 @@ NUMBERS = "1"
 _TRIES = 16
 
 
-def draw(cases: Sequence[Case]) -> Draw:
+def make_draws(cases: Sequence[Case]) -> Draw:
     """The stacked draws of cases that share a structure and a regime, in the structure's dtype.
 
     A draw that can show nothing (a dead network, an overflow) is drawn again, and marked dead when no try is better.
@@ -106,4 +106,4 @@ def _read_only(array: Array) -> Array:
     return copy
 
 
-__all__ = ["NUMBERS", "REGIMES", "Draw", "draw", "present_arrays", "stacked"]
+__all__ = ["NUMBERS", "REGIMES", "Draw", "make_draws", "present_arrays", "stacked"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...adapters import Adapter
+from ...adapters.declarations import check_declarations, version_line
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
 from ..mutants import PlantedAdapter
 from . import smoke
@@ -58,50 +59,28 @@ class Description:
 def describe(adapter: Adapter, spec: str) -> Description:
     """What `adapter` declares, in canonical order.
 
-    Raises ValueError, naming the declaration, where it holds a name that the suite does not know or nothing at all, or
-    a slope at a kink that is none.
+    Raises ValueError, in one line that names the declaration, for what the suite cannot use: see
+    `kterm.adapters.declarations.check_declarations`.
     """
-    for field, declared, known in (
-        ("dtypes", adapter.dtypes, DTYPES),
-        ("activations", adapter.activations, ACTIVATIONS),
-        ("biases", adapter.biases, BIASES),
-    ):
-        unknown = [name for name in declared if name not in known]
-        if unknown or not declared:
-            what = f"unknown {unknown[0]!r}" if unknown else "none declared"
-            raise ValueError(f"adapter {adapter.name}: {field}: {what}; known are {', '.join(known)}")
+    check_declarations(adapter)
     return Description(
         spec,
         adapter.name,
-        str(adapter.version),
+        version_line(adapter),
         adapter.weight_layout.name,
         tuple(name for name in DTYPES if name in adapter.dtypes),
         tuple(name for name in ACTIVATIONS if name in adapter.activations),
         tuple(name for name in BIASES if name in adapter.biases),
         adapter.device,
-        adapter.max_structures,
+        None if adapter.max_structures is None else int(adapter.max_structures),
         tuple(one for one in _slopes_at_kinks(adapter) if one[0] in adapter.activations),
         adapter.mutant.name if isinstance(adapter, PlantedAdapter) else None,
     )
 
 
 def _slopes_at_kinks(adapter: Adapter) -> list[tuple[str, float, float]]:
-    """What `adapter` declares, in canonical order. Raises ValueError as `describe` does."""
+    """The declared (activation, kink, slope), in canonical order."""
     declared = adapter.slopes_at_kinks
-    where = f"adapter {adapter.name}: slopes_at_kinks:"
-    if unknown := [name for name in declared if name not in ACTIVATIONS]:
-        raise ValueError(f"{where} unknown activation {unknown[0]!r}; known are {', '.join(ACTIVATIONS)}")
-    for name, slopes in declared.items():
-        sides = {kink.point: sorted((kink.left, kink.right)) for kink in ACTIVATIONS[name].kinks}
-        for point, slope in slopes.items():
-            if point not in sides:
-                there = ", ".join(f"{kink:g}" for kink in sides) or "none"
-                raise ValueError(f"{where} {name} has no kink at {point}; it has {there}")
-            low, high = sides[point]
-            if not low <= slope <= high:
-                raise ValueError(
-                    f"{where} {name} at {point}: {slope} is not between its one-sided derivatives, {low} and {high}"
-                )
     return [
         (name, float(kink.point), float(declared[name][kink.point]))
         for name, row in ACTIVATIONS.items()
@@ -167,6 +146,8 @@ def make_options(profile: str, seed: int, dtypes: Sequence[str] = (), activation
         ("dtype", dtypes, DTYPES),
         ("activation", activations, ACTIVATIONS),
     ):
+        if isinstance(given, str):
+            raise OptionError(f"{what}s: {given!r} is one string; write {what}s=[{given!r}]")
         for name in given:
             require_known(what, name, known)
     if not 0 <= seed < 2**63:

@@ -30,8 +30,9 @@ class Draw:
     y: Array
     dead: Array
 
-    def __getitem__(self, i: int) -> "Draw":
-        return Draw(each(self.parameters, lambda a: a[i]), self.x[i], self.y[i], self.dead[i])
+    def __getitem__(self, index: int | Array | None) -> "Draw":
+        """One draw of a stack for an integer, a smaller stack for an index array, a stack of one for None."""
+        return Draw(each(self.parameters, lambda a: a[index]), self.x[index], self.y[index], self.dead[index])
 
     def astype(self, dtype: np.dtype) -> "Draw":
         """The same numbers in another dtype."""

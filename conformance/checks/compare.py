@@ -1,13 +1,13 @@
-"""Judging: what was observed against what the rule gives, entry by entry, in units of the derived tolerance."""
+"""Comparison of observations with the rule, entry by entry, in units of the derived tolerance."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ...adapters import Observation
-from ...reference import Array, Parameters, Structure
+from ...adapters.quantities import stack_arrays
+from ...reference import Array, Structure
 from ...reference.rounding import Conventions, Estimate, Quantity, Reading, Shown, bound, deviation, propagate
 from ..cases.regimes import REGIMES, Draw
 from .verdict import Check, Grade
@@ -67,7 +67,7 @@ def compare(
     observations have one entry a case; all observations show the same quantities. `conventions` are the slopes that the
     framework is held to exactly at kinks.
     """
-    views = views_of(observed)
+    views = stack_arrays(observed)
     reading, worst_case = readings(structure, regime)
     bounds: list[Quantity] | None = None
     for number, step in enumerate(steps_of(structure, stack, views, reading, conventions)):
@@ -130,26 +130,6 @@ def steps_of(
     with np.errstate(over="ignore", invalid="ignore"):
         # A framework may show infinities; they are judged as such.
         yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given, conventions)
-
-
-def views_of(observed: Sequence[Observation]) -> dict[str, Array]:
-    """Stacks of every array the observations hold, by name, each (D, ...)."""
-
-    def stacked(values: Sequence[Any]) -> Array:
-        return np.stack(list(values))
-
-    first = observed[0]
-    views = {"outputs": stacked([o.outputs for o in observed]), "E": stacked([o.error for o in observed])}
-    for symbol, field in (
-        ("z", "z"),
-        ("x", "x"),
-        ("k", "k"),
-        ("dE/dW", "weight_gradients"),
-        ("dE/db", "bias_gradients"),
-    ):
-        for i in range(len(getattr(first, field) or ())):
-            views[f"{symbol}_{i + 1}"] = stacked([getattr(o, field)[i] for o in observed])
-    return views
 
 
 def _compared(structure: Structure, step: Quantity, name: str, observed: Array, tolerance: Array) -> Comparison:
@@ -220,15 +200,3 @@ def _power(value: Array, tolerance: Array, jump: Array | None) -> Array:
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         power = norm_v / norm_t * (scale_v / scale_t)
     return np.where(norm_t == 0, np.inf, power)
-
-
-def descended(parameters: Parameters, observed: Observation, rate: float) -> Parameters:
-    """One descent step from an observation's own gradients, in the parameters' dtype."""
-
-    def step(a: Array, g: Array) -> Array:
-        return (a.astype(np.float64) - rate * g.astype(np.float64)).astype(a.dtype)
-
-    return Parameters(
-        tuple(map(step, parameters.weights, observed.weight_gradients)),
-        tuple(map(step, parameters.biases, observed.bias_gradients)),
-    )

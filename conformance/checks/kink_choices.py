@@ -62,7 +62,7 @@ def chosen(structure: Structure, one: Draw, shown: Mapping[str, Array]) -> KinkS
     return tuple(found)
 
 
-def with_choices(
+def with_kink_slopes(
     structure: Structure, one: Draw, shown: Mapping[str, Array], verdicts: Sequence[Verdict]
 ) -> list[Verdict]:
     """The verdicts of a case, that on the quantity which the choices are read from with what was chosen."""

@@ -1,10 +1,10 @@
 """Layout probes: small networks that prove, before anything else is judged, that weights are laid out as declared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..cases.case import Case, Group
-from ..cases.draw import draw
+from ..cases.draw import make_draws
 from ..runners.runner import LAYOUTS, NoAnswer, Runner
 from .compare import compare
 from .verdict import Verdict
@@ -20,6 +20,12 @@ def probe(group: Group, runs: Runner) -> list[list[Verdict]]:
     return [[_probe(group, case, runs)] for case in group.cases]
 
 
+def find_layout_error(probes: Iterable[Group], runner: Runner) -> str | None:
+    """The message of the first layout probe that fails, or None."""
+    verdicts = (verdict for group in probes for some in probe(group, runner) for verdict in some)
+    return next((verdict.message for verdict in verdicts if verdict.is_finding), None)
+
+
 def _probe(group: Group, case: Case, runs: Runner) -> Verdict:
     declared = runs.describe().layout
     shape = "square" if len(set(group.structure.network.widths)) == 1 else "non-square"
@@ -30,7 +36,7 @@ def _probe(group: Group, case: Case, runs: Runner) -> Verdict:
         if no.kind == "unsupported":
             return Verdict(case.id, "layout", "weights", "unsupported", message=no.message)
         odd, trouble = (), f"{no.kind}: {no.message}"
-        if no.kind in ("died", "hung"):
+        if no.lost:
             return Verdict(case.id, "layout", "weights", "errored", message=trouble)
     else:
         if not odd:
@@ -59,7 +65,7 @@ def _tried(group: Group, case: Case, runs: Runner, layout: str) -> Sequence[str]
 
 def _departures(group: Group, case: Case, runs: Runner, layout: str | None) -> Sequence[str]:
     """The outputs and weight gradients that the rule does not give."""
-    stack = draw([case])
+    stack = make_draws([case])
     runs.build(group.structure, layout)
     one = stack[0]
     answer = runs.call(group.regime, one.parameters, one.x, one.y)

@@ -62,7 +62,7 @@ class TwinPrograms:
     """
 
     def __init__(self, group: Group, early: list[Twin], late: list[Twin]) -> None:
-        self._group, self._early, self._late = group, early, late
+        self.group, self._early, self._late = group, early, late
         self._built: list[tuple[Twin, Observation | None]] = []
         self.findings: list[str] = []
 
@@ -83,7 +83,7 @@ class TwinPrograms:
                 self._built.append((twin, None))
                 self._built[-1] = twin, self._call(twin, runs).observation
             except NoAnswer as no:
-                if no.kind in ("died", "hung"):
+                if no.lost:
                     self.discard()
                     return
 
@@ -101,10 +101,10 @@ class TwinPrograms:
                 runs.build(twin.structure, None, True)
                 answer = self._call(twin, runs)
             except NoAnswer as no:
-                if no.kind in ("died", "hung"):
+                if no.lost:
                     raise
                 continue
-            before = self._group.structure
+            before = self.group.structure
             if answer.observation is not None and _is_of(before.format, answer.observation, twin):
                 self.findings.append(
                     f"the program of {structure_id(twin.structure)}, built after {structure_id(before)}, answers as "
@@ -115,7 +115,7 @@ class TwinPrograms:
 
     def _call(self, twin: Twin, runs: Runner) -> Answer:
         numbers = twin.numbers
-        return runs.call(self._group.regime, numbers.parameters, numbers.x, numbers.y)
+        return runs.call(self.group.regime, numbers.parameters, numbers.x, numbers.y)
 
     def _changed(self, twin: Twin, first: Observation, runs: Runner) -> list[str]:
         name, found = structure_id(twin.structure), list[str]()
@@ -127,7 +127,7 @@ class TwinPrograms:
         try:
             answer = self._call(twin, runs)
         except NoAnswer as no:
-            if no.kind in ("died", "hung"):
+            if no.lost:
                 raise
             answer = Answer(None, (no.message,))
         if answer.observation is None:

@@ -15,6 +15,7 @@ from ..cases.regimes import REGIMES, aimed_layer
 from ..checks.examine import examine
 from ..checks.kink_choices import convention, points
 from ..checks.verdict import Verdict
+from ..diagnosis.diagnose import diagnose
 from ..records import run as runs
 from ..records.record import read
 from ..records.report import failure_lines
@@ -55,10 +56,11 @@ def run_kinks(specs: Sequence[str], seed: int, dtypes: Sequence[str], device: st
 def _examine_kinks(run: runs.Run, adapter: Description, slopes: _Slopes) -> list[str]:
     """Run the adapter's kink cases, add the slopes that it gave to `slopes`, and return the lines on what failed."""
     groups = [group for a, group in run.groups if a == adapter and REGIMES[group.regime].records_choices]
+    expectation_for = run.expectation_for(adapter.name)
+    by_case: list[list[Verdict]] = []
     with closing(ProcessRunner(adapter.spec, run.device, run.timeout)) as runner:
-        by_case = [
-            verdicts for group in groups for verdicts in examine(group, runner, run.expectation_for(adapter.name))
-        ]
+        for group in groups:
+            by_case += diagnose(group, examine(group, runner, expectation_for), expectation_for)
     for verdicts in by_case:
         _collect_slopes(adapter.name, verdicts, slopes)
     return failure_lines(adapter, by_case)

@@ -12,7 +12,7 @@ from ...adapters import Observation
 from ...adapters.quantities import arrays
 from ...reference.rounding import SIGMAS
 from ..cases.case import Group, parse_case
-from ..cases.draw import REGIMES, Draw, draw
+from ..cases.draw import REGIMES, Draw, make_draws
 from ..checks.compare import Comparison, compare
 from ..checks.twins import build_twins
 from ..records.report import entries, versioned
@@ -26,7 +26,7 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
     case = parse_case(text, tuple(REGIMES))
     with closing(ProcessRunner(spec, device, mutant=mutant)) as runner:
         described = runner.describe()
-        stack = draw([case])
+        stack = make_draws([case])
         one = stack[0]
         twins = build_twins(Group(case.structure, case.regime, case.seed, (case.draw,)), one, runner)
         runner.build(case.structure, None, twins.is_built)

@@ -44,7 +44,7 @@ def run_shrink(case_id: str, spec: str, device: str | None, mutant: str | None, 
 
 def _format_shrunk(shrunk: Shrunk, adapter: Description, case_id: str) -> list[str]:
     original, smallest, named = shrunk.original, shrunk.verdict, words(adapter.to_json())
-    lines = [f"{case_id} on {adapter.name}: {original.check} {original.grade}, {original.quantity}"]
+    lines = [f"{case_id} on {adapter.name}: {original.check} {original.grade}, {original.label}"]
     lines += finding_lines(original)
     if original.expectation is not None:
         lines.append(f"  {describe_cause(original, adapter)}")

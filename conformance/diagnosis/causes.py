@@ -5,7 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..checks.verdict import CHECKS, Explanation, Verdict
+from ..checks.verdict import CHECKS, Verdict
+from .explanation import Explanation, explanations_of
 
 _Key = tuple[str, str, str, str]
 _MANY = 3
@@ -55,7 +56,7 @@ def _kind(v: Verdict) -> _Key:
 def _of_one_adapter(adapter: str, verdicts: Sequence[Verdict]) -> Iterator[Cause]:
     left = list(verdicts)
     while True:
-        counts = Counter(e.name for v in left for e in v.explanations if e.fits)
+        counts = Counter(e.name for v in left for e in explanations_of(v) if e.fits)
         if not counts:
             break
         most = max(counts.values())
@@ -72,7 +73,7 @@ def _of_one_adapter(adapter: str, verdicts: Sequence[Verdict]) -> Iterator[Cause
         key = _kind(verdict)
         rest[(*key[:2], "", key[3]) if (key[0], key[1]) in many else key].append(verdict)
     for some in rest.values():
-        nearest = min((e for v in some for e in v.explanations), key=lambda e: e.sigmas, default=None)
+        nearest = min((e for v in some for e in explanations_of(v)), key=lambda e: e.sigmas, default=None)
         yield Cause(adapter, len(some), _checks(some), _furthest(some), nearest=nearest)
 
 
@@ -85,7 +86,7 @@ def _activations(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], set[str]]
 
 
 def _sigmas(verdict: Verdict, name: str) -> float | None:
-    return next((e.sigmas for e in verdict.explanations if e.name == name and e.fits), None)
+    return next((e.sigmas for e in explanations_of(verdict) if e.name == name and e.fits), None)
 
 
 def _largest(verdicts: Sequence[Verdict], name: str) -> float:
@@ -93,14 +94,14 @@ def _largest(verdicts: Sequence[Verdict], name: str) -> float:
 
 
 def _explained(adapter: str, covered: Sequence[Verdict], names: Sequence[str]) -> Cause:
-    worst = _furthest([v for v in covered if any(e.name in names for e in v.explanations)])
+    worst = _furthest([v for v in covered if any(e.name in names for e in explanations_of(v))])
     mistakes = []
     for name in names:
         # As it is told of the case that is shown, which may name a layer.
-        told = next(e for e in worst.explanations if e.name == name)
-        others = {e.mistake for v in covered for e in v.explanations if e.name == name} - {told.mistake}
+        told = next(e for e in explanations_of(worst) if e.name == name)
+        others = {e.mistake for v in covered for e in explanations_of(v) if e.name == name} - {told.mistake}
         mistakes.append(replace(told, mistake=f"{told.mistake}, and others of the kind") if others else told)
-    others = [e.sigmas for e in worst.explanations if not e.fits]
+    others = [e.sigmas for e in explanations_of(worst) if not e.fits]
     return Cause(adapter, len(covered), _checks(covered), worst, tuple(mistakes), min(others, default=None))
 
 

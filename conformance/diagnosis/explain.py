@@ -11,15 +11,16 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from ...adapters import Observation
+from ...adapters.quantities import stack_arrays
 from ...reference import DTYPES, Array, Structure
 from ...reference.rounding import SIGMAS, Conventions, Reading, deviation
 from ..cases.draw import present_arrays, stacked
 from ..cases.regimes import REGIMES, Draw
-from ..checks.compare import views_of
-from ..checks.verdict import Explanation, quantity_of
+from ..checks.calls import Calls
+from ..checks.verdict import quantity_of
 from ..mutants.steps import Work, run, showing, start
 from ..mutants.value import Value
+from .explanation import Explanation
 from .hypotheses import (
     FAMILIES,
     Earlier,
@@ -61,6 +62,24 @@ class Question:
     conventions: Conventions | None = None
     ignored: frozenset[str] = frozenset()
 
+    @classmethod
+    def about(
+        cls, calls: Calls, chosen: Sequence[int], first: str, earlier: Earlier | None, ignored: frozenset[str]
+    ) -> "Question":
+        """The question that some of the calls raise, by their indices. `first` and `ignored` are as in the class."""
+        wide = np.dtype(np.float64)
+        shown = stack_arrays([calls.observed[i] for i in chosen])
+        return cls(
+            calls.structure,
+            calls.regime,
+            calls.stack[np.array(chosen)].astype(wide),
+            {name: array.astype(wide) for name, array in shown.items()},
+            first,
+            earlier,
+            calls.conventions,
+            ignored,
+        )
+
     @property
     def compared(self) -> dict[str, Array]:
         """What was observed and speaks for or against a mistake."""
@@ -80,8 +99,10 @@ class Question:
     def part(self, cases: Sequence[int]) -> "Question":
         """Some of the cases."""
         shown = {name: array[list(cases)] for name, array in self.observed.items()}
-        earlier = self.earlier and Earlier(_pick(self.earlier.call, cases), _pick(self.earlier.first, cases))
-        return replace(self, stack=_pick(self.stack, cases), observed=shown, earlier=earlier)
+        earlier = self.earlier and Earlier(
+            self.earlier.call[np.array(cases, int)], self.earlier.first[np.array(cases, int)]
+        )
+        return replace(self, stack=self.stack[np.array(cases, int)], observed=shown, earlier=earlier)
 
     def carried_out(self, hypothesis: Hypothesis, reading: Reading | None = None) -> Work:
         """A pass through what a hypothesis says was done, from the values shown."""
@@ -112,26 +133,6 @@ class Question:
 
 
 RULE = Hypothesis("rule", "nothing wrong")
-
-
-def _pick(stack: Draw, cases: Sequence[int]) -> Draw:
-    return stack[np.array(cases, int)]  # pyright: ignore[reportArgumentType]  (an index array picks a sub-stack)
-
-
-def question(
-    structure: Structure,
-    regime: str,
-    stack: Draw,
-    observed: Sequence[Observation],
-    first: str,
-    earlier: Earlier | None = None,
-    conventions: Conventions | None = None,
-) -> Question:
-    """The question that failing observations put, which show the same quantities."""
-    wide = np.dtype(np.float64)
-    shown = {name: array.astype(wide) for name, array in views_of(observed).items()}
-    old = earlier and Earlier(earlier.call.astype(wide), earlier.first.astype(wide))
-    return Question(structure, regime, stack.astype(wide), shown, first, old, conventions)
 
 
 _Tried = tuple[Hypothesis, float]

@@ -3,6 +3,7 @@
 from ..cases.plan import Description
 from ..checks.findings import ExpectationFor
 from ..checks.verdict import Verdict
+from ..diagnosis.explanation import explanations_of
 from ..expectations import expectation as known
 
 
@@ -26,5 +27,5 @@ def describe_cause(verdict: Verdict, adapter: Description) -> str:
         if entry.id == number:
             where = f" ({entry.issue})" if entry.issue else ""
             return f"This is a known divergence: {entry.reason}{where}."
-    mistakes = [e.mistake for e in verdict.explanations if e.fits]
+    mistakes = [e.mistake for e in explanations_of(verdict) if e.fits]
     return f"The result equals the rule with {', or '.join(mistakes[:3])}." if mistakes else ""

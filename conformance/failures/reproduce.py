@@ -83,13 +83,14 @@ def _find_smallest(
 
 def _isolate_mistake(failure: Failure, mutant: Mutant, spec: str, device: str | None) -> PlantedMistake:
     """What the mutant adds to the framework's own results. Raises Unwritable."""
-    with closing(ProcessRunner(spec, device)) as runner:
-        runner.build(failure.structure)
-        one = failure.draw
-        right = runner.call(failure.regime, one.parameters, one.x, one.y).observation
-    if failure.kind not in ("numbers", "sum", "repeat") or failure.observation is None or right is None:
-        raise Unwritable(f"{mutant.mistake}: this mutant changes how programs are called, not their results")
-    return compute_addends(mutant.mistake, right, failure.observation)
+    if failure.kind in ("numbers", "sum", "repeat") and failure.observation is not None:
+        with closing(ProcessRunner(spec, device)) as runner:
+            runner.build(failure.structure)
+            one = failure.draw
+            right = runner.call(failure.regime, one.parameters, one.x, one.y).observation
+        if right is not None:
+            return compute_addends(mutant.mistake, right, failure.observation)
+    raise Unwritable(f"{mutant.mistake}: this mutant changes how programs are called, not their results")
 
 
 def _read_script(runner: ProcessRunner, failure: Failure, spec: str, device: str | None) -> Script:

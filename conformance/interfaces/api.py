@@ -12,11 +12,13 @@ from ...adapters import Adapter
 from ...adapters.registry import load
 from ..cases.case import Case, Group
 from ..cases.plan import Description, make_options, plan
+from ..checks.examine import examine
+from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Status, Verdict, status
+from ..diagnosis.diagnose import diagnose
 from ..expectations import expectation as known
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..records.report import failure_lines
-from ..records.run import examine_group, layout_trouble
 from ..runners.runner import LocalRunner
 
 
@@ -80,10 +82,15 @@ def check_adapter(
     planned = plan(described, options)
     audit = ExpectationAudit(known.read(expectations or known.SHIPPED), (described,), options, expectations is not None)
     entries = audit.of(described.name, described.version)
-    premise = layout_trouble((group for group in planned.groups if group.regime == "layout"), runner)
+    premise = find_layout_error((group for group in planned.groups if group.regime == "layout"), runner)
     verdicts: dict[str, list[Verdict]] = {}
+
+    def expectation_for(verdict: Verdict) -> str | None:
+        return known.expectation_for(verdict, entries)
+
     for group in planned.groups:
-        answered = examine_group(group, runner, premise, lambda v: known.expectation_for(v, entries))
+        examination = examine(group, runner, expectation_for, layout_error=premise)
+        answered = diagnose(group, examination, expectation_for)
         verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
     answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
     findings = count_matched(entries, (v for some in verdicts.values() for v in some))
@@ -111,10 +118,13 @@ def parametrize_with_cases(
     planned = plan(described, make_options(profile, seed))
     entries = [e for e in known.read(known.SHIPPED) if e.concerns(described.name, described.version)]
 
+    def expectation_for(verdict: Verdict) -> str | None:
+        return known.expectation_for(verdict, entries)
+
     def checker(group: Group) -> CaseCheck:
         def check() -> None:
             __tracebackhide__ = True
-            verdicts = examine_group(group, runner, None, lambda v: known.expectation_for(v, entries))
+            verdicts = diagnose(group, examine(group, runner, expectation_for), expectation_for)
             if {status(some) for some in verdicts} & {"failed", "errored"}:
                 pytest.fail("\n".join(failure_lines(described, verdicts)), pytrace=False)
 

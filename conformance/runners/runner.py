@@ -17,11 +17,16 @@ LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, O
 
 
 class NoAnswer(Exception):
-    """An adapter that did not answer. `kind` is raised, died, hung or unsupported; the message is one line."""
+    """An adapter gave no answer. `kind` is raised, died, hung, unsupported or load; the message is one line."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(kind, message)
         self.kind, self.message = kind, message
+
+    @property
+    def lost(self) -> bool:
+        """Whether the adapter's process is gone, and every program in it."""
+        return self.kind in ("died", "hung")
 
 
 @dataclass(frozen=True)

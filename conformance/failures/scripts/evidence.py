@@ -10,7 +10,7 @@ from ....reference import Array, Network, Structure
 from ....reference.rounding import Conventions, propagate
 from ...cases.draw import stacked
 from ...cases.regimes import Draw
-from ...checks.compare import departures, readings, steps_of, tolerated, views_of
+from ...checks.compare import departures, readings, stack_arrays, steps_of, tolerated
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def find_evidence(
     the mistake, they are computed from the framework's own values in the step before. `one` is a single draw;
     `conventions` are as for `compare`.
     """
-    stack, views, (reading, _) = stacked([one]), views_of([observed]), readings(structure, regime)
+    stack, views, (reading, _) = stacked([one]), stack_arrays([observed]), readings(structure, regime)
     wide, network = stack.astype(np.dtype(np.float64)), structure.network
     from_inputs = propagate(network, wide.parameters, wide.x, wide.y, reading, None, conventions)
     from_shown = steps_of(structure, stack, views, reading, conventions)

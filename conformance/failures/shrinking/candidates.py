@@ -161,7 +161,7 @@ def _pick(size: int, count: int, needed: int | None) -> list[int]:
 def _failing_entry(verdict: Verdict, network: Network) -> tuple[int | None, Mapping[int, int]]:
     """The row of the batch of the entry that departs, and its units by the index of their width."""
     layer, at = failing_layer(verdict, network), verdict.at
-    quantity = verdict.quantity.rpartition(": ")[2]
+    quantity = verdict.quantity
     if layer is None or not at:
         return None, {}
     if quantity.startswith("dE/dW"):

@@ -113,7 +113,7 @@ class _Shrinker:
         """How the case itself fails: in a single call, after other calls, or beside its twins. None if it does not."""
         for regime, draws in self._list_call_sequences():
             self._trials.regime = regime
-            found = self._trials.try_numbers(self._case.structure, draws, diagnose=True)
+            found = self._trials.try_numbers(self._case.structure, draws, diagnoses=True)
             if found is not None:
                 self._trials.kind, self._trials.calls_in_a_row = FailureKind.of(found.verdict), len(draws)
                 return found
@@ -163,7 +163,7 @@ class _Shrinker:
         ways = dict.fromkeys(((at,), (0, at or 1), (max(at - 1, 0), at or 1), tuple(range(len(best.draws)))))
         for chosen in (way for way in ways if len(way) == 1 or max(way) < len(best.draws)):
             draws = [best.draws[i] for i in chosen]
-            stack = best.stack[np.array(chosen)]  # pyright: ignore[reportArgumentType]  (picks a sub-stack)
+            stack = best.stack[np.array(chosen)]
             try:
                 found = self._trials.try_numbers(best.structure, draws, stack)
             except BudgetSpent:

@@ -65,7 +65,7 @@ class StructureSearch:
         cut = cut_draw(self.best.structure, self.best.draw, self.best.verdict, candidate)
         if cut is None or REGIMES[self._trials.regime].rounding != "exact":
             return cut
-        wide = cut[None].astype(np.dtype(np.float64))  # pyright: ignore[reportArgumentType]  (makes a stack of one)
+        wide = cut[None].astype(np.dtype(np.float64))
         return cut if exact(candidate.structure, wide.parameters, wide.x, wide.y).all() else None
 
     def _cut_down(self) -> None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 from ....reference import Structure
 from ...cases.case import Case, Group
-from ...cases.draw import draw, stacked
+from ...cases.draw import make_draws, stacked
 from ...cases.regimes import Draw
 from ...checks.examine import examine
 from ...checks.findings import ExpectationFor
-from ...checks.layout_probe import probe
 from ...checks.verdict import Verdict, failure_of
+from ...diagnosis.diagnose import diagnose
 from ...runners.runner import NoAnswer
 from .budget import BudgetedRunner
 from .candidates import count_numbers
@@ -73,7 +73,7 @@ class Trials:
         if self.regime != "layout":
             count = max(self.calls_in_a_row, min(DRAWS, _MOST_NUMBERS // count_numbers(structure)), 1)
         draws = tuple(range(count))
-        stack = draw(self._group(structure, draws).cases)
+        stack = make_draws(self._group(structure, draws).cases)
         if cut_draw is not None:
             stack = stacked([*(stack[i] for i in draws), cut_draw])
             draws = (*draws, len(draws))
@@ -82,16 +82,17 @@ class Trials:
         return replace(found, has_drawn_numbers=False) if found is not None and is_cut else found
 
     def try_numbers(
-        self, structure: Structure, draws: Sequence[int], stack: Draw | None = None, diagnose: bool = False
+        self, structure: Structure, draws: Sequence[int], stack: Draw | None = None, diagnoses: bool = False
     ) -> FailingCandidate | None:
         """Call a structure with the numbers in `stack`, by default those of the draws. Returns the first draw that
-        fails in the same way, or None. Raises BudgetSpent, and NoAnswer if the adapter does not support the structure
-        while any failure counts.
+        fails in the same way, or None; with `diagnoses`, its verdict has a diagnosis.
+
+        Raises BudgetSpent, and NoAnswer if the adapter does not support the structure while any failure counts.
         """
         group = self._group(structure, tuple(draws))
-        stack = draw(group.cases) if stack is None else stack
+        stack = make_draws(group.cases) if stack is None else stack
         self.count += 1
-        failures = [failure_of(verdicts) for verdicts in self._examine(group, stack, diagnose)]
+        failures = [failure_of(verdicts) for verdicts in self._examine(group, stack, diagnoses)]
         found = next(
             (
                 FailingCandidate(structure, group.draws, stack, at, failure)
@@ -104,10 +105,9 @@ class Trials:
             self._progress(f"{group.id}: {'does not fail' if found is None else 'fails'} in the same way")
         return found
 
-    def _examine(self, group: Group, stack: Draw, diagnose: bool) -> list[list[Verdict]]:
-        if group.regime == "layout":
-            return probe(group, self.runner)
-        verdicts = examine(group, self.runner, self._expectation_for, diagnose, stack)
+    def _examine(self, group: Group, stack: Draw, diagnoses: bool) -> list[list[Verdict]]:
+        examination = examine(group, self.runner, self._expectation_for, draws=stack)
+        verdicts = diagnose(group, examination, self._expectation_for) if diagnoses else examination.verdicts
         if self.kind is None and verdicts[0][0].grade == "unsupported":
             raise NoAnswer("unsupported", verdicts[0][0].message)
         return verdicts
