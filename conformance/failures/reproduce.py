@@ -15,9 +15,9 @@ from ..checks.verdict import Verdict
 from ..mutants import Mutant
 from ..mutants.loading import mutant as mutant_of
 from ..runners.process import TIMEOUT, ProcessRunner
-from ..runners.runner import NoAnswer
+from ..runners.runner import NoAnswer, Runner
 from .known_causes import describe_cause, shipped_expectation_for
-from .scripts.failure import Failure, PlantedMistake, compute_addends, draw_calls, find_failure
+from .scripts.failure import Failure, compute_addends, draw_calls, find_failure
 from .scripts.write import Unwritable, write_script
 from .shrinking.shrink import shrink
 
@@ -41,68 +41,70 @@ def reproduce_case(
     not support the case, and AdapterError if the adapter cannot be loaded or has no script.
     """
     case = parse_case(case_id, tuple(REGIMES))
-    runner = ProcessRunner(spec, device, mutant=mutant)
-    try:
+    with closing(ProcessRunner(spec, device, mutant=mutant)) as runner:
         adapter = runner.describe()
-        expectation_for = shipped_expectation_for(adapter)
-        find = _find_smallest if shrinks else _find_in_case
-        found = find(case, runner, expectation_for)
+        find = find_smallest_failure if shrinks else find_own_failure
+        found = find(case, runner, shipped_expectation_for(adapter))
         if found is None:
             return None
-        failure, verdict = found
-        failure = replace(failure, case=case.id)
-        if mutant is not None:
-            failure = replace(failure, planted=_isolate_mistake(failure, mutant_of(mutant), spec, device))
-        script = _read_script(runner, failure, spec, device)
-        source = write_script(failure, script, adapter.version, describe_cause(verdict, adapter))
-        return Reproducer(failure, source)
-    except Unwritable as why:
-        return str(why)
-    finally:
-        runner.close()
+        failure, verdict = replace(found[0], case=case.id), found[1]
+        try:
+            if mutant is not None:
+                with closing(ProcessRunner(spec, device)) as plain_runner:
+                    failure = isolate_mistake(failure, mutant_of(mutant), plain_runner)
+            if failure.kind == "raised":
+                # The process may not have survived the failure.
+                runner.close()
+                with closing(ProcessRunner(spec, device)) as new_runner:
+                    script = _read_script(new_runner, failure, spec)
+            else:
+                script = _read_script(runner, failure, spec)
+            source = write_script(failure, script, adapter.version, describe_cause(verdict, adapter))
+        except Unwritable as why:
+            return str(why)
+    return Reproducer(failure, source)
 
 
-def _find_in_case(case: Case, runner: ProcessRunner, expectation_for: ExpectationFor) -> tuple[Failure, Verdict] | None:
+def find_own_failure(case: Case, runner: Runner, expectation_for: ExpectationFor) -> tuple[Failure, Verdict] | None:
+    """The failing call of a case and its verdict; None if the case does not fail. Raises NoAnswer."""
     return find_failure(case, draw_calls(case), runner, expectation_for=expectation_for)
 
 
-def _find_smallest(
-    case: Case, runner: ProcessRunner, expectation_for: ExpectationFor
+def find_smallest_failure(
+    case: Case, runner: Runner, expectation_for: ExpectationFor
 ) -> tuple[Failure, Verdict] | None:
-    """The failing call of the smallest case that fails in the same way."""
+    """The failing call of the smallest case that fails in the same way, and the verdict on the case itself; None if the
+    case does not fail. Raises NoAnswer.
+    """
     shrunk = shrink(case, runner, expectation_for=expectation_for)
     if shrunk is None:
         return None
     small = replace(case, structure=shrunk.structure, regime=shrunk.regime, draw=0)
     # If the failure depends on what the adapter remembers from earlier calls, the small case may not fail again.
     found = find_failure(small, shrunk.stack, runner, shrunk.at, expectation_for)
-    found = found or _find_in_case(case, runner, expectation_for)
+    found = found or find_own_failure(case, runner, expectation_for)
     # The explanations of the larger case are more specific: more mistakes give different numbers there.
     return None if found is None else (found[0], shrunk.original)
 
 
-def _isolate_mistake(failure: Failure, mutant: Mutant, spec: str, device: str | None) -> PlantedMistake:
-    """What the mutant adds to the framework's own results. Raises Unwritable."""
+def isolate_mistake(failure: Failure, mutant: Mutant, runner: Runner) -> Failure:
+    """The failure, with what the mutant adds to the framework's own results. `runner` runs the adapter without the
+    mutant. Raises Unwritable if the mutant does not change the results of a single call.
+    """
     if failure.kind in ("numbers", "sum", "repeat") and failure.observation is not None:
-        with closing(ProcessRunner(spec, device)) as runner:
-            runner.build(failure.structure)
-            one = failure.draw
-            right = runner.call(failure.regime, one.parameters, one.x, one.y).observation
+        runner.build(failure.structure)
+        one = failure.draw
+        right = runner.call(failure.regime, one.parameters, one.x, one.y).observation
         if right is not None:
-            return compute_addends(mutant.mistake, right, failure.observation)
+            return replace(failure, planted=compute_addends(mutant.mistake, right, failure.observation))
     raise Unwritable(f"{mutant.mistake}: this mutant changes how programs are called, not their results")
 
 
-def _read_script(runner: ProcessRunner, failure: Failure, spec: str, device: str | None) -> Script:
+def _read_script(runner: ProcessRunner, failure: Failure, spec: str) -> Script:
     try:
-        if failure.kind == "raised":  # the process may not have survived the failure
-            runner.close()
-            runner = ProcessRunner(spec, device)
         return runner.script(failure.structure)
     except NoAnswer as no:
         raise AdapterError(f"{spec}: {no.message}") from None
-    finally:
-        runner.close()
 
 
 def run_script(path: Path, timeout: float = TIMEOUT) -> tuple[bool, str]:
