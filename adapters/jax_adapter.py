@@ -133,6 +133,7 @@ class Jax(Adapter):
     """
 
     name = "jax"
+    version = jax.__version__
     dtypes: tuple[str, ...] = tuple(DTYPES)
     activations = ACTIVATIONS
     slopes_at_kinks = SLOPES_AT_KINKS
@@ -141,10 +142,6 @@ class Jax(Adapter):
     def devices(self) -> tuple[str, ...]:
         found = {f"{device.platform}:{device.id}" for device in (*jax.devices("cpu"), *jax.devices())}
         return tuple(sorted(found | {name.split(":")[0] for name in found}))
-
-    @property
-    def version(self) -> str:
-        return jax.__version__
 
     def _place(self) -> Any:
         platform, _, index = self.device.partition(":")

@@ -28,12 +28,9 @@ class Numpy(Adapter):
     """`kterm.reference.backpropagate`, computed in the structure's dtype."""
 
     name = "numpy"
+    version = np.__version__
     activations = {name: _function(row) for name, row in ACTIVATIONS.items()}  # noqa: RUF012  (declared by the base)
     slopes_at_kinks = {name: _slopes_at_kinks(row) for name, row in ACTIVATIONS.items() if row.kinks}  # noqa: RUF012
-
-    @property
-    def version(self) -> str:
-        return np.__version__
 
     def build(self, structure: Structure) -> Program:
         self.require(structure)

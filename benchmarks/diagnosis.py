@@ -29,10 +29,10 @@ from kterm.conformance.diagnosis.explanation import explanations_of, origin_of
 from kterm.conformance.diagnosis.hypotheses import Hypothesis, in_one_layer, known, of_a_twin, pairs
 from kterm.conformance.evaluation.kills.kill import Asked, Trial, Tried, findings
 from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant
-from kterm.conformance.mutants.steps import Made, Work, run, showing, start
 from kterm.conformance.records import run as runs
 from kterm.reference import Array
 from kterm.reference.rounding import Reading
+from kterm.reference.steps import Made, Work, run, showing, start
 
 ADAPTERS = ("numpy", "torch", "jax")
 MOST_GROUPS = 6

@@ -1,7 +1,7 @@
 """The k-term rule with its rounding errors: the source of every tolerance.
 
 For example, `product(a, b, reading)` takes two matrices with errors and returns their product with its error. Each step
-of the rule has such a function here, and `propagate` runs all of them in order.
+of the rule has such a function here; `propagation` runs all of them in order.
 
 One propagation serves both readings (`Reading`). With p = 1, errors are worst-case bounds and add linearly (running
 error analysis; Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3). With p = 2, they are standard
@@ -17,22 +17,19 @@ All computation is in float64, whatever format is under test.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
-from .activations import ACTIVATIONS, Activation
+from .activations import Activation
 from .error_model import SIGMAS, Estimate, Reading, bound, deviation
-from .network import Array, Network, Parameters
+from .network import Array
 
 __all__ = [
     "SIGMAS",
     "Conventions",
     "Estimate",
-    "Quantity",
     "Reading",
-    "Shown",
     "activation",
     "add_bias",
     "as_shown",
@@ -42,7 +39,6 @@ __all__ = [
     "deviation",
     "hadamard",
     "product",
-    "propagate",
     "residual",
     "squared_error",
 ]
@@ -263,39 +259,6 @@ def batch_sum(a: Estimate, reading: Reading) -> Estimate:
     return Estimate(total.value[..., 0, :], error, jump)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """The intermediate values that a framework shows: z_1..z_n, x_1..x_n and k_1..k_n, each (..., B, n_i).
-
-    None stands for what it does not show: a whole field, or the value of one layer.
-    """
-
-    z: tuple[Array | None, ...] | None = None
-    x: tuple[Array | None, ...] | None = None
-    k: tuple[Array | None, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """One quantity of the rule with its error.
-
-    `symbol` is z, x, E, k, W (for dE/dW) or b (for dE/db). Layers count from 1; E has layer 0. For k_i, `side` holds
-    dE/dx_i, which is k_i before the multiplication by f'.
-    """
-
-    symbol: str
-    layer: int
-    estimate: Estimate
-    side: Array | None = None
-
-    @property
-    def name(self) -> str:
-        """The name in reports, such as z_2, E or dE/dW_1."""
-        if self.symbol == "E":
-            return "E"
-        return f"dE/d{self.symbol}_{self.layer}" if self.symbol in "Wb" else f"{self.symbol}_{self.layer}"
-
-
 def as_shown(value: Array, computed: Estimate, reading: Reading) -> Estimate:
     """The estimate to continue from when a framework shows `value` where the oracle has `computed`."""
     # The value that a compiled program returns is rounded, but the one it continues with need not be. It may keep a
@@ -309,70 +272,3 @@ def as_shown(value: Array, computed: Estimate, reading: Reading) -> Estimate:
     if exact.all():
         return Estimate(value)
     return Estimate(value, np.where(exact, 0.0, rounded), once=not exact.any())
-
-
-def propagate(
-    network: Network,
-    parameters: Parameters,
-    x: Array,
-    y: Array,
-    reading: Reading,
-    shown: Shown | None = None,
-    conventions: Conventions | None = None,
-) -> Iterator[Quantity]:
-    """Yield every quantity of the rule with its error, in the order of computation.
-
-    The order is z_1, x_1, ..., z_n, x_n, E, k_n, ..., k_1, dE/dW_n, ..., dE/dW_1, dE/db_n, ..., dE/db_1. `x` (..., B,
-    n_0), `y` (..., B, n_n) and the parameters are float64 arrays whose numbers are exact in the format under test. They
-    may have leading axes.
-
-    Where `shown` has a value, the next step starts from that value instead of the oracle's. Its error then does not
-    grow with depth (a *local certificate*), and the first step that fails is the one with the mistake. `conventions`
-    fixes the slopes exactly at kinks. The shapes are not validated.
-    """
-    shown, conventions = shown or Shown(), conventions or {}
-
-    def given(values: tuple[Array | None, ...] | None, i: int, computed: Estimate) -> Estimate:
-        own = None if values is None else values[i]
-        return computed if own is None else as_shown(own.astype(np.float64), computed, reading)
-
-    depth = network.depth
-    rows = [ACTIVATIONS[name] for name in network.activations]
-    weights = [Estimate(weight) for weight in parameters.weights]
-    zs, xs, slopes = [], [Estimate(x)], []
-    for i, row in enumerate(rows):
-        z = product(xs[-1], weights[i], reading)
-        if network.bias == "pre":
-            z = add_bias(z, parameters.biases[i], reading)
-        yield Quantity("z", i + 1, z)
-        z = given(shown.z, i, z)
-        out = activation(row, z, reading)
-        if network.bias == "post":
-            out = add_bias(out, parameters.biases[i], reading)
-        yield Quantity("x", i + 1, out)
-        zs.append(z)
-        xs.append(given(shown.x, i, out))
-        slopes.append(derivative(row, z, reading, conventions.get(row.name)))
-    r = residual(xs[-1], y, reading)
-    yield Quantity("E", 0, squared_error(r, reading))
-
-    s, ks, sides = r, [], []
-    for i in reversed(range(depth)):
-        k = hadamard(s, slopes[i], reading)
-        yield Quantity("k", i + 1, k, s.value)
-        k = given(shown.k, i, k)
-        ks.insert(0, k)
-        sides.insert(0, s)
-        if i:
-            s = product(k, _transposed(weights[i]), reading)
-
-    for i in reversed(range(depth)):
-        yield Quantity("W", i + 1, product(_transposed(xs[i]), ks[i], reading))
-    if network.bias != "none":
-        for i in reversed(range(depth)):
-            yield Quantity("b", i + 1, batch_sum(ks[i] if network.bias == "pre" else sides[i], reading))
-
-
-def _transposed(a: Estimate) -> Estimate:
-    error, jump = (None if part is None else part.mT for part in (a.error, a.jump))
-    return Estimate(a.value.mT, error, jump, a.once)

@@ -8,7 +8,8 @@ import numpy as np
 from ...adapters import Observation
 from ...adapters.quantities import arrays
 from ...reference import Parameters, descend
-from ...reference.rounding import Conventions, deviation, propagate
+from ...reference.propagation import propagate
+from ...reference.rounding import Conventions, deviation
 from ..cases.case import Case, Group
 from ..cases.draw import stacked
 from ..cases.regimes import REGIMES, Draw

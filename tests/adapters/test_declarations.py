@@ -126,9 +126,7 @@ def test_what_has_another_form_and_says_the_same_is_taken() -> None:
 class Bare(Adapter):
     """It has no name and no activations."""
 
-    @property
-    def version(self) -> str:
-        return "1"
+    version = "1"
 
     def build(self, structure: Structure) -> Program:
         raise NotImplementedError

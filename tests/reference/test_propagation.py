@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from kterm.reference import ACTIVATIONS, BIASES, Array, Bias, DType, Network, Parameters, Pass, backpropagate
-from kterm.reference.rounding import Estimate, Quantity, Reading, Shown, bound, deviation, propagate
+from kterm.reference.propagation import Quantity, Shown, propagate
+from kterm.reference.rounding import Estimate, Reading, bound, deviation
 
 from ..support.rounding import BLIND, F32, F64, ROWS, excess, needs_longdouble, rounded
 

@@ -15,7 +15,8 @@ from ....adapters import Adapter, Observation
 from ....adapters.quantities import arrays
 from ....adapters.registry import load
 from ....reference import ACTIVATIONS, Array, Parameters, Structure
-from ....reference.rounding import Quantity, deviation
+from ....reference.propagation import Quantity
+from ....reference.rounding import deviation
 from ...cases.case import Group
 from ...cases.draw import Draw, make_draws
 from ...cases.plan import Description, Options, plan

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ....adapters import Script
-from ....reference.rounding import SIGMAS, deviation, propagate
+from ....reference.propagation import propagate
+from ....reference.rounding import SIGMAS, deviation
 from ...cases.draw import stacked
 from .blocks import LONG_DTYPES, format_observed, format_planted_mistake, format_run_call, format_run_function
 from .failure import Failure, Kind

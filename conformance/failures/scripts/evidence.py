@@ -7,7 +7,8 @@ import numpy as np
 
 from ....adapters import Observation
 from ....reference import Array, Network, Structure
-from ....reference.rounding import Conventions, propagate
+from ....reference.propagation import propagate
+from ....reference.rounding import Conventions
 from ...cases.draw import stacked
 from ...cases.regimes import Draw
 from ...checks.compare import departures, readings, stack_arrays, steps_of, tolerated

@@ -251,11 +251,7 @@ def test_what_is_declared_of_activations_that_an_adapter_lacks_is_left_out() -> 
 
 def test_nothing_is_declared_by_default() -> None:
     class Silent(Adapter):
-        name, activations = "silent", Numpy.activations
-
-        @property
-        def version(self) -> str:
-            return "1"
+        name, version, activations = "silent", "1", Numpy.activations
 
         def build(self, structure: Structure) -> Any: ...
 

@@ -19,9 +19,9 @@ from kterm.conformance.diagnosis.causes import Cause, causes
 from kterm.conformance.diagnosis.diagnose import diagnose
 from kterm.conformance.diagnosis.explanation import origin_of
 from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant, plant_mutant
-from kterm.conformance.mutants.steps import run, start
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Parameters, Structure
+from kterm.reference.steps import run, start
 
 from ...support import miniatures
 

@@ -36,7 +36,8 @@ from kterm.conformance.evaluation.calibration.spread import (
 )
 from kterm.conformance.records.run import prepare
 from kterm.reference import Array, Structure
-from kterm.reference.rounding import SIGMAS, Shown, deviation, propagate
+from kterm.reference.propagation import Shown, propagate
+from kterm.reference.rounding import SIGMAS, deviation
 
 from ...support import miniatures
 from ...support.command import kterm

@@ -15,10 +15,11 @@ from kterm.conformance.diagnosis.diagnose import diagnose
 from kterm.conformance.diagnosis.explanation import explanations_of
 from kterm.conformance.evaluation.kills.kill import findings
 from kterm.conformance.mutants import EQUIVALENTS, MUTANTS, Mutant, plant_mutant
-from kterm.conformance.mutants.steps import run, start
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import BIASES, Bias, Network, Structure, backpropagate
-from kterm.reference.rounding import bound, deviation, propagate
+from kterm.reference.propagation import propagate
+from kterm.reference.rounding import bound, deviation
+from kterm.reference.steps import run, start
 
 from ...support import miniatures
 

@@ -1,7 +1,11 @@
-"""The rule in steps, each of which a mistake may change: one pass through a network with some steps changed.
+"""The rule in steps, with values that may carry errors: one pass through a network, with hooks.
 
-Everything is a stack: z_i, x_i, k_i are (D, B, n_i), weight gradients (D, n_{i-1}, n_i), bias gradients (D, 1, n_i),
-the error (D, 1, 1).
+This is the propagation of rounding errors: every tolerance comes from `run` without changes. Two hooks serve others. A
+*change* replaces what a step computes, which is how a mutant makes its mistake and how a diagnosis tries an
+explanation. `give` says from which value the next steps continue: the computed one, or the one that a framework shows.
+
+Arrays may have leading axes: z_i, x_i and k_i are (..., B, n_i), weight gradients (..., n_{i-1}, n_i), bias gradients
+(..., 1, n_i), and the error is (..., 1, 1).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +14,10 @@ from functools import reduce
 
 import numpy as np
 
-from ...reference import DTYPES, Array, Bias, DType, Parameters, Structure
-from ...reference.network import Network
-from ...reference.rounding import Conventions, Reading
+from .dtypes import DTYPES, DType
+from .error_model import Reading
+from .network import Array, Bias, Network, Parameters, Structure
+from .rounding import Conventions
 from .value import Value, exact
 
 
@@ -77,8 +82,8 @@ Made = tuple[Changes, Callable[[int, int], bool]]
 
 
 def with_bias(w: Work, i: int, value: Value, where: Bias) -> Value:
-    """What the bias is added to, if it has its place there."""
-    return value + w.biases[i].like(value) if w.network.bias == where else value
+    """The value plus the bias of layer i, if the network adds its bias there."""
+    return value.plus_bias(w.biases[i]) if w.network.bias == where else value
 
 
 def _pre(w: Work, i: int) -> Value:
@@ -90,12 +95,11 @@ def _out(w: Work, i: int) -> Value:
 
 
 def _residual(w: Work, i: int) -> Value:
-    return w.x[i] - w.y
+    return w.x[i].minus_target(w.y)
 
 
 def _error(w: Work, i: int) -> Value:
-    r = w.x[i] - w.y
-    return (r * r).rows().columns() * 0.5
+    return w.x[i].minus_target(w.y).squared_error()
 
 
 def _side(w: Work, i: int) -> Value:

@@ -1,7 +1,8 @@
-"""Values that a mistaken rule computes with: arrays in float64, and with a reading also the error that each carries.
+"""Values that the steps of the rule compute with: arrays in float64 and, with a reading, the error that each carries.
 
-Written once with ordinary operators, a mistake so serves two ends: put on a framework's answer it needs values alone;
-to tell whether it explains an answer, its values need a tolerance, derived by the same analysis as the right ones.
+A formula written with the operators of `Value` serves two purposes. Without a reading it computes numbers alone: a
+mutant plants these in a framework's answer. With a reading it computes their tolerance too, by the same analysis for
+the rule and for a mistake.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,9 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...reference import ACTIVATIONS, Array, DType
-from ...reference import rounding as r
-from ...reference.rounding import Estimate, Reading
+from . import rounding as r
+from .activations import ACTIVATIONS
+from .dtypes import DType
+from .error_model import Estimate, Reading
+from .network import Array
 
 Scalar = float | int | Array
 
@@ -37,7 +40,7 @@ class Value:
 
     @property
     def tolerance(self) -> Array:
-        """The largest departure from the value that its errors explain; zeros without a reading."""
+        """The largest distance from the value that its errors explain; zeros without a reading."""
         return np.zeros_like(self.value) if self.reading is None else self.estimate.tolerance(self.reading)
 
     @property
@@ -46,13 +49,13 @@ class Value:
         return self.moved(lambda a: a.mT)
 
     def without_jumps(self) -> "Value":
-        """The same, as if no slope jumped near where it is taken."""
+        """The same without the jumps of slopes at kinks."""
         return replace(self, estimate=replace(self.estimate, jump=None))
 
     def moved(self, move: Callable[[Array], Array]) -> "Value":
-        """Entries put elsewhere, or left out: what does to errors as it does to values."""
+        """Entries moved or left out, by a function that does the same to values, errors and jumps."""
         error, jump = (None if a is None else move(a) for a in (self.estimate.error, self.estimate.jump))
-        return replace(self, estimate=Estimate(move(self.value), error, jump))
+        return replace(self, estimate=Estimate(move(self.value), error, jump, self.estimate.once))
 
     def __getitem__(self, index: tuple) -> "Value":
         return self.moved(lambda a: a[index])
@@ -98,17 +101,36 @@ class Value:
     def __sub__(self, other: "Value | Scalar") -> "Value":
         return self + (-other if isinstance(other, Value) else -np.asarray(other, float))
 
+    def plus_bias(self, bias: "Value") -> "Value":
+        """The sum with an exact bias (..., 1, columns), added to each row."""
+        if self.reading is None:
+            return Value(Estimate(self.value + bias.value))
+        return Value(r.add_bias(self.estimate, bias.value[..., 0, :], self.reading), self.reading)
+
+    def minus_target(self, y: "Value") -> "Value":
+        """The residual x - y, for an exact y."""
+        if self.reading is None:
+            return Value(Estimate(self.value - y.value))
+        return Value(r.residual(self.estimate, y.value, self.reading), self.reading)
+
+    def squared_error(self) -> "Value":
+        """E = 1/2 sum r**2 of a residual r, as a matrix of one entry (..., 1, 1)."""
+        if self.reading is None:
+            return Value(Estimate((np.square(self.value).sum((-2, -1)) / 2)[..., None, None]))
+        summed = Value(r.squared_error(self.estimate, self.reading), self.reading)
+        return summed.moved(lambda a: a[..., None, None])
+
     def rows(self) -> "Value":
-        """The sum over the rows, (D, 1, columns)."""
+        """The sum over the rows, (..., 1, columns)."""
         ones = np.ones((*self.shape[:-2], 1, self.shape[-2]))
         return exact(ones, self.reading) @ self
 
     def columns(self) -> "Value":
-        """The sum over the columns, (D, rows, 1)."""
+        """The sum over the columns, (..., rows, 1)."""
         return self.mT.rows().mT
 
     def like(self, other: "Value") -> "Value":
-        """Repeated to another's shape, where rows or columns are 1."""
+        """Repeated to the shape of another value, if rows or columns are 1."""
         return self.moved(lambda a: np.broadcast_to(a, other.shape))
 
     def where(self, chosen: Array, other: "Value") -> "Value":
@@ -150,7 +172,7 @@ class Value:
         return Value(Estimate(value, self.estimate.error, jump), self.reading)
 
     def shown_as(self, array: Array) -> "Value":
-        """What a framework has shown of it, with the error of one rounding."""
+        """The array that a framework shows for it, with the error of one rounding."""
         own = array.astype(np.float64).reshape(self.shape)
         if self.reading is None:
             return Value(Estimate(own))
