@@ -16,8 +16,9 @@ from ..mutants import Mutant
 from ..mutants.loading import mutant as mutant_of
 from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.runner import NoAnswer, Runner
+from .find import draw_calls, find_failure
 from .known_causes import describe_cause, shipped_expectation_for
-from .scripts.failure import Failure, compute_addends, draw_calls, find_failure
+from .scripts.failure import Failure, compute_addends
 from .scripts.write import Unwritable, write_script
 from .shrinking.shrink import shrink
 

@@ -15,7 +15,8 @@ from ....reference import Structure
 from ...cases.case import Case
 from ...cases.regimes import REGIMES, Draw
 from ...checks.findings import ExpectationFor
-from ...checks.verdict import Verdict
+from ...checks.verdict import Verdict, failure_of
+from ...diagnosis.diagnose import diagnose
 from ...runners.runner import NoAnswer, Runner
 from .budget import DEFAULT_BUDGET, Budget, BudgetedRunner, BudgetSpent
 from .number_search import simplify
@@ -103,7 +104,7 @@ class _Shrinker:
         expectation_for: ExpectationFor,
         progress: Callable[[str], object] | None,
     ) -> None:
-        self._case, self._runner = case, runner
+        self._case, self._runner, self._expectation_for = case, runner, expectation_for
         self._confirmation = Budget(
             min(_CONFIRMATION.builds, budget.builds // 2), min(_CONFIRMATION.calls, budget.calls // 2)
         )
@@ -113,11 +114,17 @@ class _Shrinker:
         """How the case itself fails: in a single call, after other calls, or beside its twins. None if it does not."""
         for regime, draws in self._list_call_sequences():
             self._trials.regime = regime
-            found = self._trials.try_numbers(self._case.structure, draws, diagnoses=True)
+            found = self._trials.try_numbers(self._case.structure, draws)
             if found is not None:
                 self._trials.kind, self._trials.calls_in_a_row = FailureKind.of(found.verdict), len(draws)
-                return found
+                return self._diagnose(found)
         return None
+
+    def _diagnose(self, found: FailingCandidate) -> FailingCandidate:
+        """The same candidate; its verdict has a diagnosis."""
+        group = self._trials.make_group(found.structure, found.draws)
+        verdict = failure_of(diagnose(group, found.examination, self._expectation_for)[found.at])
+        return found if verdict is None else replace(found, verdict=verdict)
 
     def _list_call_sequences(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """(regime, draws to call one after another): the case alone, then after more and more other calls."""

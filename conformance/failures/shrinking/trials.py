@@ -7,10 +7,9 @@ from ....reference import Structure
 from ...cases.case import Case, Group
 from ...cases.draw import make_draws, stacked
 from ...cases.regimes import Draw
-from ...checks.examine import examine
+from ...checks.examine import Examination, examine
 from ...checks.findings import ExpectationFor
 from ...checks.verdict import Verdict, failure_of
-from ...diagnosis.diagnose import diagnose
 from ...runners.runner import NoAnswer
 from .budget import BudgetedRunner
 from .candidates import count_numbers
@@ -27,8 +26,8 @@ class FailingCandidate:
     """A structure that fails in the same way as the original.
 
     It is called with `stack`, one draw after another, and the draw at index `at` fails with `verdict`. `draws` are the
-    indices of the draws. With `has_drawn_numbers` the numbers of the failing draw are those that its case id stands
-    for; otherwise they come from the original case.
+    indices of the draws, and `examination` holds the verdicts on all of them. With `has_drawn_numbers` the numbers of
+    the failing draw are those that its case id stands for; otherwise they come from the original case.
     """
 
     structure: Structure
@@ -36,6 +35,7 @@ class FailingCandidate:
     stack: Draw
     at: int
     verdict: Verdict
+    examination: Examination
     has_drawn_numbers: bool = True
 
     @property
@@ -73,7 +73,7 @@ class Trials:
         if self.regime != "layout":
             count = max(self.calls_in_a_row, min(DRAWS, _MOST_NUMBERS // count_numbers(structure)), 1)
         draws = tuple(range(count))
-        stack = make_draws(self._group(structure, draws).cases)
+        stack = make_draws(self.make_group(structure, draws).cases)
         if cut_draw is not None:
             stack = stacked([*(stack[i] for i in draws), cut_draw])
             draws = (*draws, len(draws))
@@ -82,20 +82,24 @@ class Trials:
         return replace(found, has_drawn_numbers=False) if found is not None and is_cut else found
 
     def try_numbers(
-        self, structure: Structure, draws: Sequence[int], stack: Draw | None = None, diagnoses: bool = False
+        self, structure: Structure, draws: Sequence[int], stack: Draw | None = None
     ) -> FailingCandidate | None:
         """Call a structure with the numbers in `stack`, by default those of the draws. Returns the first draw that
-        fails in the same way, or None; with `diagnoses`, its verdict has a diagnosis.
+        fails in the same way, or None.
 
         Raises BudgetSpent, and NoAnswer if the adapter does not support the structure while any failure counts.
         """
-        group = self._group(structure, tuple(draws))
+        group = self.make_group(structure, draws)
         stack = make_draws(group.cases) if stack is None else stack
         self.count += 1
-        failures = [failure_of(verdicts) for verdicts in self._examine(group, stack, diagnoses)]
+        examination = examine(group, self.runner, self._expectation_for, draws=stack)
+        first = examination.verdicts[0][0]
+        if self.kind is None and first.grade == "unsupported":
+            raise NoAnswer("unsupported", first.message)
+        failures = [failure_of(verdicts) for verdicts in examination.verdicts]
         found = next(
             (
-                FailingCandidate(structure, group.draws, stack, at, failure)
+                FailingCandidate(structure, group.draws, stack, at, failure, examination)
                 for at, failure in enumerate(failures)
                 if failure is not None and (self.kind is None or self.kind.matches(failure))
             ),
@@ -105,12 +109,6 @@ class Trials:
             self._progress(f"{group.id}: {'does not fail' if found is None else 'fails'} in the same way")
         return found
 
-    def _examine(self, group: Group, stack: Draw, diagnoses: bool) -> list[list[Verdict]]:
-        examination = examine(group, self.runner, self._expectation_for, draws=stack)
-        verdicts = diagnose(group, examination, self._expectation_for) if diagnoses else examination.verdicts
-        if self.kind is None and verdicts[0][0].grade == "unsupported":
-            raise NoAnswer("unsupported", verdicts[0][0].message)
-        return verdicts
-
-    def _group(self, structure: Structure, draws: tuple[int, ...]) -> Group:
-        return Group(structure, self.regime, self._case.seed, draws)
+    def make_group(self, structure: Structure, draws: Sequence[int]) -> Group:
+        """The cases of a structure with these draws, in the regime and with the seed of the original case."""
+        return Group(structure, self.regime, self._case.seed, tuple(draws))
