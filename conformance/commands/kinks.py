@@ -6,7 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from ...reference import ACTIVATIONS, DTYPES
 from ..cases.case import parse_case
@@ -18,10 +19,10 @@ from ..checks.verdict import Verdict
 from ..diagnosis.diagnose import diagnose
 from ..records import run as runs
 from ..records.record import read
-from ..records.report import failure_lines
-from ..runners.process import TIMEOUT, ProcessRunner
+from ..records.report import failure_lines, printable
+from ..records.run import RunRequest
+from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
-from ..runners.workers import choose_adapters
 
 _Slopes = dict[tuple[str, str, float], dict[str, list[float]]]
 """(adapter, activation, point) to the values of f' that the adapter gave there, by dtype."""
@@ -43,7 +44,7 @@ def run_kinks(specs: Sequence[str], seed: int, dtypes: Sequence[str], device: st
             _collect_slopes(adapter, verdicts, slopes)
         versions = {a["name"]: a["version"] for a in content.header["adapters"]}
     else:
-        run = runs.prepare(choose_adapters(specs), make_options("quick", seed, dtypes), None, device, TIMEOUT)
+        run = runs.prepare(RunRequest(tuple(specs), make_options("quick", seed, dtypes), device=device))
         versions = {adapter.name: adapter.version for adapter in run.adapters}
         for adapter in run.adapters:
             failures += _examine_kinks(run, adapter, slopes)
@@ -63,7 +64,7 @@ def _examine_kinks(run: runs.Run, adapter: Description, slopes: _Slopes) -> list
             by_case += diagnose(group, examine(group, runner, expectation_for), expectation_for)
     for verdicts in by_case:
         _collect_slopes(adapter.name, verdicts, slopes)
-    return failure_lines(adapter, by_case)
+    return failure_lines(adapter, by_case, run.device)
 
 
 def _collect_slopes(adapter: str, verdicts: Sequence[Verdict], slopes: _Slopes) -> None:
@@ -77,7 +78,7 @@ def _collect_slopes(adapter: str, verdicts: Sequence[Verdict], slopes: _Slopes) 
 
 
 def _make_table(versions: Mapping[str, str], slopes: _Slopes) -> Table:
-    adapters = [f"{name} {version}" for name, version in versions.items()]
+    adapters = [Column(Text(printable(f"{name} {version}"))) for name, version in versions.items()]
     table = Table("activation", "point", "from the left", "from the right", *adapters, box=None, pad_edge=False)
     for name, row in ACTIVATIONS.items():
         for point, (left, right) in points(row).items():

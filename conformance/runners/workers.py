@@ -11,6 +11,7 @@ from typing import Any
 
 from ...adapters.registry import AdapterError, is_installed
 from ..cases.plan import OptionError
+from .cache import use_cache_here
 from .runner import NoAnswer
 
 DEFAULT_ADAPTERS = ("torch", "jax")
@@ -67,9 +68,13 @@ def make_executor(workers: int) -> Executor:
     return ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
+        initializer=_start_worker,
     )
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    use_cache_here()
 
 
 def wait_for(
