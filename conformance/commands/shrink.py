@@ -33,7 +33,7 @@ def run_shrink(case_id: str, spec: str, device: str | None, mutant: str | None, 
     if shrunk is None:
         print(f"{case_id} does not fail on {versioned(adapter.to_json())}: there is nothing to shrink")
         return 1
-    lines = _format_shrunk(shrunk, adapter, case_id)
+    lines = _format_shrunk(shrunk, adapter, case_id, device)
     lines.append(
         f"{shrunk.trials} trials, {shrunk.builds} programs built, {shrunk.calls} calls, "
         f"{time.monotonic() - started:.1f} s; {shrunk.stopped}"
@@ -42,8 +42,8 @@ def run_shrink(case_id: str, spec: str, device: str | None, mutant: str | None, 
     return 0
 
 
-def _format_shrunk(shrunk: Shrunk, adapter: Description, case_id: str) -> list[str]:
-    original, smallest, named = shrunk.original, shrunk.verdict, words(adapter.to_json())
+def _format_shrunk(shrunk: Shrunk, adapter: Description, case_id: str, device: str | None) -> list[str]:
+    original, smallest, named = shrunk.original, shrunk.verdict, words(adapter.to_json(), device)
     lines = [f"{case_id} on {adapter.name}: {original.check} {original.grade}, {original.label}"]
     lines += finding_lines(original)
     if original.expectation is not None:
@@ -57,7 +57,8 @@ def _format_shrunk(shrunk: Shrunk, adapter: Description, case_id: str) -> list[s
     lines += _format_numbers(shrunk.draw)
     if shrunk.case is not None:
         lines.append(f"replay it with the numbers of its case id: kterm replay {shrunk.case.id} {named}")
-    lines.append(f"write it as a script: kterm reproduce {case_id} {named} -o bug.py")
+    if adapter.has_script:
+        lines.append(f"write it as a script: kterm reproduce {case_id} {named} -o bug.py")
     return lines
 
 

@@ -25,6 +25,27 @@ def test_the_command_prints_the_smallest_case_which_replays(tmp_path: Path) -> N
     assert kterm_inline(*replay, folder=tmp_path).returncode == 1
 
 
+def test_the_printed_commands_name_the_device_and_only_commands_that_work(tmp_path: Path) -> None:
+    adapter = tmp_path / "bad.py"
+    adapter.write_text(
+        "from kterm.adapters import Adapter\n"
+        "from kterm.adapters.numpy_adapter import Numpy\n"
+        "class WithoutScript(Adapter):\n"
+        "    name, version, activations = 'bad', '1', Numpy.activations\n"
+        "    slopes_at_kinks = Numpy.slopes_at_kinks\n"
+        "    def build(self, structure):\n"
+        "        program = Numpy().build(structure)\n"
+        "        return lambda parameters, x, y: program(parameters, x + 1, y)\n",
+        encoding="utf-8",
+    )
+    done = kterm_inline(
+        "shrink", "2x2-tanh-b3-pre-f64-normal-s0", "bad.py:WithoutScript", "--device", "cpu", folder=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"kterm replay \S+ bad.py:WithoutScript --device cpu$", done.stdout, re.M)
+    assert "kterm reproduce" not in done.stdout
+
+
 def test_the_page_shows_what_is_printed(tmp_path: Path) -> None:
     shown = re.search(r"<!-- shrunk: (.*?) -->\n```\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     assert shown is not None
