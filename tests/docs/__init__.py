@@ -18,8 +18,8 @@ def page(name: str) -> str:
 
 
 def linked_names(name: str) -> Iterator[tuple[str, Path]]:
-    """Every name in backticks on a page that links to a Python file: the name, and the file."""
-    for found in re.finditer(r"\[`([\w.]+)`\]\(([^)#\s]+\.py)\)", page(name)):
+    """Every name in backticks on a page that links to a Python file: the name, without its module, and the file."""
+    for found in re.finditer(r"\[`(?:kterm\.(?:[a-z_]+\.)*)?([\w.]+)`\]\(([^)#\s]+\.py)\)", page(name)):
         yield found[1], (ROOT / name).parent / found[2]
 
 

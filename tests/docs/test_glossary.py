@@ -9,7 +9,7 @@ from .prose import prose_of
 
 GLOSSARY = "docs/glossary.md"
 _ROWS = [row.strip("|").split("|") for row in page(GLOSSARY).splitlines() if row.startswith("| ")][1:]
-TERMS = {row[0].strip(): [word.strip() for word in row[2].strip(" –").split(",")] for row in _ROWS}
+TERMS = {row[0].strip(): [word.strip() for word in row[2].strip(" -").split(",")] for row in _ROWS}
 _AVOIDED = [word for words in TERMS.values() for word in words if word]
 
 
