@@ -21,8 +21,8 @@ Scalar = float | int | Array
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A stack of matrices (D, rows, columns) with their errors, as `reading` has errors add; without a reading, values
-    alone.
+    """A stack of matrices (..., rows, columns) with their errors, which add as `reading` says. Without a reading,
+    values alone.
     """
 
     estimate: Estimate
@@ -35,7 +35,7 @@ class Value:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(D, rows, columns)."""
+        """(..., rows, columns)."""
         return self.value.shape
 
     @property
@@ -61,7 +61,7 @@ class Value:
         return self.moved(lambda a: a[index])
 
     def reshape(self, rows: int, columns: int) -> "Value":
-        """The same entries, read row by row, as other matrices. Raises ValueError where they do not fit."""
+        """The same entries, read row by row, as other matrices. Raises ValueError if they do not fit."""
         return self.moved(lambda a: a.reshape(len(a), rows, columns))
 
     def __matmul__(self, other: "Value") -> "Value":
@@ -134,7 +134,7 @@ class Value:
         return self.moved(lambda a: np.broadcast_to(a, other.shape))
 
     def where(self, chosen: Array, other: "Value") -> "Value":
-        """Its own entries where `chosen` says so, and the other's elsewhere."""
+        """Its own entries where `chosen` is true, and those of the other value elsewhere."""
 
         def merged(a: Array | None, b: Array | None) -> Array | None:
             return (
@@ -146,7 +146,7 @@ class Value:
         return replace(self, estimate=Estimate(value, merged(mine.error, others.error), merged(mine.jump, others.jump)))
 
     def through(self, change: Callable[[Array], Array], slope: float = 1.0) -> "Value":
-        """A function of each entry that is exact but for one rounding, and nowhere steeper than `slope`."""
+        """A function of each entry that is exact except for one rounding, and nowhere steeper than `slope`."""
         value = change(self.value)
         reading = self.reading
         if reading is None:
@@ -156,8 +156,8 @@ class Value:
         return Value(Estimate(value, reading.add(error, reading.u * np.abs(value)), jump), reading)
 
     def narrowed(self, format: DType) -> "Value":
-        """Rounded to a narrower format. What lies within its error of the middle between two numbers may go to either,
-        which is a jump.
+        """Rounded to a narrower format. A value within its error of the middle between two numbers may round to either;
+        this is a jump.
         """
 
         def rounded(a: Array) -> Array:

@@ -13,9 +13,9 @@ from .verdict import Verdict
 def probe(group: Group, runs: Runner) -> list[list[Verdict]]:
     """The layout verdict of each case of a probe group.
 
-    The declared layout holds when outputs and weight gradients agree with the rule. Otherwise the other layouts are
-    tried: one that agrees where the declared one does not is what the framework really uses. Where none agrees the
-    probe is inconclusive, and the checks behind it say what else is wrong.
+    The declared layout is right if outputs and weight gradients agree with the rule. Otherwise the other layouts are
+    tried; one that agrees is the layout that the framework really uses. If none agrees, the probe is inconclusive, and
+    the later checks say what else is wrong.
     """
     return [[_probe(group, case, runs)] for case in group.cases]
 
@@ -45,7 +45,7 @@ def _probe(group: Group, case: Case, runs: Runner) -> Verdict:
         if name != declared and not _tried(group, case, runs, name):
             message = (
                 f"consistent with weights laid out {name} where the adapter declares {declared} "
-                f"({shape} probe: as declared, it {trouble}); mend weight_layout"
+                f"({shape} probe: as declared, it {trouble}); fix weight_layout"
             )
             return Verdict(case.id, "layout", "weights", "wrong", message=message)
     if odd and all(name.startswith("dE/dW") for name in odd) and shape == "square":
@@ -64,13 +64,13 @@ def _tried(group: Group, case: Case, runs: Runner, layout: str) -> Sequence[str]
 
 
 def _departures(group: Group, case: Case, runs: Runner, layout: str | None) -> Sequence[str]:
-    """The outputs and weight gradients that the rule does not give."""
+    """The names of the outputs and weight gradients that disagree with the rule."""
     stack = make_draws([case])
     runs.build(group.structure, layout)
     one = stack[0]
     answer = runs.call(group.regime, one.parameters, one.x, one.y)
     if answer.observation is None:
         return tuple(answer.problems)
-    # From the inputs alone: judged from its own intermediate values, a transposed network would agree with itself.
+    # From the inputs alone: compared from its own intermediate values, a transposed network would agree with itself.
     compared = compare(group.structure, stack, [replace(answer.observation, z=None, x=None, k=None)])
     return tuple(c.quantity for c in compared if (c.quantity == "outputs" or c.symbol == "W") and not c.worst[0] <= 1)

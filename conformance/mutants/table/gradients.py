@@ -116,7 +116,7 @@ WEIGHT_GRADIENTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "outer-of-means", "an outer product of batch means as the weight gradient", "mean(x)^T mean(k)",
-        "batch of one, zero residual, repeated rows but for the factor 1/B", {"W": _of_means},
+        "batch of one, zero residual, repeated rows, up to the factor 1/B", {"W": _of_means},
     ),
     Mutant(
         "accumulated", "gradients accumulated from the call before", "the last call's gradients are still in it",
