@@ -19,7 +19,7 @@ WORKERS = ("0", "1", "2")
 def run(adapter: str, profile: str, workers: str, report: Path) -> tuple[float, dict[str, Any]]:
     """Run `kterm check` once and return its wall time in seconds and its accounting. Exits if the command fails."""
     kterm = Path(sys.executable).with_name("kterm")
-    command = [kterm, "check", adapter, "--profile", profile, "-n", workers, "--report", report]
+    command = [kterm, "check", adapter, "--profile", profile, "-n", workers, "--no-cache", "--report", report]
     start = time.perf_counter()
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     taken = time.perf_counter() - start
@@ -47,7 +47,7 @@ def main() -> None:
                 counts = (f"{accounting['planned']}", f"{answered}", f"{bad}")
                 rows.append((adapter, workers, *counts, seconds_text(taken), f"{answered / taken:.0f}"))
     header = ("adapter", "workers", "planned", "answered", "failed, blocked or errored", "wall time", "cases a second")
-    body = f"""How long does `kterm check ADAPTER --profile {chosen.profile} -n WORKERS` take?
+    body = f"""How long does `kterm check ADAPTER --profile {chosen.profile} -n WORKERS --no-cache` take?
 Each row is one run. The wall time is from start to exit, including imports and the start of workers. The rate is the
 number of answered cases per second.
 

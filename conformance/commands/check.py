@@ -19,6 +19,7 @@ from ..cases.plan import OptionError, make_options
 from ..records import run as runs
 from ..records.record import read
 from ..records.report import CheckTable, cause_lines, expected_lines, summary_lines, title
+from ..runners.cache import cache_line, turn_off_here
 from ..runners.process import TIMEOUT
 from ..runners.threads import pin_here
 
@@ -39,15 +40,20 @@ def run_check(
     device: str | None,
     timeout: float | None,
     mutant: str | None = None,
+    no_cache: bool = False,
 ) -> int:
     """Check, print, and give the exit code: 0 conforms, 1 does not."""
     started = time.monotonic()
     pin_here()
+    if no_cache:
+        turn_off_here()
     options = make_options(profile, seed, dtypes, activations)
     specs = list(specs) or [name for name in DEFAULT if is_installed(name)] or list(_FALLBACK)
     run = runs.prepare(specs, options, expectations, device, timeout or TIMEOUT, mutant)
     console = Console(highlight=False, soft_wrap=True)
     console.print(title(run.header()), markup=False)
+    if line := cache_line(specs):
+        console.print(line, markup=False)
     report = report and report.absolute()
     try:
         folder = runs.new_folder(report)

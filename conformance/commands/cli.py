@@ -94,6 +94,7 @@ def check(
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
 ) -> None:
     """Check adapters: by default torch and jax, those of them that are installed."""
     with _one_line_errors():
@@ -103,7 +104,7 @@ def check(
 
         code = run_check(
             adapters or [], profile, seed, workers, dtype or [], activation or [], report, expectations, device,
-            timeout, mutant,
+            timeout, mutant, no_cache,
         )  # fmt: skip
         raise typer.Exit(code)
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..cases.plan import OptionError
+from ..runners.cache import use_cache_here
 
 
 def processes(workers: str) -> Executor:
     """So many processes that share nothing, "auto" for one a core; for 0 a thread of this one, which needs no start."""
     if workers == "0":
         return ThreadPoolExecutor(1)
-    return ProcessPoolExecutor(count(workers), mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count(workers), mp_context=spawn, initializer=use_cache_here)
 
 
 def count(workers: str) -> int:

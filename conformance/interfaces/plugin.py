@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kterm-device", default=None, metavar="NAME", help="device the adapters run on (default: theirs)")
     add("--kterm-timeout", type=float, default=None, metavar="S", help="seconds after which an adapter counts as hung")
     add("--kterm-mutant", default=None, metavar="NAME", help="have the adapters make this known mistake")
+    add("--kterm-no-cache", action="store_true", help="use no compilation cache for JAX")
     add("--kterm-run", default=None, metavar="FOLDER", help="a run that is already described; used by kterm check")
 
 
@@ -40,9 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Describe the run, in the controlling process; in a worker, read what it described."""
     if not config.option.kterm_adapter and not config.option.kterm_run:
         return
+    from ..runners.cache import turn_off_here
     from ..runners.threads import pin_here
 
     pin_here()
+    if config.option.kterm_no_cache:
+        turn_off_here()
     from ..records import run as runs
 
     if config.option.kterm_run is None:
@@ -137,14 +141,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
-    """What is being checked, so that a typo shows."""
+def pytest_report_header(config: pytest.Config) -> list[str] | None:
+    """What is being checked, so that a typo shows, and which compilation cache is in use."""
     worker = config.stash.get(_WORKER, None)
     if worker is None:
         return None
     from ..records.report import title
+    from ..runners.cache import cache_line
 
-    return title(worker.run.header())
+    line = cache_line(adapter.spec for adapter in worker.run.adapters)
+    return [title(worker.run.header()), *([line] if line else [])]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

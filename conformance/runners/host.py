@@ -9,6 +9,7 @@ A request is (method of LocalRunner, arguments). A reply is ("ok", result) or ("
 not load, ("load", message) is sent once instead of ("ok", None).
 """
 
+import gc
 import os
 import pickle
 import struct
@@ -63,6 +64,10 @@ def main(spec: str, device: str, mutant: str) -> None:
     except BaseException as error:
         send(replies, ("load", f"adapter {spec}: {type(error).__name__}: {error}".splitlines()[0]))
         return
+    # A framework's modules are hundreds of thousands of objects that stay. Searching them for garbage again and again
+    # takes a tenth of the time in which JAX traces and calls its programs.
+    gc.freeze()
+    gc.set_threshold(50_000)
     send(replies, ("ok", None))
     while True:
         try:
