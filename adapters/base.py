@@ -106,6 +106,11 @@ class Adapter(ABC):
             partial(self.activations[name], **ACTIVATIONS[name].parameters) for name in structure.network.activations
         )
 
+    @property
+    def has_script(self) -> bool:
+        """Whether the class writes scripts: whether it has a method `script` of its own."""
+        return type(self).script is not Adapter.script
+
     def script(self, structure: Structure) -> Script:
         """The calls that `build`'s program makes, as the source of a script: what reproducers are made of. Raises
         NotImplementedError, in one line, where the adapter has none.

@@ -1,6 +1,6 @@
 """The `kterm` command. Heavy imports wait until a command needs them, so that --help is quick and imports no framework.
 
-Exit codes: 0 conforms, 1 does not, 2 usage or configuration error, 3 an adapter could not be loaded.
+Exit codes: 0 conforms, 1 does not, 2 usage or configuration error, 3 an adapter could not be loaded, 130 interrupted.
 """
 
 import sys
@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-CONFORMS, DOES_NOT, USAGE, NOT_LOADED = 0, 1, 2, 3
+CONFORMS, DOES_NOT, USAGE, NOT_LOADED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 _OWN_ADAPTER = """
@@ -53,7 +53,7 @@ class MyFramework(Adapter):
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Turn the suite's own errors into one line on standard error and the exit code that is due."""
+    """Turn the suite's own errors, and an interrupt, into one line on standard error and the exit code that is due."""
     from ...adapters.registry import AdapterError
     from ..cases.case import CaseError
     from ..cases.plan import OptionError
@@ -69,6 +69,8 @@ def _one_line_errors() -> Iterator[None]:
         _stop(str(error), USAGE)
     except NoAnswer as no:
         _stop(f"the adapter {no.kind}: {no.message}", DOES_NOT)
+    except KeyboardInterrupt:
+        _stop("interrupted", INTERRUPTED)
 
 
 def _stop(message: str, code: int) -> None:
@@ -96,17 +98,26 @@ def check(
     mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
 ) -> None:
-    """Check adapters: by default torch and jax, those of them that are installed."""
+    """Check adapters: without a name torch and jax, as far as they are installed."""
     with _one_line_errors():
-        if workers != "auto" and not workers.isdigit():
-            _stop(f"-n {workers}: give a number of workers, or auto", USAGE)
+        from ..cases.plan import make_options
+        from ..records.run import RunRequest
+        from ..runners.process import TIMEOUT
+        from ..runners.workers import parse_workers
         from .check import run_check
 
-        code = run_check(
-            adapters or [], profile, seed, workers, dtype or [], activation or [], report, expectations, device,
-            timeout, mutant, no_cache,
-        )  # fmt: skip
-        raise typer.Exit(code)
+        request = RunRequest(
+            adapters=tuple(adapters or ()),
+            options=make_options(profile, seed, dtype or (), activation or ()),
+            expectations=expectations,
+            device=device,
+            timeout=TIMEOUT if timeout is None else timeout,
+            mutant=mutant,
+            workers=parse_workers(workers),
+            report=report and report.absolute(),
+            uses_cache=not no_cache,
+        )
+        raise typer.Exit(run_check(request))
 
 
 @app.command()
@@ -195,13 +206,16 @@ def ulp(
     """Measure each activation's f and f' against 50-digit values, in units of the last place."""
     with _one_line_errors():
         try:
-            from .ulp import run_ulp
+            from .ulp import UlpOptions, run_ulp
         except ModuleNotFoundError as error:
             if error.name != "mpmath":
                 raise
             _stop("mpmath is not installed; pip install 'kterm[ulp]'", USAGE)
         else:
-            raise typer.Exit(run_ulp(adapters, dtype or [], activation or [], samples, seed, workers, device, json))
+            options = UlpOptions(
+                tuple(adapters), tuple(dtype or ()), tuple(activation or ()), samples, seed, workers, device, json
+            )
+            raise typer.Exit(run_ulp(options))
 
 
 @app.command()
@@ -224,12 +238,13 @@ def calibrate(
 ) -> None:
     """Measure how far right gradients depart from the rule, in standard deviations, and what mistakes are caught."""
     with _one_line_errors():
-        from .calibrate import run_calibrate
+        from .calibrate import CalibrateOptions, run_calibrate
 
-        code = run_calibrate(
-            adapters or [], draws, networks, seed, workers, dtype or [], activation or [], expectations, device, json
-        )
-        raise typer.Exit(code)
+        options = CalibrateOptions(
+            tuple(adapters or ()), draws, networks, seed, workers, tuple(dtype or ()), tuple(activation or ()),
+            expectations, device, json,
+        )  # fmt: skip
+        raise typer.Exit(run_calibrate(options))
 
 
 @app.command()
@@ -261,20 +276,18 @@ def mutants(
 ) -> None:
     """Put known mistakes on adapters and show which regimes find them, by how much."""
     with _one_line_errors():
+        from .mutants import MutantsOptions, print_list, run_mutants, run_smallest
+
         if smallest is not None:
-            from ..evaluation.kills.smallest import run_smallest
-
             raise typer.Exit(run_smallest((adapter or ["numpy"])[0], workers, smallest))
-        from ..evaluation.kills.matrix import print_list, run_mutants
-
         if names:
             print_list()
             return
-        code = run_mutants(
-            adapter or [], profile, seed, workers, dtype or [], mutant or [], without or [], gradients_alone, brief,
-            expectations, device, json, html,
+        options = MutantsOptions(
+            tuple(adapter or ()), profile, seed, workers, tuple(dtype or ()), tuple(mutant or ()),
+            tuple(without or ()), gradients_alone, brief, expectations, device, json, html,
         )  # fmt: skip
-        raise typer.Exit(code)
+        raise typer.Exit(run_mutants(options))
 
 
 @app.command()
@@ -304,3 +317,7 @@ def adapters() -> None:
 def main() -> None:
     """Run the command line."""
     app(prog_name="kterm")
+
+
+if __name__ == "__main__":
+    main()
