@@ -13,7 +13,7 @@ ROOMS = ("reference", "adapters", "conformance")
 
 def _sections() -> dict[str, str]:
     """The text of each section of the map, by its heading."""
-    head, *sections = re.split(r"^## ", page(MAP), flags=re.M)
+    _, *sections = re.split(r"^## ", page(MAP), flags=re.M)
     return dict(section.split("\n", 1) for section in sections)
 
 
