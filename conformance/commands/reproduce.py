@@ -4,9 +4,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..evaluation.workers import opened
 from ..failures.reproduce import reproduce_case, run_script
 from ..runners.threads import pin_here
+from .output import open_output
 
 
 def run_reproduce(
@@ -26,7 +26,7 @@ def run_reproduce(
         print(f"{case_id} fails on {spec}, but no script of the framework's calls shows it: {found}")
         return 1
     if output is not None:
-        with opened(output, "-o") as file:
+        with open_output(output, "-o") as file:
             file.write(found.source)
         fails, ending = run_script(output)
         print(f"{output} {ending}")
