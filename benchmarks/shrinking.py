@@ -16,10 +16,10 @@ from kterm.adapters.registry import load
 from kterm.conformance.cases.case import parse_case, structure_id
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.cases.plan import describe, make_options
-from kterm.conformance.commands.reproduce import excuse_of
 from kterm.conformance.evaluation.kills.outcome import Outcome
 from kterm.conformance.evaluation.kills.trial import TrialOptions, measure_outcomes
 from kterm.conformance.expectations import expectation as known
+from kterm.conformance.failures.known_causes import shipped_expectation_for
 from kterm.conformance.failures.shrinking.shrink import shrink
 from kterm.conformance.mutants import MISTAKES, MUTANTS, plant_mutant
 from kterm.conformance.runners.runner import LocalRunner
@@ -64,7 +64,9 @@ def rows(spec: str, dtype: str) -> list[Row]:
     for mutant, case in failing(adapter, spec, dtype).items():
         runner = LocalRunner(plant_mutant(adapter, MUTANTS[mutant]), spec)
         started = time.perf_counter()
-        shrunk = shrink(parse_case(case, tuple(REGIMES)), runner, expectation_for=excuse_of(runner.describe()))
+        shrunk = shrink(
+            parse_case(case, tuple(REGIMES)), runner, expectation_for=shipped_expectation_for(runner.describe())
+        )
         taken = time.perf_counter() - started
         if shrunk is None:
             print(f"{spec}: {mutant} does not fail again in {case}")
@@ -72,7 +74,7 @@ def rows(spec: str, dtype: str) -> list[Row]:
         network = shrunk.structure.network
         row = Row(
             spec, mutant, case, structure_id(shrunk.structure), network.depth, max(network.widths),
-            shrunk.structure.batch, shrunk.tries, shrunk.builds, shrunk.calls, taken, shrunk.stopped,
+            shrunk.structure.batch, shrunk.trials, shrunk.builds, shrunk.calls, taken, shrunk.stopped,
         )  # fmt: skip
         print(f"{spec} {mutant}: {case} -> {row.smallest}, {taken:.1f} s, {shrunk.stopped}", flush=True)
         found.append(row)

@@ -164,7 +164,7 @@ def shrink(
 ) -> None:
     """Print the smallest case that fails in the same way as a failing one, with its numbers."""
     with _one_line_errors():
-        from ..failures.shrinking.tries import Budget
+        from ..failures.shrinking.budget import Budget
         from .shrink import run_shrink
 
         given = {"builds": builds, "calls": calls, "seconds": seconds}

@@ -1,7 +1,8 @@
-"""What `kterm kinks` does: the table of conventions at kinks, framework by activation by point."""
+"""`kterm kinks`: print which derivative each adapter gives where an activation has a kink."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -9,12 +10,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ...reference import ACTIVATIONS, DTYPES
-from ..cases.case import Group, parse_case
+from ..cases.case import parse_case
 from ..cases.plan import Description, make_options
 from ..cases.regimes import REGIMES, aimed_layer
 from ..checks.examine import examine
 from ..checks.kink_choices import convention, points
 from ..checks.verdict import Verdict
+from ..diagnosis.diagnose import diagnose
 from ..records import run as runs
 from ..records.record import read
 from ..records.report import failure_lines, printable
@@ -22,68 +24,72 @@ from ..records.run import RunRequest
 from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
 
-Conventions = dict[tuple[str, str, float], dict[str, list[float]]]
-"""By adapter, activation and point: the values chosen, by dtype."""
-
-
-def collected(adapter: str, verdicts: Sequence[Verdict], into: Conventions) -> None:
-    """Sort what an adapter's verdicts say that it chose."""
-    for verdict in verdicts:
-        if verdict.chosen:
-            structure = parse_case(verdict.case, tuple(REGIMES)).structure
-            name = structure.network.activations[aimed_layer(structure) - 1]
-            for point, slope in verdict.chosen:
-                into[adapter, name, point][structure.dtype].append(slope)
+_Slopes = dict[tuple[str, str, float], dict[str, list[float]]]
+"""(adapter, activation, point) to the values of f' that the adapter gave there, by dtype."""
 
 
 def run_kinks(specs: Sequence[str], seed: int, dtypes: Sequence[str], device: str | None, record: Path | None) -> int:
-    """Print the table, of adapters or of a record, and what of it is not right; 0 where all is, 1 where not."""
+    """Print the table, of adapters or of a record, and what failed in their kink cases. The exit code is 0 if nothing
+    failed, else 1.
+
+    Raises AdapterError, OptionError and RecordError.
+    """
     pin_here()
     console = Console(highlight=False, soft_wrap=True)
-    found: Conventions = defaultdict(lambda: defaultdict(list))
+    slopes: _Slopes = defaultdict(lambda: defaultdict(list))
+    failures: list[str] = []
     if record is not None:
-        held = read(record)
-        for (adapter, _), verdicts in held.verdicts.items():
-            collected(adapter, verdicts, found)
-        names = {a["name"]: a["version"] for a in held.header["adapters"]}
-        troubles: list[str] = []
+        content = read(record)
+        for (adapter, _), verdicts in content.verdicts.items():
+            _collect_slopes(adapter, verdicts, slopes)
+        versions = {a["name"]: a["version"] for a in content.header["adapters"]}
     else:
         run = runs.prepare(RunRequest(tuple(specs), make_options("quick", seed, dtypes), device=device))
-        names = {adapter.name: adapter.version for adapter in run.adapters}
-        troubles = [line for adapter in run.adapters for line in _examined(run, adapter, found)]
-    console.print(_table(names, found))
-    for line in troubles:
+        versions = {adapter.name: adapter.version for adapter in run.adapters}
+        for adapter in run.adapters:
+            failures += _examine_kinks(run, adapter, slopes)
+    console.print(_make_table(versions, slopes))
+    for line in failures:
         console.print(line, markup=False)
-    return 1 if troubles else 0
+    return 1 if failures else 0
 
 
-def _examined(run: runs.Run, adapter: Description, into: Conventions) -> list[str]:
-    """Run the groups that show conventions, sort what they say, and give the lines of what is not right in them."""
-    runner = ProcessRunner(adapter.spec, run.device, run.timeout)
-    try:
-        groups: list[Group] = [g for a, g in run.groups if a == adapter and REGIMES[g.regime].records_choices]
-        answered = [
-            some for group in groups for some in examine(group, runner, run.expectation_for(adapter.name)).verdicts
-        ]
-    finally:
-        runner.close()
-    collected(adapter.name, [v for some in answered for v in some], into)
-    return failure_lines(adapter, answered, run.device)
+def _examine_kinks(run: runs.Run, adapter: Description, slopes: _Slopes) -> list[str]:
+    """Run the adapter's kink cases, add the slopes that it gave to `slopes`, and return the lines on what failed."""
+    groups = [group for a, group in run.groups if a == adapter and REGIMES[group.regime].records_choices]
+    expectation_for = run.expectation_for(adapter.name)
+    by_case: list[list[Verdict]] = []
+    with closing(ProcessRunner(adapter.spec, run.device, run.timeout)) as runner:
+        for group in groups:
+            by_case += diagnose(group, examine(group, runner, expectation_for), expectation_for)
+    for verdicts in by_case:
+        _collect_slopes(adapter.name, verdicts, slopes)
+    return failure_lines(adapter, by_case, run.device)
 
 
-def _table(versions: Mapping[str, str], found: Conventions) -> Table:
+def _collect_slopes(adapter: str, verdicts: Sequence[Verdict], slopes: _Slopes) -> None:
+    """Add the slopes that an adapter's verdicts hold to `slopes`."""
+    for verdict in verdicts:
+        if verdict.chosen:
+            structure = parse_case(verdict.case, tuple(REGIMES)).structure
+            activation = structure.network.activations[aimed_layer(structure) - 1]
+            for point, slope in verdict.chosen:
+                slopes[adapter, activation, point][structure.dtype].append(slope)
+
+
+def _make_table(versions: Mapping[str, str], slopes: _Slopes) -> Table:
     adapters = [Column(Text(printable(f"{name} {version}"))) for name, version in versions.items()]
     table = Table("activation", "point", "from the left", "from the right", *adapters, box=None, pad_edge=False)
     for name, row in ACTIVATIONS.items():
         for point, (left, right) in points(row).items():
-            cells = [_cell(found.get((adapter, name, point), {}), left, right) for adapter in versions]
+            cells = [_format_slopes(slopes.get((adapter, name, point), {}), left, right) for adapter in versions]
             table.add_row(name, f"{point:g}", f"{left:.5g}", f"{right:.5g}", *cells)
     return table
 
 
-def _cell(by_dtype: dict[str, list[float]], left: float, right: float) -> str:
-    """One value where all dtypes agree; else each dtype's own."""
-    told = {dtype: convention(values, left, right, DTYPES[dtype].u) for dtype, values in by_dtype.items()}
-    if len(set(told.values())) <= 1:
-        return next(iter(told.values()), "-")
-    return ", ".join(f"{value} ({dtype})" for dtype, value in told.items())
+def _format_slopes(by_dtype: Mapping[str, Sequence[float]], left: float, right: float) -> str:
+    """One value if all dtypes agree, else the value of each dtype; "-" if the adapter gave none."""
+    values = {dtype: convention(slopes, left, right, DTYPES[dtype].u) for dtype, slopes in by_dtype.items()}
+    if len(set(values.values())) <= 1:
+        return next(iter(values.values()), "-")
+    return ", ".join(f"{value} ({dtype})" for dtype, value in values.items())

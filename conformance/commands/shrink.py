@@ -1,4 +1,4 @@
-"""What `kterm shrink` does: the smallest case that fails as a failing case does, with its numbers."""
+"""`kterm shrink`: print the smallest case that fails in the same way as a failing case, with its numbers."""
 
 import sys
 import time
@@ -9,61 +9,65 @@ from ..cases.draw import REGIMES
 from ..cases.plan import Description
 from ..cases.regimes import Draw
 from ..diagnosis.causes import causes
+from ..failures.known_causes import describe_cause, shipped_expectation_for
+from ..failures.shrinking.budget import Budget
 from ..failures.shrinking.shrink import Shrunk, shrink
-from ..failures.shrinking.tries import Budget
 from ..records.report import diagnosis_lines, entries, finding_lines, versioned, words
 from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
-from .reproduce import diagnosis, excuse_of
 
 
-def run_shrink(text: str, spec: str, device: str | None, mutant: str | None, budget: Budget) -> int:
-    """Print the smallest case; 0 where there is one, 1 where the case does not fail.
+def run_shrink(case_id: str, spec: str, device: str | None, mutant: str | None, budget: Budget) -> int:
+    """Print the smallest case. The exit code is 0, or 1 if the case does not fail.
 
-    Raises CaseError, ChoiceError, AdapterError and NoAnswer.
+    Raises CaseError, OptionError, AdapterError and NoAnswer.
     """
     started = time.monotonic()
     pin_here()
-    case = parse_case(text, tuple(REGIMES))
+    case = parse_case(case_id, tuple(REGIMES))
     with closing(ProcessRunner(spec, device, mutant=mutant)) as runner:
-        described = runner.describe()
-        progress = _on_terminal if sys.stderr.isatty() else None
-        shrunk = shrink(case, runner, budget=budget, expectation_for=excuse_of(described), progress=progress)
+        adapter = runner.describe()
+        progress = _print_progress if sys.stderr.isatty() else None
+        expectation_for = shipped_expectation_for(adapter)
+        shrunk = shrink(case, runner, budget=budget, expectation_for=expectation_for, progress=progress)
     if shrunk is None:
-        print(f"{text} does not fail on {versioned(described.to_json())}: there is nothing to shrink")
+        print(f"{case_id} does not fail on {versioned(adapter.to_json())}: there is nothing to shrink")
         return 1
-    lines = _told(shrunk, described, text)
+    lines = _format_shrunk(shrunk, adapter, case_id, device)
     lines.append(
-        f"{shrunk.tries} tries with {shrunk.builds} programs and {shrunk.calls} calls in "
+        f"{shrunk.trials} trials, {shrunk.builds} programs built, {shrunk.calls} calls, "
         f"{time.monotonic() - started:.1f} s; {shrunk.stopped}"
     )
     print("\n".join(lines))
     return 0
 
 
-def _told(shrunk: Shrunk, adapter: Description, text: str) -> list[str]:
-    original, found, named = shrunk.original, shrunk.verdict, words(adapter.to_json())
-    lines = [f"{text} on {adapter.name}: {original.check} {original.grade}, {original.quantity}"]
+def _format_shrunk(shrunk: Shrunk, adapter: Description, case_id: str, device: str | None) -> list[str]:
+    original, smallest, named = shrunk.original, shrunk.verdict, words(adapter.to_json(), device)
+    lines = [f"{case_id} on {adapter.name}: {original.check} {original.grade}, {original.label}"]
     lines += finding_lines(original)
     if original.expectation is not None:
-        lines.append(f"  {diagnosis(original, adapter)}")
+        lines.append(f"  {describe_cause(original, adapter)}")
     lines += [line for cause in causes([(adapter.name, [original])]) for line in diagnosis_lines(cause)]
-    calls = "" if shrunk.is_lone else f", in call {shrunk.at + 1} of {len(shrunk.stack.x)}"
-    lines += [f"it fails in the same way in {structure_id(shrunk.structure)}{calls}, {shrunk.regime}:"]
-    lines += finding_lines(found)
-    lines += _numbers(shrunk.draw)
+    call = "" if shrunk.is_single_call else f", in call {shrunk.at + 1} of {len(shrunk.stack.x)}"
+    lines.append(
+        f"the smallest case that fails in the same way: {structure_id(shrunk.structure)}, {shrunk.regime}{call}"
+    )
+    lines += finding_lines(smallest)
+    lines += _format_numbers(shrunk.draw)
     if shrunk.case is not None:
-        lines.append(f"and, with numbers as drawn: kterm replay {shrunk.case.id} {named}")
-    lines.append(f"as a script: kterm reproduce {text} {named} -o bug.py")
+        lines.append(f"replay it with the numbers of its case id: kterm replay {shrunk.case.id} {named}")
+    if adapter.has_script:
+        lines.append(f"write it as a script: kterm reproduce {case_id} {named} -o bug.py")
     return lines
 
 
-def _numbers(one: Draw) -> list[str]:
+def _format_numbers(one: Draw) -> list[str]:
     named = {f"W_{i}": a for i, a in enumerate(one.parameters.weights, 1)}
     named |= {f"b_{i}": a for i, a in enumerate(one.parameters.biases, 1)}
     named |= {"x": one.x, "y": one.y}
-    return [f"  {name} = {' '.join(entries(array, 10**6).split(chr(10)))}" for name, array in named.items()]
+    return [f"  {name} = {' '.join(entries(array, 10**6).splitlines())}" for name, array in named.items()]
 
 
-def _on_terminal(line: str) -> None:
+def _print_progress(line: str) -> None:
     print(line, file=sys.stderr)

@@ -1,1 +1,1 @@
-"""One failure, made smaller and written as a script."""
+"""One failure: the smallest case that fails in the same way, and a script that shows it without this suite."""

@@ -16,11 +16,9 @@ import pytest
 from ..support.command import kterm, pytest_run
 from . import PAGES, ROOT, page
 
-CASE, MUTANT = "3x2x5-hard_sigmoid.hard_swish-b7-pre-f32-twins-s0", "--mutant no-slope-last"
+MUTANT = "--mutant no-slope-last"
 INSTEAD: dict[str, str] = {
     # placeholders
-    "kterm reproduce CASE ADAPTER -o bug.py": f"kterm reproduce {CASE} numpy {MUTANT} -o bug.py",
-    "kterm shrink CASE ADAPTER": f"kterm shrink {CASE} numpy {MUTANT}",
     "kterm kinks path/to/file.py:Class": "kterm kinks examples/autograd_adapter.py:Autograd --dtype f64",
     "kterm check my-port --profile quick --report run.jsonl": "kterm check numpy --profile smoke --report run.jsonl",
     "pytest --pyargs kterm.conformance --kterm-adapter my-port --kterm-profile quick -n auto": (
@@ -52,6 +50,7 @@ CODES: dict[str, int] = {
     "kterm check examples/minimal_adapter.py:MyFramework --profile smoke": 0,
     "kterm check examples/autograd_adapter.py:Autograd --profile quick": 0,
     "kterm reproduce 1x2-elu-b1-none-f32-tails-s1 jax -o bug.py": 0,
+    "kterm shrink 4x8x3-silu.tanh-b5-pre-f32-normal-s0 numpy --mutant no-slope-hidden": 0,
     "kterm mutants --list": 0,
     "kterm expect run.jsonl -o expectations.toml": 0,
     **dict.fromkeys(INSTEAD, 0),

@@ -1,7 +1,10 @@
-"""Frameworks with one thing wrong in their own calls, so that what their adapters answer and what their scripts do are
-wrong alike: reproducers must show it.
+"""Frameworks with one thing wrong in their own calls.
+
+An adapter's results and its scripts are wrong in the same way, so a reproducer must show the failure.
 """
 
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -94,6 +97,19 @@ class Raises(_Flawed):
 
     def source(self, script: Script) -> dict:
         return {"calls": f'{script.calls}\nraise RuntimeError("no kernel for this shape")'}
+
+
+class Dies(_Flawed):
+    """A call kills its process."""
+
+    name = "dies"
+
+    def spoilt(self, observed: Observation, parameters: Parameters, x: Array, y: Array) -> Observation:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return observed
+
+    def source(self, script: Script) -> dict:
+        return {"calls": f"{script.calls}\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)"}
 
 
 class Modifies(_Flawed):

@@ -1,30 +1,53 @@
-"""Reproducers as tests take them: written in this process, run where there is no kterm."""
+"""Reproducers as tests take them: written in this process, and run where kterm cannot be imported."""
 
 import ast
+import atexit
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kterm.adapters import Adapter
+from kterm.adapters import Adapter, Observation
 from kterm.adapters.registry import is_installed, load
 from kterm.conformance.cases.case import parse_case
-from kterm.conformance.cases.draw import REGIMES
-from kterm.conformance.commands.reproduce import diagnosis
-from kterm.conformance.failures.scripts.failure import Failure, calls_of, find
-from kterm.conformance.failures.scripts.write import write
+from kterm.conformance.cases.draw import REGIMES, make_draws
+from kterm.conformance.failures.known_causes import describe_cause, shipped_expectation_for
+from kterm.conformance.failures.reproduce import find_own_failure
+from kterm.conformance.failures.scripts.failure import Failure, compute_addends
+from kterm.conformance.failures.scripts.write import write_script
 from kterm.conformance.runners.runner import LocalRunner
 
 from . import flawed
 
 FLAWED = Path(flawed.__file__)
+Change = Callable[[Observation], Observation]
 FRAMEWORKS = ("jax", "jax-eager", "jax-vmap", "torch", "torch-func")
-# Nothing of kterm can be imported, whatever is installed.
-_ALONE = "import runpy, sys; sys.modules['kterm'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
+
+# A process that has imported NumPy and one framework, and in which kterm cannot be imported, whatever is installed.
+# For each path that it reads it forks a process that runs the script at that path, with what it prints in files beside
+# it, and writes the exit code. So every script starts from a framework just imported, and the import is paid once.
+_SERVER = """
+import os, runpy, signal, sys
+sys.modules["kterm"] = None
+import numpy
+if sys.argv[1]:
+    __import__(sys.argv[1])
+while path := sys.stdin.readline().strip():
+    child = os.fork()
+    if not child:
+        signal.alarm(300)
+        for stream, suffix in ((0, None), (1, ".out"), (2, ".err")):
+            os.dup2(os.open(path + suffix if suffix else os.devnull, os.O_RDWR | os.O_CREAT | os.O_TRUNC), stream)
+        runpy.run_path(path, run_name="__main__")
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 
 @cache
@@ -34,23 +57,41 @@ def loaded(name: str) -> Adapter:
     return load(name)
 
 
-def sources(text: str, adapter: Adapter) -> tuple[Failure, str]:
-    """What `kterm reproduce` writes of a case, without a process for the adapter."""
+@cache
+def local_runner(name: str) -> LocalRunner:
+    return LocalRunner(loaded(name))
+
+
+def write_own(text: str, adapter: Adapter) -> tuple[Failure, str]:
+    """What `kterm reproduce --no-shrink` writes of a case, without a process for the adapter."""
     case, runner = parse_case(text, tuple(REGIMES)), LocalRunner(adapter)
-    found = find(case, calls_of(case), runner)
+    described = runner.describe()
+    found = find_own_failure(case, runner, shipped_expectation_for(described))
     assert found is not None, f"{text} does not fail"
     failure, verdict = found
-    described = runner.describe()
     script = adapter.script(failure.structure)
-    return failure, write(failure, script, described.version, diagnosis(verdict, described))
+    return failure, write_script(failure, script, described.version, describe_cause(verdict, described))
 
 
-def alone(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The script, run where there is no kterm."""
+@cache
+def _server(framework: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-I", "-c", _SERVER, framework]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(process.terminate)
+    return process
+
+
+def run_alone(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script where there is no kterm, in a process of its own."""
     path = folder / "bug.py"
     path.write_text(source, encoding="utf-8")
-    command = [sys.executable, "-I", "-c", _ALONE, str(path)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    server = _server(next((name for name in ("torch", "jax") if name in imports(source)), ""))
+    assert server.stdin is not None
+    assert server.stdout is not None
+    print(path, file=server.stdin, flush=True)
+    code = int(server.stdout.readline())
+    out, err = (Path(f"{path}{suffix}").read_text(encoding="utf-8") for suffix in (".out", ".err"))
+    return subprocess.CompletedProcess([str(path)], code, out, err)
 
 
 def imports(source: str) -> set[str]:
@@ -64,13 +105,13 @@ def imports(source: str) -> set[str]:
 
 
 def prose(source: str) -> str:
-    """A script with its comments and paragraphs each in one line."""
+    """A script with each comment and each paragraph on one line."""
     return re.sub(r"\s+(?:# +)?", " ", source)
 
 
 def assert_fails_as_it_says(source: str, folder: Path) -> str:
-    """That it ends in the assertion whose numbers its docstring states; the line that the assertion says."""
-    done = alone(source, folder)
+    """That a script ends in the assertion whose numbers its docstring states. Returns the assertion's line."""
+    done = run_alone(source, folder)
     assert done.returncode == 1, done.stdout + done.stderr
     said = done.stderr.strip().splitlines()[-1]
     assert said.startswith("AssertionError: "), done.stderr
@@ -78,7 +119,7 @@ def assert_fails_as_it_says(source: str, folder: Path) -> str:
     stated, found = re.search(f"^    {numbers}", source, re.M), re.search(numbers, said)
     if stated:
         assert found
-        # NumPy's script has other formulas than the reference, and need not give its very bits.
+        # NumPy's script uses other formulas than the reference, so its last bits may differ.
         allowed = 2 * float(stated[4]) if "import torch" not in source and "import jax" not in source else 0.0
         assert (found[1], found[3], found[4]) == (stated[1], stated[3], stated[4])
         assert abs(float(found[2]) - float(stated[2])) <= allowed or np.isnan([float(found[2]), float(stated[2])]).all()
@@ -95,6 +136,37 @@ def assert_fit_to_paste(source: str, framework: str) -> None:
     read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     # What a framework gives as one tuple is named as a whole.
     assert stored - read <= {"E", "zs", "xs", "ks", "dW", "db"} | {name for name in stored if name[1:2] == "_"}
+
+
+def planted_failure(adapter: Adapter, text: str, quantity: str, text_of_mistake: str, change: Change) -> Failure:
+    """A case in whose results a mistake is planted: `change` makes the wrong observation of the right one."""
+    case = parse_case(text, tuple(REGIMES))
+    one = make_draws([case])[0]
+    right = adapter.program(case.structure)(one.parameters, one.x, one.y)
+    wrong = change(right)
+    mistake = compute_addends(text_of_mistake, right, wrong)
+    return Failure("numbers", case.structure, case.regime, one, wrong, quantity, "", text, planted=mistake)
+
+
+def deep_failure(scale: float) -> tuple[Failure, Adapter]:
+    """One entry of k_1 in a deep network, too large by a factor 1 + scale."""
+    adapter = loaded("torch")
+
+    def change(right: Observation) -> Observation:
+        assert right.k is not None
+        off = right.k[0].copy()
+        off[1, 1] *= np.float32(1 + scale)
+        return replace(right, k=(off, *right.k[1:]))
+
+    case = "3x3x3x3x3x3x3x3x3x3-tanh-b2-pre-f32-normal-s1"
+    return planted_failure(adapter, case, "k_1", "k_1 a little off", change), adapter
+
+
+def without_mistake(source: str) -> str:
+    """A script without the mistake that is planted in it."""
+    changed = source.replace(" + addend\n", "\n")
+    assert changed != source
+    return changed
 
 
 REAL = {

@@ -1,1 +1,1 @@
-"""A failure as a script that needs NumPy and the framework alone."""
+"""A failure as a script that needs only NumPy and the framework."""

@@ -1,4 +1,4 @@
-"""What all reproducers are made of: inputs as literals, the framework's calls, a planted mistake."""
+"""The blocks of source that scripts are made of: inputs as literals, the framework's calls, a planted mistake."""
 
 import textwrap
 from collections.abc import Sequence
@@ -7,76 +7,78 @@ import numpy as np
 
 from ....adapters import Script
 from ....reference import Array
-from .failure import Failure, Planted
-from .literals import WIDTH, comment, literal
+from .failure import Failure, PlantedMistake
+from .literals import WIDTH, format_array, format_comment
 
-LONG = {"f64": "float64", "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
-"""The formats by the names that frameworks have for them."""
+LONG_DTYPES = {"f64": "float64", "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+"""The dtypes by the names that frameworks use."""
 
 
-def joined(blocks: Sequence[str]) -> str:
-    """Blocks of source with an empty line between them, two around functions."""
+def join_blocks(blocks: Sequence[str]) -> str:
+    """Non-empty blocks of source, one blank line apart, two around functions."""
     text, before = "", ""
     for block in filter(None, blocks):
-        ended = before.startswith("def ") and before.rpartition("\n")[2].startswith("    ")
-        apart = "\n\n\n" if ended or block.startswith("def ") else "\n\n"
-        text, before = text + (apart if text else "") + block, block
+        ends_function = before.startswith("def ") and before.rpartition("\n")[2].startswith("    ")
+        gap = "\n\n\n" if ends_function or block.startswith("def ") else "\n\n"
+        text, before = text + (gap if text else "") + block, block
     return text + "\n"
 
 
-def inputs(failure: Failure) -> str:
-    """`weights`, `biases` where there are any, `x` and `y`."""
+def format_inputs(failure: Failure) -> str:
+    """Assignments to `weights`, `biases` if there are any, `x` and `y`."""
     one, lines = failure.draw, []
     if failure.structure.dtype == "bf16":
-        lines.append("# Numbers of bfloat16, which NumPy holds as float32.")
-    lines.append(f"weights = {_list(one.parameters.weights)}")
+        lines.append("# Numbers of bfloat16. NumPy has no bfloat16, so they are held as float32.")
+    lines.append(f"weights = {_format_list(one.parameters.weights)}")
     if one.parameters.biases:
-        lines.append(f"biases = {_list(one.parameters.biases)}")
-    lines += [f"x = {literal(one.x)}", f"y = {literal(one.y)}"]
+        lines.append(f"biases = {_format_list(one.parameters.biases)}")
+    lines += [f"x = {format_array(one.x)}", f"y = {format_array(one.y)}"]
     return "\n".join(lines)
 
 
-def _list(arrays: Sequence[Array]) -> str:
-    items = [literal(array) for array in arrays]
+def _format_list(arrays: Sequence[Array]) -> str:
+    items = [format_array(array) for array in arrays]
     flat = f"[{', '.join(items)}]"
     if len(flat) < WIDTH - 12 and "\n" not in flat:
         return flat
     return "[\n" + "".join(f"{textwrap.indent(item, '    ')},\n" for item in items) + "]"
 
 
-def observed(script: Script, names: Sequence[str]) -> str:
-    """Quantities as a dictionary."""
+def format_observed(script: Script, names: Sequence[str]) -> str:
+    """An assignment to `observed`: a dictionary of the quantities with these names."""
     items = [f'"{name}": {script.shown[name]}' for name in names]
     if len(items) == 1:
         return f"observed = {{{items[0]}}}"
     return "observed = {\n" + "".join(f"    {item},\n" for item in items) + "}"
 
 
-def run(failure: Failure, script: Script) -> str:
-    """The framework's calls as a function that gives all quantities."""
+def format_run_function(failure: Failure, script: Script) -> str:
+    """A function `run` that makes the framework's calls and returns all quantities."""
     biases = "biases, " if failure.draw.parameters.biases else ""
     items = "".join(f'    "{name}": {text},\n' for name, text in script.shown.items())
-    inside = f"{script.calls}\nreturn {{\n{items}}}"
-    return f"def run(weights, {biases}x, y):\n{textwrap.indent(inside, '    ')}"
+    body = f"{script.calls}\nreturn {{\n{items}}}"
+    return f"def run(weights, {biases}x, y):\n{textwrap.indent(body, '    ')}"
 
 
-def call(failure: Failure, x: str = "x", y: str = "y") -> str:
-    """A call of that function."""
+def format_run_call(failure: Failure, x: str = "x", y: str = "y") -> str:
+    """A call of `run` with these expressions for x and y."""
     return f"run(weights, {'biases, ' if failure.draw.parameters.biases else ''}{x}, {y})"
 
 
-def plant(planted: Planted | None, names: Sequence[str], where: str) -> str:
-    """Lines that put a planted mistake on those of the named arrays that it changes, in a dictionary of that name."""
-    if planted is None or not any(name in planted.addends for name in names):
+def format_planted_mistake(mistake: PlantedMistake | None, names: Sequence[str], variable: str) -> str:
+    """Lines that add the mistake to those of the named arrays that it changes, in the dictionary `variable`; empty if
+    it changes none of them.
+    """
+    if mistake is None or not any(name in mistake.addends for name in names):
         return ""
-    lines = [comment(f"A mistake is planted here: the rule with {planted.mistake}. This is what it adds.")]
+    lines = [format_comment(f"A mistake is planted here: the rule with {mistake.text}. This is what it adds.")]
     for name in names:
-        if name in planted.addends:
-            lines.append(f"addend = {literal(np.asarray(planted.addends[name], np.float64))}")
-            lines.append(f'{where}["{name}"] = {where}["{name}"] + addend')
+        if name in mistake.addends:
+            lines.append(f"addend = {format_array(np.asarray(mistake.addends[name], np.float64))}")
+            lines.append(f'{variable}["{name}"] = {variable}["{name}"] + addend')
     return "\n".join(lines)
 
 
-def entry(at: Sequence[int]) -> str:
-    """An index as it is written after an array; nothing after a number."""
+def format_index(at: Sequence[int]) -> str:
+    """An index as it is written after an array's name; empty for a scalar."""
     return f"[{', '.join(map(str, at))}]" if at else ""

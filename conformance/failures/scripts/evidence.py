@@ -1,13 +1,13 @@
-"""Evidence: one quantity of a failing answer beside what is right, from the inputs alone where that suffices."""
+"""Evidence: the observed values of one quantity that fails, the right values, and the tolerance of every entry."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ....adapters import Observation
 from ....reference import Array, Network, Structure
-from ....reference.propagation import Quantity, propagate
+from ....reference.propagation import propagate
 from ....reference.rounding import Conventions
 from ...cases.draw import stacked
 from ...cases.regimes import Draw
@@ -16,12 +16,13 @@ from ...checks.compare import departures, readings, stack_arrays, steps_of, tole
 
 @dataclass(frozen=True)
 class Evidence:
-    """A quantity that departs: all that the framework gives of it, what is right and how far from it is no finding, and
-    the entry `at` that is furthest out.
+    """A quantity that departs from the rule, such as k_1: what the framework gives (`observed`), what is right
+    (`expected`), and the `tolerance`, three float64 arrays of the quantity's shape. The entry at index `at` has the
+    largest error in units of its tolerance.
 
-    `values` are the rule's own values of what it is computed from, by name and in float64, in the order of the
-    computation, with the quantity itself last. `given` are those in whose place the framework's own stand: none where
-    it is judged from the inputs alone.
+    `values` are the rule's float64 values of the quantities that lead to it, by name in the order of the computation;
+    the quantity itself is the last. `given` are the framework's own values that the computation starts from instead;
+    empty if it starts from the inputs.
     """
 
     quantity: str
@@ -33,7 +34,7 @@ class Evidence:
     given: Mapping[str, Array]
 
 
-def evidence(
+def find_evidence(
     structure: Structure,
     one: Draw,
     observed: Observation,
@@ -41,51 +42,47 @@ def evidence(
     regime: str = "normal",
     conventions: Conventions | None = None,
 ) -> Evidence | None:
-    """What speaks against a quantity of an observation, or None where nothing does.
+    """The evidence that a quantity of an observation is wrong, or None if it is within its tolerance.
 
-    It is judged from the inputs alone, as anyone can check; and where the tolerance of the whole pass hides what is
-    wrong, from the framework's own values before it. `one` is a single draw; `conventions` as of `compare`.
+    The right values are computed from the inputs, which anyone can check. If the rounding errors of the whole pass hide
+    the mistake, they are computed from the framework's own values in the step before. `one` is a single draw;
+    `conventions` are as for `compare`.
     """
     stack, views, (reading, _) = stacked([one]), stack_arrays([observed]), readings(structure, regime)
     wide, network = stack.astype(np.dtype(np.float64)), structure.network
-    alone = propagate(network, wide.parameters, wide.x, wide.y, reading, None, conventions)
-    name = _step(network, quantity)
+    from_inputs = propagate(network, wide.parameters, wide.x, wide.y, reading, None, conventions)
+    from_shown = steps_of(structure, stack, views, reading, conventions)
+    name = _step_name(network, quantity)
     seen = views[quantity][0].astype(np.float64)
-    for steps, shown in ((alone, frozenset[str]()), (_local(structure, stack, views, conventions, regime), views)):
+    for steps, shown in ((from_inputs, frozenset[str]()), (from_shown, views)):
         with np.errstate(over="ignore", invalid="ignore"):
             found = {step.name: step.estimate for step in steps}
         value, tolerance = found[name].value[0], tolerated(found[name], reading, regime)[0]
         ratio = departures(structure, value, seen, tolerance)
         if (ratio > 1).any():
             at = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))
-            # What is not judged: an infinity that is right, and what the rule has no number for.
+            # Entries that may have any value: a right infinity, and those that the rule has no number for.
             free = ~(np.abs(seen - value) <= tolerance) & ~(ratio > 1)
-            path, given = _path(network, name, shown)
+            path, given = _list_steps(network, name, shown)
             return Evidence(
                 quantity,
                 at,
                 seen,
                 np.where(free, 0.0, value),
                 np.where(free, np.inf, tolerance),
-                {step: found[_step(network, step)].value[0] for step in (*path, name)},
+                {step: found[_step_name(network, step)].value[0] for step in (*path, name)},
                 {step: views[step][0].astype(np.float64) for step in given},
             )
     return None
 
 
-def _local(
-    structure: Structure, stack: Draw, views: dict[str, Array], conventions: Conventions | None, regime: str
-) -> Iterator[Quantity]:
-    return steps_of(structure, stack, views, readings(structure, regime)[0], conventions)
-
-
-def _step(network: Network, quantity: str) -> str:
-    """The name of the step that computes a quantity: the outputs are the last x."""
+def _step_name(network: Network, quantity: str) -> str:
+    """The name of the step that computes a quantity: the outputs are computed as the last x."""
     return f"x_{network.depth}" if quantity == "outputs" else quantity
 
 
-def before(network: Network, name: str) -> tuple[str, ...]:
-    """The quantities that a step takes, by name; the inputs are none."""
+def _sources(network: Network, name: str) -> tuple[str, ...]:
+    """The names of the quantities that a step is computed from, without the inputs."""
     depth, (symbol, _, number) = network.depth, name.rpartition("_")
     if name == "E":
         return ("outputs",)
@@ -102,19 +99,21 @@ def before(network: Network, name: str) -> tuple[str, ...]:
     return (f"k_{layer}",) if network.bias == "pre" else (side,)
 
 
-def _path(network: Network, name: str, shown: Mapping[str, Array] | frozenset[str]) -> tuple[list[str], list[str]]:
-    """What a step is computed from, in the order of the computation, down to the inputs or to what is shown; and what
-    of the latter it starts from.
+def _list_steps(
+    network: Network, name: str, shown: Mapping[str, Array] | frozenset[str]
+) -> tuple[list[str], list[str]]:
+    """The steps that lead to a quantity from the inputs or from the shown quantities, in the order of the computation,
+    and the shown quantities that they start from.
     """
     path, given = set[str](), set[str]()
-    ahead = list(before(network, name))
+    ahead = list(_sources(network, name))
     while ahead:
         step = ahead.pop()
         if step in shown:
             given.add(step)
-        elif (own := _step(network, step)) not in path:
+        elif (own := _step_name(network, step)) not in path:
             path.add(own)
-            ahead += before(network, own)
+            ahead += _sources(network, own)
     order = _order(network)
     return sorted(path, key=order.index), sorted(given, key=order.index)
 

@@ -1,4 +1,4 @@
-"""Reproducers: a failure as a script that needs NumPy and the framework, and nothing of this suite."""
+"""Write a failure as a script that needs NumPy and the framework, and nothing from this suite."""
 
 import platform
 from importlib.metadata import version
@@ -7,36 +7,36 @@ import numpy as np
 
 from ....adapters import Script
 from ....reference import Structure
-from .blocks import LONG, inputs, joined
-from .contract import KINDS
-from .evidence import evidence
+from .blocks import LONG_DTYPES, format_inputs, join_blocks
+from .contract import SHOW
+from .evidence import find_evidence
 from .failure import Failure
-from .literals import filled, unbroken
-from .numbers import numbers, told
+from .literals import unbroken, wrap_text
+from .numbers import format_comparison, format_departure
 
 
 class Unwritable(Exception):
-    """A failure that no script of one structure's calls can show, with why, in one line."""
+    """The failure cannot be shown by calls of one structure; the message says why, in one line."""
 
 
-def write(failure: Failure, script: Script, framework_version: str, diagnosis: str = "") -> str:
-    """The source of a script that shows a failure by an assertion that fails, given the framework's calls for its
-    structure. `diagnosis` is a sentence on what is behind it. Raises Unwritable.
+def write_script(failure: Failure, script: Script, framework_version: str, diagnosis: str = "") -> str:
+    """The source of a script that shows a failure by an assertion that fails. `script` holds the framework's calls for
+    the failure's structure, and `diagnosis` is a sentence on the cause. Raises Unwritable.
     """
     if failure.kind in ("programs", "layout"):
         raise Unwritable(failure.message)
     if failure.kind == "numbers":
         assert failure.observation is not None
-        shown = evidence(
+        shown = find_evidence(
             failure.structure, failure.draw, failure.observation, failure.quantity, failure.regime, failure.conventions
         )
         if shown is None:
-            raise Unwritable(f"{failure.quantity} does not depart")
-        what, body = told(shown), numbers(failure, script, shown)
+            raise Unwritable(f"{failure.quantity} is within its tolerance")
+        what, body = format_departure(shown), format_comparison(failure, script, shown)
     else:
-        what, body = KINDS[failure.kind](failure, script)
+        what, body = SHOW[failure.kind](failure, script)
     header = _header(failure, script, framework_version, what, diagnosis)
-    return joined([header, script.preamble, script.setup, inputs(failure), *body])
+    return join_blocks([header, script.preamble, script.setup, format_inputs(failure), *body])
 
 
 def _header(failure: Failure, script: Script, framework_version: str, what: str, diagnosis: str) -> str:
@@ -44,17 +44,16 @@ def _header(failure: Failure, script: Script, framework_version: str, what: str,
     needed = unbroken(f"`pip install {' '.join(dict.fromkeys(('numpy', script.requires)))}`")
     both = named if script.requires == "numpy" else f"{named} and NumPy {np.__version__}"
     if failure.planted is not None:
-        diagnosis = f"A mistake is planted in what {script.framework} gives: the rule with {failure.planted.mistake}."
+        diagnosis = f"A mistake is planted in {script.framework}'s results: the rule with {failure.planted.text}."
     paragraphs = [
         f"{named}: {_title(failure)}",
-        filled(what, 116, "    ", "    "),
-        filled(_names(failure) + _network(failure.structure)),
-        filled(diagnosis),
-        filled(
-            "This script ends in an AssertionError while that is so, and says nothing once it is mended; it needs "
-            f"nothing but {needed}. Written with {both} on Python "
-            f"{platform.python_version()}, {platform.system()} {platform.machine()}, by kterm {version('kterm')} of "
-            f"case {failure.case}."
+        wrap_text(what, 116, "    ", "    "),
+        wrap_text(_explain_names(failure) + _describe_network(failure.structure)),
+        wrap_text(diagnosis),
+        wrap_text(
+            "While the bug exists, this script ends in an AssertionError; once it is fixed, the script prints nothing. "
+            f"It needs only {needed}. Written by kterm {version('kterm')} from case {failure.case}, with {both} on "
+            f"Python {platform.python_version()}, {platform.system()} {platform.machine()}."
         ),
     ]
     text = "\n\n".join(filter(None, paragraphs)).replace("\\", "\\\\").replace('"""', "'''")
@@ -63,19 +62,19 @@ def _header(failure: Failure, script: Script, framework_version: str, what: str,
 
 def _title(failure: Failure) -> str:
     if failure.kind == "numbers":
-        return f"{_named(failure)} is not what it should be"
+        return f"{_name_quantity(failure)} is not what it should be"
     return {
         "sum": f"{failure.quantity} of a batch is not the sum over its rows",
-        "again": "the same call gives other numbers",
-        "overwritten": "a later call changes what an earlier one gave",
-        "inputs": "inputs are modified in place",
+        "repeat": "the same call gives other numbers when repeated",
+        "overwritten": "a later call changes the results of an earlier call",
+        "inputs": "a call modifies its inputs in place",
         "form": "an array has the wrong shape or dtype",
-        "raised": "a call gives no answer",
+        "raised": "a call fails",
     }[failure.kind]
 
 
-def _named(failure: Failure) -> str:
-    """The quantity for those who do not know it by its name."""
+def _name_quantity(failure: Failure) -> str:
+    """The quantity in words, for readers who do not know the names of this suite."""
     symbol, _, layer = failure.quantity.rpartition("_")
     functions = failure.structure.network.activations
     function = functions[int(layer) - 1] if layer.isdigit() else functions[-1]
@@ -87,21 +86,25 @@ def _named(failure: Failure) -> str:
     }.get(symbol, f"the gradient by a layer's {'weights' if symbol == 'dE/dW' else 'biases'}")
 
 
-def _names(failure: Failure) -> str:
-    """What the names stand for, where numbers depart."""
+def _explain_names(failure: Failure) -> str:
+    """What the names stand for, if the script compares numbers."""
     if failure.kind != "numbers":
         return ""
-    return "Of layer i, z_i is the pre-activation, x_i the output and k_i = dE/dz_i. "
+    return "In layer i, z_i is the pre-activation, x_i the output, and k_i = dE/dz_i. "
 
 
-def _network(structure: Structure) -> str:
+def _describe_network(structure: Structure) -> str:
     network, names = structure.network, structure.network.activations
     functions = names[0] if len(set(names)) == 1 else ", ".join(names)
-    biases = {"none": "no biases", "pre": "biases inside the activation", "post": "biases outside the activation"}
+    biases = {
+        "none": "no biases",
+        "pre": "biases added before the activation",
+        "post": "biases added after the activation",
+    }
     layers = "1 layer" if network.depth == 1 else f"{network.depth} layers"
     rows = "1 row" if structure.batch == 1 else f"{structure.batch} rows"
     return (
         f"The network has {layers}, widths {' to '.join(map(str, network.widths))} ({functions}; "
-        f"{biases[network.bias]}), in {LONG[structure.dtype]} on a batch of {rows}; its error is "
+        f"{biases[network.bias]}), in {LONG_DTYPES[structure.dtype]} on a batch of {rows}; its error is "
         + unbroken(f"E = sum((x_{network.depth} - y)**2) / 2.")
     )

@@ -1,1 +1,1 @@
-"""The smallest case that fails in the same way."""
+"""Shrinking: from a failing case to the smallest case that fails in the same way."""

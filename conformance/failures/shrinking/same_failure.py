@@ -1,31 +1,31 @@
-"""FailureKind: whether a smaller case fails in the same way as the one that is being shrunk."""
+"""Whether a smaller case fails in the same way as the case that is being shrunk."""
 
 import math
 from dataclasses import dataclass
 
 from ...checks.verdict import GRADES, Check, Grade, Verdict
 
-FAR = 10.0
-"""By how many tolerances a smaller case must fail where the original did: too far for rounding errors."""
+LARGE_ERROR = 10.0
+"""In tolerances: an error of this size or more cannot be a rounding error that one version has and the next has not."""
 
 
 @dataclass(frozen=True)
 class FailureKind:
-    """What a failure has in common with every one that counts as the same.
+    """What a failure must share with the original to count as the same failure.
 
-    The *failure* of a case is its first unexpected finding or error; where it has none, its first expected finding. Two
-    failures are the same when
+    For example, a wrong k_3 behind a tanh is the same failure as a wrong k_1 behind a tanh, and not the same as a wrong
+    dE/dW_1. Two failures are the same if
 
-    - the same check gives them, of the same kind of quantity (`z`, `x`, `outputs`, `E`, `k`, `dE/dW`, `dE/db`, whatever
-      the layer or the step of a descent); of what is told in words, with the same message but for the names of
-      quantities, structures and numbers in it; of the layout, with whatever message;
-    - the layer that departs has the same activation, where the original names one;
-    - the grade is the original's or a graver one: `wrong` stays `wrong`;
-    - both are unexpected, or both are excused by the same expectation;
-    - the smaller one departs by at least ten tolerances where the original did, and where it did not by at least the
-      root of the original's error in tolerances: half of its orders of magnitude. Tolerances are ten standard
-      deviations of rounding error, so that nothing above one is rounding; the margin keeps a shrunk case from being one
-      that the next version of a framework, which rounds in another order, may pass by a hair.
+    - the same check reports them, in the same kind of quantity (`z`, `x`, `outputs`, `E`, `k`, `dE/dW`, `dE/db`,
+      whatever the layer or the step of a descent). A failure that is described in words must have the same message,
+      apart from the names of quantities, the structures and the numbers in it; in the layout check any message will do;
+    - the layer that departs has the same activation, if the original names one;
+    - the grade is at least as severe: `wrong` stays `wrong`;
+    - both are unexpected, or the same expectation matches both;
+    - the error of the smaller case is at least 10 tolerances if that of the original was; otherwise at least the square
+      root of the original's error in tolerances, which is half of its orders of magnitude. A tolerance is 10 σ of
+      rounding error, so an error above one tolerance is no rounding error. The margin is there so that the shrunk case
+      still fails in the next version of a framework, which may round in another order.
     """
 
     check: Check
@@ -34,34 +34,33 @@ class FailureKind:
     activation: str | None
     grade: Grade
     expectation: str | None
-    least: float
+    least_error: float
 
     @classmethod
     def of(cls, failure: Verdict) -> "FailureKind":
-        """What is in common with this failure."""
-        least = FAR if failure.worst >= FAR else math.sqrt(failure.worst)
+        """The kind of this failure. `least_error` is in tolerances."""
         return cls(
             failure.check,
             failure.kind,
-            _message_kind(failure),
+            _message_words(failure),
             failure.activation,
             failure.grade,
             failure.expectation,
-            least,
+            LARGE_ERROR if failure.worst >= LARGE_ERROR else math.sqrt(failure.worst),
         )
 
     def matches(self, failure: Verdict | None) -> bool:
-        """Whether this failure is the same."""
+        """Whether this failure is of the kind; False for None."""
         return (
             failure is not None
-            and (failure.check, failure.kind, _message_kind(failure)) == (self.check, self.quantity, self.message)
+            and (failure.check, failure.kind, _message_words(failure)) == (self.check, self.quantity, self.message)
             and self.activation in (None, failure.activation)
             and GRADES.index(failure.grade) >= GRADES.index(self.grade)
             and failure.expectation == self.expectation
-            and failure.worst >= self.least
+            and failure.worst >= self.least_error
         )
 
 
-def _message_kind(failure: Verdict) -> str:
-    # A message of the layout tells of shapes, which differ.
+def _message_words(failure: Verdict) -> str:
+    # A message of the layout check lists shapes, which differ from structure to structure.
     return "" if failure.check == "layout" else failure.gist

@@ -1,9 +1,8 @@
-"""Shrinking: the smallest case that fails in the same way, the same again each time, within what it may cost."""
+"""Shrinking: it finds the smallest case that fails in the same way, the same each time, within its budget."""
 
-import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,22 +10,21 @@ import pytest
 from kterm.adapters import Adapter, Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Group, parse_case, structure_id
-from kterm.conformance.cases.draw import REGIMES, stacked
+from kterm.conformance.cases.draw import REGIMES, make_draws, stacked
 from kterm.conformance.cases.exact_numbers import exact
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.expectation import Expectation
+from kterm.conformance.failures.shrinking.budget import Budget
 from kterm.conformance.failures.shrinking.same_failure import FailureKind
 from kterm.conformance.failures.shrinking.shrink import Shrunk, shrink
-from kterm.conformance.failures.shrinking.tries import Budget
 from kterm.conformance.mutants import MUTANTS, plant_mutant
 from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.runner import LocalRunner, NoAnswer
 from kterm.reference import Array, Parameters, Structure
 
 from ....support import miniatures
-from ....support.command import assert_one_line, kterm
 
 MINIATURES = str(miniatures.__file__)
 
@@ -38,13 +36,13 @@ def _shrunk(text: str, adapter: Adapter, budget: Budget | None = None) -> Shrunk
 
 
 def _fails_again(found: Shrunk, adapter: Adapter) -> Verdict:
-    """The failure of the smallest numbers, put to programs that have seen nothing else."""
+    """The failure of the smallest case in a newly built program."""
     group = Group(found.structure, found.regime, 0, tuple(range(len(found.stack.x))))
     verdicts = examine(group, LocalRunner(adapter), draws=found.stack).verdicts[found.at]
     return next(v for v in verdicts if v.is_finding or v.grade == "errored")
 
 
-# What is left is what the mistake needs, and no more: by its name, where it is met, and what it comes to.
+# (mutant, case that fails, smallest structure): what is left is what the mistake needs, and no more.
 SMALLEST = [
     ("no-slope-last", "4x8x3-silu.tanh-b5-pre-f32-normal-s0", "1x1-tanh-b1-none-f64"),
     ("no-slope-hidden", "4x8x3-silu.tanh-b5-pre-f32-normal-s0", "1x1x1-silu.identity-b1-none-f64"),
@@ -90,14 +88,14 @@ def test_it_is_the_same_again() -> None:
         return _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s3", plant_mutant(Numpy(), MUTANTS["unit-left-out"]))
 
     a, b = once(), once()
-    assert (a.structure, a.verdict, a.case, a.tries, a.builds, a.calls) == (
-        b.structure, b.verdict, b.case, b.tries, b.builds, b.calls,
+    assert (a.structure, a.verdict, a.case, a.trials, a.builds, a.calls) == (
+        b.structure, b.verdict, b.case, b.trials, b.builds, b.calls,
     )  # fmt: skip
     assert all(map(np.array_equal, (a.stack.x, *a.stack.parameters.weights), (b.stack.x, *b.stack.parameters.weights)))
 
 
 @pytest.mark.parametrize("budget", [Budget(builds=6), Budget(calls=60), Budget(builds=20, calls=120)])
-def test_what_it_may_cost_is_kept_to(budget: Budget) -> None:
+def test_it_keeps_to_its_budget(budget: Budget) -> None:
     adapter = plant_mutant(Numpy(), MUTANTS["no-transpose"])
     found = _shrunk("5x5x5-elu.sigmoid-b4-pre-f64-square-s0", adapter, budget)
     assert found.builds <= budget.builds
@@ -106,15 +104,15 @@ def test_what_it_may_cost_is_kept_to(budget: Budget) -> None:
     assert FailureKind.of(found.original).matches(_fails_again(found, adapter))
 
 
-def test_what_does_not_suffice_for_the_case_itself_is_said() -> None:
-    with pytest.raises(NoAnswer, match="4 calls do not suffice to examine"):
+def test_a_budget_that_is_too_small_to_examine_the_case_is_reported() -> None:
+    with pytest.raises(NoAnswer, match="4 calls are not enough to examine"):
         _shrunk("4x8x3-silu.tanh-b5-pre-f32-normal-s0", plant_mutant(Numpy(), MUTANTS["weight-decay"]), Budget(calls=4))
 
 
 def test_seconds_end_it_too() -> None:
     adapter = plant_mutant(Numpy(), MUTANTS["no-transpose"])
     text = "5x5x5-elu.sigmoid-b4-pre-f64-square-s0"
-    with pytest.raises(NoAnswer, match="0 seconds do not suffice"):
+    with pytest.raises(NoAnswer, match="0 seconds are not enough"):
         _shrunk(text, adapter, Budget(seconds=0))
 
 
@@ -127,7 +125,14 @@ def test_what_does_not_fail_is_not_shrunk() -> None:
         assert shrink(parse_case(text, tuple(REGIMES)), LocalRunner(Numpy())) is None
 
 
-def test_what_is_not_supported_is_said() -> None:
+def test_exact_numbers_stay_exact() -> None:
+    found = _shrunk("5x3-relu-b4-pre-f32-lattice-s0", plant_mutant(Numpy(), MUTANTS["bias-mean"]))
+    assert found.regime == "lattice"
+    stack = stacked([found.draw]).astype(np.dtype(np.float64))
+    assert exact(found.structure, stack.parameters, stack.x, stack.y).all()
+
+
+def test_an_unsupported_case_is_reported() -> None:
     with pytest.raises(NoAnswer, match="numpy has no dtype bf16"):
         shrink(parse_case("2x2-tanh-b3-pre-bf16-normal-s0", tuple(REGIMES)), LocalRunner(Numpy()))
 
@@ -174,24 +179,10 @@ def test_an_expected_divergence_is_shrunk_to_one() -> None:
     assert (found.verdict.expectation, found.verdict.activation) == (None, "tanh")
 
 
-def test_exact_numbers_stay_exact() -> None:
-    found = _shrunk("5x3-relu-b4-pre-f32-lattice-s0", plant_mutant(Numpy(), MUTANTS["bias-mean"]))
-    assert found.regime == "lattice"
-    stack = stacked([found.draw]).astype(np.dtype(np.float64))
-    assert exact(found.structure, stack.parameters, stack.x, stack.y).all()
-
-
-def test_no_number_is_moved_to_a_kink() -> None:
-    found = _shrunk("3x4-relu-b3-pre-f64-normal-s0", plant_mutant(Numpy(), MUTANTS["no-slope-last"]))
-    (z,) = (found.draw.x @ w for w in found.draw.parameters.weights)
-    assert (z != 0).all()
-
-
 @pytest.mark.parametrize(
     ("bad", "text", "quantity"),
     [
         ("Raises", "7x3x2-relu.tanh-b3-pre-f64-normal-s0", "program"),
-        ("Dies", "3x4-relu-b3-pre-f64-normal-s0", ""),
         ("Mutates", "3x4x2-tanh-b3-pre-f64-normal-s0", "observation"),
         ("Overwrites", "3x4x2-tanh-b3-pre-f64-normal-s0", "earlier observation"),
         ("Unsteady", "3x4x2-tanh-b3-pre-f64-normal-s0", "same call twice"),
@@ -201,88 +192,26 @@ def test_no_number_is_moved_to_a_kink() -> None:
         ("NotANumber", "8x4-tanh-b20-pre-f64-normal-s0", "dE/dW_1"),
     ],
 )
-def test_what_is_wrong_with_a_program_is_shrunk_too(bad: str, text: str, quantity: str) -> None:
-    link = ProcessRunner(f"{MINIATURES}:{bad}", timeout=20)
-    try:
-        found = shrink(parse_case(text, tuple(REGIMES)), link, budget=Budget(builds=30))
-    finally:
-        link.close()
-    if found is None:
-        pytest.fail(f"{bad} does not fail in {text}")
+def test_a_failure_of_a_program_is_shrunk_too(bad: str, text: str, quantity: str) -> None:
+    found = _shrunk(text, getattr(miniatures, bad)(), Budget(builds=30))
     assert FailureKind.of(found.original).matches(found.verdict)
     assert quantity in ("", found.verdict.quantity)
     assert found.structure.network.depth <= 2
 
 
-def test_a_rare_mistake_is_shrunk_with_the_calls_that_it_takes() -> None:
+def test_a_rare_mistake_is_shrunk_with_the_calls_that_it_needs() -> None:
     adapter = plant_mutant(Numpy(), MUTANTS["one-in-fifty"])
     found = _shrunk("3x2x5-silu.tanh-b7-pre-f64-normal-s0", adapter)
-    assert not found.is_lone
+    assert not found.is_single_call
     assert len(found.stack.x) <= 64
 
 
-@pytest.mark.parametrize(
-    ("change", "is_same"),
-    [
-        ({}, True),
-        ({"quantity": "k_3", "at": (0,)}, True),
-        ({"worst": 11.0}, True),
-        ({"worst": 9.0}, False),
-        ({"quantity": "dE/dW_1", "check": "weight_gradients"}, False),
-        ({"activation": "relu"}, False),
-        ({"grade": "inaccurate"}, False),
-        ({"expectation": "1"}, False),
-        ({"message": "the same call, made again, gave other bits"}, False),
-    ],
-)
-def test_what_counts_as_the_same(change: dict, is_same: bool) -> None:
-    original = Verdict("c", "k_terms", "k_1", "wrong", worst=1e4, activation="tanh")
-    assert FailureKind.of(original).matches(replace(original, **change)) is is_same
-
-
-def test_a_slight_failure_need_only_keep_half_of_its_orders_of_magnitude() -> None:
-    slight = Verdict("c", "k_terms", "k_1", "inaccurate", worst=4.0, activation="tanh")
-    like = FailureKind.of(slight)
-    assert like.matches(replace(slight, worst=2.0))
-    assert not like.matches(replace(slight, worst=1.9))
-    assert not like.matches(None)
-
-
-def test_the_command_prints_the_smallest(tmp_path: Path) -> None:
-    text = "4x8x3-silu.tanh-b5-pre-f32-normal-s0"
-    done = kterm("shrink", text, "numpy", "--mutant", "no-slope-last", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0] == f"{text} on numpy: k_terms wrong, k_2"
-    assert "it equals the rule with no f' at the output layer" in done.stdout
-    assert "it fails in the same way in 1x1-tanh-b1-none-f64, normal:" in lines
-    assert any(line.startswith("  W_1 = [[") for line in lines)
-    assert f"as a script: kterm reproduce {text} numpy --mutant no-slope-last -o bug.py" in lines
-    (replays,) = [line.partition("kterm ")[2].split() for line in lines if "kterm replay" in line]
-    assert kterm(*replays, folder=tmp_path).returncode == 1
-
-
-def test_the_page_shows_what_is_printed(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[4] / "docs" / "shrinking.md").read_text(encoding="utf-8")
-    shown = re.search(r"<!-- shrunk: (.*?) -->\n```\n(.*?)^```", page, re.M | re.S)
-    assert shown is not None
-
-    def unmeasured(text: str) -> str:
-        # The last digits of a framework's numbers are the machine's, and so are times.
-        return re.sub(r"\d+\.\d+(e[+-]\d+)?", "...", text)
-
-    assert unmeasured(kterm("shrink", *shown[1].split(), folder=tmp_path).stdout) == unmeasured(shown[2])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (("2x2-tanh-b3-pre-f64-normal-s0", "numpy"), 1, "does not fail on numpy"),
-        (("2x2-tanh-b3-pre-bf16-normal-s0", "numpy"), 1, "numpy has no dtype bf16"),
-        (("2x2-tanh", "numpy"), 2, "it should look like"),
-        (("2x2-tanh-b3-pre-f64-normal-s0", "numpy", "--mutant", "no-slop"), 2, "did you mean no-slope"),
-        (("2x2-tanh-b3-pre-f64-normal-s0", "tensorflop"), 3, "tensorflop"),
-    ],
-)
-def test_exit_codes(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
-    assert_one_line(kterm("shrink", *arguments, folder=tmp_path), code, words)
+def test_a_failure_that_ends_the_process_is_shrunk_too() -> None:
+    cases = [parse_case(f"3x4-relu-b3-pre-f64-normal-s{i}", tuple(REGIMES)) for i in range(9)]
+    case = next(case for case in cases if make_draws([case]).x.flat[0] > 0)
+    with closing(ProcessRunner(f"{MINIATURES}:Dies", timeout=20)) as runner:
+        found = shrink(case, runner, budget=Budget(builds=12))
+    assert found is not None
+    assert FailureKind.of(found.original).matches(found.verdict)
+    assert found.verdict.message.startswith("died: ")
+    assert found.builds <= 12

@@ -1,0 +1,202 @@
+"""Propose expectations for what a record says failed, in as few patterns as match exactly that. A person adds the
+reasons.
+"""
+
+import glob
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ...reference import ACTIVATIONS
+from ..checks.verdict import CHECKS, Verdict, quantity_of
+from ..expectations.audit import AuditResult
+from ..expectations.expectation import EXPECTABLE, PATTERNS
+from ..expectations.patterns import Point, find_patterns
+from .record import Record, read
+from .report import title
+
+_COLUMNS = 120
+
+_WHOLE_CASE_CHECKS = ("contract", "descent", "batch")
+"""Checks with one pass for all layers of a case."""
+
+
+@dataclass(frozen=True)
+class _Proposal:
+    """A proposed entry. Each tuple holds alternative patterns; `findings` are the findings that the entry matches, each
+    with its adapter.
+    """
+
+    adapter: tuple[str, ...]
+    case: tuple[str, ...] = ("*",)
+    check: tuple[str, ...] = ("*",)
+    activation: tuple[str, ...] = ("*",)
+    grade: str = "*"
+    versions: str = ""
+    witness: str = "*"
+    reason: str = ""
+    issue: str = ""
+    findings: tuple[tuple[str, Verdict], ...] = field(default=(), compare=False)
+
+
+def propose_expectations(source: Path) -> tuple[str, int]:
+    """A TOML file of expectations for the run in the record `source`, and how many of its entries are new.
+
+    The file also holds those of the run's own expectations that still apply, so it can replace them. Raises
+    RecordError.
+    """
+    record = read(source)
+    adapters = [adapter["name"] for adapter in record.header["adapters"]]
+    new = _merge([one for adapter in adapters for one in _propose(record, adapter)])
+    new = [replace(one, adapter=_match_adapters(one.adapter, adapters), grade=_grade(one)) for one in new]
+    parts = [
+        _format_preamble(record, source, bool(new)),
+        *map(_format_entry, (*_list_applying(record), *new)),
+        *_format_left_out(record),
+    ]
+    return "\n".join(parts), len(new)
+
+
+def _propose(record: Record, adapter: str) -> Iterator[_Proposal]:
+    failed: dict[str, dict[Point, list[Verdict]]] = defaultdict(lambda: defaultdict(list))
+    passed: dict[str, set[Point]] = defaultdict(set)
+    for verdict in _verdicts(record, adapter):
+        if verdict.is_unexpected and verdict.check in EXPECTABLE:
+            failed[verdict.check][verdict.activation or "", verdict.case].append(verdict)
+        elif verdict.grade == "pass":
+            passed[verdict.check].update((activation, verdict.case) for activation in _passing_activations(verdict))
+    for check, found in failed.items():
+        for activation, case, points in find_patterns(found.keys(), passed[check] - found.keys()):
+            findings = tuple((adapter, verdict) for point in points for verdict in found[point])
+            yield _Proposal((adapter,), (case,), (check,), (activation,), findings=findings)
+
+
+def _grade(one: _Proposal) -> str:
+    grades = {verdict.grade for _, verdict in one.findings}
+    return grades.pop() if len(grades) == 1 else "*"
+
+
+def _verdicts(record: Record, adapter: str) -> Iterator[Verdict]:
+    return (v for (name, _), some in record.verdicts.items() if name == adapter for v in some)
+
+
+def _passing_activations(verdict: Verdict) -> Iterable[str]:
+    """The activations that are right according to a pass."""
+    names = verdict.case.split("-")[1].split(".")
+    if verdict.check in _WHOLE_CASE_CHECKS:
+        return ("", *names)
+    layer = quantity_of(verdict.quantity)[1] or 0
+    # The outputs and E have no layer number and belong to the last layer; a single name stands for all layers.
+    return (names[layer - 1 if len(names) > 1 else 0],)
+
+
+def _list_applying(record: Record) -> list[_Proposal]:
+    """The run's own expectations that still apply, unchanged."""
+    entries = [record.expectations[one.id] for one in record.audited if _applies(one)]
+    return _merge(
+        [
+            _Proposal(
+                (e.adapter,), (e.case,), (e.check,), (e.activation,), e.grade, e.versions, e.witness, e.reason, e.issue
+            )
+            for e in entries
+        ]
+    )
+
+
+def _applies(one: AuditResult) -> bool:
+    return one.state == "met" or (one.state == "open" and one.cases > 0)
+
+
+def _merge(proposals: Sequence[_Proposal]) -> list[_Proposal]:
+    """The proposals, with those that differ only in one pattern merged into one with an array of patterns."""
+    merged = list(proposals)
+    for name in ("case", "activation", "adapter", "check"):
+        equal_otherwise: dict[_Proposal, list[_Proposal]] = defaultdict(list)
+        for one in merged:
+            equal_otherwise[replace(one, **{name: ()})].append(one)
+        merged = [
+            replace(
+                some[0],
+                **{name: tuple(sorted({value for one in some for value in getattr(one, name)}, key=_rank))},
+                findings=tuple(found for one in some for found in one.findings),
+            )
+            for some in equal_otherwise.values()
+        ]
+    return sorted(merged, key=lambda p: [[_rank(value) for value in getattr(p, name)] for name in PATTERNS])
+
+
+def _rank(value: str) -> tuple[int, str]:
+    # Checks and activations in the order of their tables, then everything else by name.
+    order = (*CHECKS, *ACTIVATIONS)
+    return (order.index(value) if value in order else len(order), value)
+
+
+def _match_adapters(names: Sequence[str], all_names: Sequence[str]) -> tuple[str, ...]:
+    """One pattern for several adapters if their names have a common start that no other adapter's name has; else their
+    names.
+    """
+    stem = names[0]
+    while not all(name.startswith(stem) for name in names):
+        stem = stem[:-1]
+    if len(names) > 1 and stem and {name for name in all_names if name.startswith(stem)} == set(names):
+        return (f"{glob.escape(stem)}*",)
+    return tuple(map(glob.escape, names))
+
+
+def _format_preamble(record: Record, source: Path, has_proposals: bool) -> str:
+    lines = [f"# kterm expect {source.name}: {title(record.header)}"]
+    if has_proposals:
+        lines.append("# The proposed entries match exactly what failed in this run. For each, write why the framework")
+        lines.append("# departs (reason) and where that is discussed (issue). A file with an empty reason is refused.")
+    else:
+        lines.append("# No finding in this run can be expected.")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _format_entry(one: _Proposal) -> str:
+    """The entry as TOML; a new one below a comment on what it matches."""
+    lines = [*_format_findings(one), "[[expectation]]"]
+    for name in PATTERNS:
+        values = [_quote(value) for value in getattr(one, name) if value != "*"]
+        line = f"{name} = {values[0] if len(values) == 1 else '[' + ', '.join(values) + ']'}" if values else ""
+        lines += [line] if len(line) <= _COLUMNS else [f"{name} = [", *(f"    {value}," for value in values), "]"]
+    rest = {name: getattr(one, name) for name in ("grade", "versions", "witness")}
+    lines += [f"{name} = {_quote(value)}" for name, value in rest.items() if value not in ("", "*")]
+    lines.append(f"reason = {_quote(one.reason)}")
+    lines.append(f"issue = {_quote(one.issue)}" if one.issue else '# issue = "https://..."')
+    return "".join(f"{line}\n" for line in lines if line)
+
+
+def _quote(text: str) -> str:
+    # TOML has the escapes of JSON.
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _format_findings(one: _Proposal) -> list[str]:
+    if not one.findings:
+        return []
+    adapter, worst = max(one.findings, key=lambda found: (found[1].worst, found[1].case, found[1].quantity))
+    cases = len({(name, verdict.case) for name, verdict in one.findings})
+    many = f"{cases:,} case{'s' if cases > 1 else ''}"
+    what = worst.message or f"{worst.worst:.3g} times the tolerance"
+    return [f"# {many}; the worst is {worst.quantity} of {worst.case} on {adapter}:", f"# {' '.join(what.split())}"]
+
+
+def _format_left_out(record: Record) -> list[str]:
+    """Comments on what no entry is proposed for."""
+    lines = []
+    for adapter in (described["name"] for described in record.header["adapters"]):
+        verdicts = list(_verdicts(record, adapter))
+        crashed = len({v.case for v in verdicts if v.grade == "errored"})
+        if crashed:
+            many = f"{crashed:,} case{'s' if crashed > 1 else ''}"
+            lines.append(f"# {adapter}: {many} errored; errors cannot be expected")
+        if any(v.is_finding and v.check not in EXPECTABLE for v in verdicts):
+            lines.append(f"# {adapter}: its weights are not laid out as declared; that cannot be expected")
+        if any(v.grade == "blocked" for v in verdicts):
+            lines.append(f"# {adapter}: some checks were blocked; run with these expectations to see what they find")
+    unmatched = [record.expectations[one.id].label() for one in record.audited if not _applies(one)]
+    lines += [f"# left out because it matched nothing: {label}" for label in unmatched]
+    return ["".join(f"{line}\n" for line in lines)] if lines else []

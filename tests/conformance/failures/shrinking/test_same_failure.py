@@ -1,0 +1,44 @@
+"""What counts as the same failure."""
+
+from dataclasses import replace
+
+import pytest
+
+from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.failures.shrinking.same_failure import FailureKind
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        ({}, True),
+        ({"quantity": "k_3", "at": (0,)}, True),
+        ({"worst": 11.0}, True),
+        ({"worst": 9.0}, False),
+        ({"quantity": "dE/dW_1", "check": "weight_gradients"}, False),
+        ({"activation": "relu"}, False),
+        ({"grade": "inaccurate"}, False),
+        ({"expectation": "1"}, False),
+        ({"message": "the same call, made again, gave other bits"}, False),
+    ],
+)
+def test_what_counts_as_the_same(change: dict, is_same: bool) -> None:
+    original = Verdict("c", "k_terms", "k_1", "wrong", worst=1e4, activation="tanh")
+    assert FailureKind.of(original).matches(replace(original, **change)) is is_same
+
+
+def test_a_slight_failure_must_keep_half_of_its_orders_of_magnitude() -> None:
+    slight = Verdict("c", "k_terms", "k_1", "inaccurate", worst=4.0, activation="tanh")
+    kind = FailureKind.of(slight)
+    assert kind.matches(replace(slight, worst=2.0))
+    assert not kind.matches(replace(slight, worst=1.9))
+    assert not kind.matches(None)
+
+
+def test_messages_are_compared_without_names_and_numbers() -> None:
+    one = Verdict("c", "contract", "observation", "wrong", message="dE/db_1 has shape (1, 3); it should be (3,)")
+    kind = FailureKind.of(one)
+    assert kind.matches(replace(one, message="dE/db_2 has shape (1, 2); it should be (2,)"))
+    assert not kind.matches(replace(one, message="dE/db_2 has dtype float64; it should be float32"))
+    layout = Verdict("c", "layout", "weights", "wrong", message="consistent with weights laid out (in, out)")
+    assert FailureKind.of(layout).matches(replace(layout, message="another message"))

@@ -1,0 +1,127 @@
+"""Proposed expectations match exactly what failed, in few entries."""
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kterm.adapters.numpy_adapter import Numpy
+from kterm.conformance.cases.plan import Options, describe
+from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.expectations import expectation as known
+from kterm.conformance.expectations.audit import ExpectationAudit
+from kterm.conformance.records.propose import propose_expectations
+from kterm.conformance.records.record import finish, write_part
+
+
+def _record(folder: Path, verdicts: dict[str, list[Verdict]], entries: tuple[known.Expectation, ...] = ()) -> Path:
+    """A record of these verdicts by adapter, and of the expectations that the run had."""
+    parts, path = folder / "parts", folder / "record.jsonl"
+    parts.mkdir()
+    described = tuple(replace(describe(Numpy(), name), name=name, version="1.0") for name in verdicts)
+    terms = ExpectationAudit(entries, described, Options("quick", 0), user_supplied=True)
+    planned: list[tuple[str, str]] = []
+    for number, (name, some) in enumerate(verdicts.items()):
+        concerned = terms.of(name, "1.0")
+        with_expectation = [
+            replace(v, expectation=known.expectation_for(v, concerned)) if v.is_finding else v for v in some
+        ]
+        cases = list(dict.fromkeys(v.case for v in some))
+        write_part(parts, number, name, [[v for v in with_expectation if v.case == case] for case in cases], concerned)
+        planned += [(name, case) for case in cases]
+    header = {"suite": "0", "profile": "quick", "seed": 0, "dtypes": [], "activations": []}
+    finish(path, parts, {**header, "adapters": [a.to_json() for a in described]}, planned, terms)
+    return path
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    return tomllib.loads(propose_expectations(path)[0]).get("expectation", [])
+
+
+def _verdict(case: str, grade: Any = "wrong", check: Any = "k_terms", quantity: str = "k_1", **rest: Any) -> Verdict:
+    activation = None if grade == "pass" else case.split("-")[1].split(".")[0]
+    return Verdict(case, check, quantity, grade, 5.0, **{"activation": activation, **rest})
+
+
+_ELU = ["4x3-elu-b2-none-f64-normal-s0", "4x3-elu-b2-none-f64-normal-s1"]
+_TANH = ["4x3-tanh-b2-none-f64-normal-s0", "4x3-tanh-b2-none-f64-normal-s1"]
+
+
+def test_adapters_with_the_same_failures_share_a_pattern_that_matches_no_other(tmp_path: Path) -> None:
+    bad, good = [_verdict(case) for case in _ELU], [_verdict(case, "pass") for case in _ELU]
+    (tmp_path / "same").mkdir()
+    path = _record(tmp_path / "same", {"torch": bad, "jax": good, "torch-func": bad})
+    assert [entry["adapter"] for entry in _entries(path)] == ["torch*"]
+    path = _record(tmp_path, {"torch": bad, "torchlet": good, "torch-func": bad})
+    assert [entry["adapter"] for entry in _entries(path)] == [["torch", "torch-func"]]
+
+
+def test_activations_and_checks_with_the_same_failures_share_an_entry(tmp_path: Path) -> None:
+    failed = [_verdict(case, check=c, quantity=q) for case in (*_ELU, *_TANH)
+              for c, q in (("forward", "z_1"), ("k_terms", "k_1"))]  # fmt: skip
+    passed = [_verdict(case.replace("elu", "relu"), "pass", c, q) for case in _ELU
+              for c, q in (("forward", "z_1"), ("k_terms", "k_1"))]  # fmt: skip
+    (entry,) = _entries(_record(tmp_path, {"a": failed + passed}))
+    assert (entry["activation"], entry["check"], entry["case"]) == (
+        ["tanh", "elu"], ["forward", "k_terms"], "*-none-f64-normal-*",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("grades", "due"), [(("wrong", "wrong"), "wrong"), (("wrong", "inaccurate"), None)])
+def test_a_grade_is_named_if_all_findings_have_it(tmp_path: Path, grades: tuple[str, str], due: str | None) -> None:
+    failed = [_verdict(case, grade) for case, grade in zip(_ELU, grades, strict=True)]
+    (entry,) = _entries(_record(tmp_path, {"a": failed}))
+    assert entry.get("grade") == due
+
+
+def test_one_layer_that_fails_beside_one_of_another_activation_that_passes(tmp_path: Path) -> None:
+    case = "4x3x2-elu.tanh-b2-none-f64-normal-s0"
+    path = _record(tmp_path, {"a": [_verdict(case), _verdict(case, "pass", quantity="k_2")]})
+    assert [entry["activation"] for entry in _entries(path)] == ["elu"]
+
+
+def test_a_finding_about_no_activation_has_none_in_its_entry(tmp_path: Path) -> None:
+    broken = [_verdict(case, check="contract", quantity="observation", activation=None, message="has dtype float64; "
+                       "it should be\nfloat32") for case in _ELU]  # fmt: skip
+    sound = [_verdict(case, "pass", "contract", "observation") for case in _TANH]
+    path = _record(tmp_path, {"a": broken + sound})
+    (entry,) = _entries(path)
+    assert entry["check"] == "contract"
+    assert "activation" not in entry
+    assert entry["case"] == "4x3-elu-b2-none-f64-normal-s*"
+    assert "# has dtype float64; it should be float32\n" in propose_expectations(path)[0]
+
+
+def test_crashes_and_layouts_are_told_and_not_propose_expectations(tmp_path: Path) -> None:
+    probe = "3x3x3-relu-b2-none-f64-layout-s0"
+    path = _record(
+        tmp_path,
+        {
+            "a": [_verdict(_ELU[0], "errored", "contract", "program", activation=None, message="RuntimeError: no")],
+            "b": [
+                _verdict(probe, check="layout", quantity="weights", activation=None, message="other layout"),
+                Verdict(_ELU[0], "contract", "all", "blocked", message="behind layout"),
+            ],
+        },
+    )
+    text, count = propose_expectations(path)
+    assert count == 0
+    assert tomllib.loads(text) == {}
+    assert "# No finding in this run can be expected." in text
+    assert "# a: 1 case errored; errors cannot be expected" in text
+    assert "# b: its weights are not laid out as declared; that cannot be expected" in text
+    assert "# b: some checks were blocked; run with these expectations to see what they find" in text
+
+
+def test_expectations_of_the_run_that_still_apply_are_kept_unchanged(tmp_path: Path) -> None:
+    met = known.Expectation("1.1", "a*", 'its "reason"', "https://example.org", "*", "k_terms", "elu", "wrong", ">=1")
+    entries = (met, replace(met, id="1.2", activation="selu"), known.Expectation("2", "c", "r"))
+    text, count = propose_expectations(_record(tmp_path, {"a": [_verdict(case) for case in (*_ELU, *_TANH)]}, entries))
+    kept, new = tomllib.loads(text)["expectation"]
+    assert count == 1
+    assert kept == {key: value for key, value in met.to_json().items() if key != "id"}
+    assert (new["activation"], new["reason"]) == ("tanh", "")
+    assert "# left out because it matched nothing: expectation 1.2 (a*, >=1, k_terms, selu, wrong)" in text
+    assert "# left out because it matched nothing: expectation 2 (c)" in text
