@@ -1,5 +1,6 @@
 """The documentation is true: links resolve, code runs, command lines parse, tables and examples equal their source."""
 
+import ast
 import inspect
 import re
 import shlex
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import kterm as public
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.plan import PROFILES, describe, make_options, plan
 from kterm.conformance.checks.verdict import CHECKS, STATUSES
@@ -111,7 +113,8 @@ def test_command_lines_parse(line: str) -> None:
     name, *words = shlex.split(line)[1:]
     # A context is made of the words, and nothing is run.
     command = typer.main.get_command(app).commands[name]  # pyright: ignore[reportAttributeAccessIssue]  (a group)
-    command.make_context(name, list(words))
+    if words:  # else it may be the name of the command
+        command.make_context(name, list(words))
     for option, spec in pairwise(("", *words)):
         if option != "-o" and (spec.endswith(".py") or ".py:" in spec):
             assert spec.startswith("path/to/") or (ROOT / spec.split(":")[0]).exists(), line
@@ -124,22 +127,31 @@ def test_pytest_options_exist() -> None:
             assert f'"{option}"' in source, f"{name}: {option}"
 
 
-def test_cheap_command_lines_run(tmp_path: Path) -> None:
-    assert "numpy" in kterm("adapters", folder=tmp_path).stdout
-    replayed = kterm("replay", "4x8x3-relu.tanh-b5-pre-f32-normal-s17", "numpy", folder=tmp_path)
-    assert replayed.returncode == 0, replayed.stderr
-    assert "every step agrees with the rule" in replayed.stdout
+def test_the_adapters_command_shows_how_to_write_one(tmp_path: Path) -> None:
+    shown = kterm("adapters", folder=tmp_path).stdout
+    assert "numpy" in shown
+    skeleton = ast.parse(shown[shown.index("from kterm import") :])
+    declared = {target.id for node in ast.walk(skeleton) if isinstance(node, ast.Assign) for target in node.targets
+                if isinstance(target, ast.Name)}  # fmt: skip
+    assert {"name", "version", "weight_layout", "dtypes", "activations"} <= declared | {"functions"}
+    imported = next(node for node in ast.walk(skeleton) if isinstance(node, ast.ImportFrom))
+    assert {alias.name for alias in imported.names} <= set(public.__all__)
+
+
+@pytest.mark.parametrize("room", ["reference", "adapters", "conformance"])
+def test_no_message_names_a_page_of_the_repository(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+                # Docstrings are for people who have the source.
+                body[0].value = ast.Constant("")
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"\bdocs/|\w\.md\b", node.value), f"{path}:{node.lineno} {node.value}"
 
 
 def test_port_example_passes() -> None:
     done = pytest_run("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "examples/test_port.py", folder=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_autograd_example_conforms() -> None:
-    pytest.importorskip("autograd")
-    spec = "examples/autograd_adapter.py:Autograd"
-    done = kterm("check", spec, "--profile", "quick", "-n", "0", folder=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -23,6 +23,34 @@ app = typer.Typer(
 CONFORMS, DOES_NOT, USAGE, NOT_LOADED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
+_OWN_ADAPTER = """
+An adapter of your own goes by the module or the file that defines its class:
+    kterm check package.module:MyFramework
+    kterm check path/to/file.py:MyFramework
+To give it a name here, register the class in your package as an entry point of the group "kterm.adapters".
+The least that the class defines:
+
+from kterm import IN_OUT, Adapter, Observation
+
+
+class MyFramework(Adapter):
+    name = "my-framework"
+    version = "1.0"
+    weight_layout = IN_OUT  # or OUT_IN: how a dense layer stores its matrix
+    dtypes = ("f64", "f32")
+    activations = {"tanh": my_framework.tanh}
+
+    def build(self, structure):
+        functions = self.functions(structure)  # one for each layer, with its parameters filled in
+
+        def program(parameters, x, y):
+            # parameters.weights and parameters.biases hold one array for each layer; everything here is NumPy.
+            # The error is the sum of (outputs - y)**2, over 2.
+            return Observation(outputs, error, weight_gradients, bias_gradients)
+
+        return program"""
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Turn the suite's own errors, and an interrupt, into one line on standard error and the exit code that is due."""
@@ -283,7 +311,7 @@ def adapters() -> None:
     wide = max(map(len, names), default=0)
     for name, entry in names.items():
         print(f"{name:{wide}}  {'installed' if is_installed(name) else 'not installed'}  {entry.value}")
-    print("\nAlso package.module:Class and path/to/file.py:Class; see docs/adapters.md.")
+    print(_OWN_ADAPTER)
 
 
 def main() -> None:

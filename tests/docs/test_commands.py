@@ -1,0 +1,162 @@
+"""Every command that a page prints is run as it stands, here or by a stage of `.ci/run`, and ends as the page says.
+
+A command that takes minutes, or that has a placeholder in it, is listed with the smaller one that is run instead.
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..support.command import kterm, pytest_run
+from . import PAGES, ROOT, page
+
+MUTANT = "--mutant no-slope-last"
+INSTEAD: dict[str, str] = {
+    # placeholders
+    "kterm kinks path/to/file.py:Class": "kterm kinks examples/autograd_adapter.py:Autograd --dtype f64",
+    "kterm check my-port --profile quick --report run.jsonl": "kterm check numpy --profile smoke --report run.jsonl",
+    "pytest --pyargs kterm.conformance --kterm-adapter my-port --kterm-profile quick -n auto": (
+        "pytest --pyargs kterm.conformance --kterm-adapter numpy --kterm-profile smoke -n 2"
+    ),
+    # minutes
+    "kterm check torch --profile quick --seed 7": "kterm check numpy --profile smoke --seed 7",
+    "kterm check torch --profile quick --report run.jsonl": "kterm check numpy --profile smoke --report run.jsonl",
+    "kterm check torch --profile quick --expectations expectations.toml": (
+        "kterm check numpy --profile smoke --expectations expectations.toml"
+    ),
+    "kterm check numpy --profile quick --report run.jsonl": "kterm check numpy --profile smoke --report run.jsonl",
+    "kterm ulp torch": "kterm ulp numpy --dtype f32 --activation relu --samples 0 -n 0",
+    "kterm ulp numpy torch jax --samples 6 --json ulp.jsonl": (
+        "kterm ulp numpy --dtype f32 --activation relu --samples 0 -n 0 --json ulp.jsonl"
+    ),
+    "kterm calibrate torch jax --draws 100000": (
+        "kterm calibrate numpy --draws 200 --networks 1 --activation tanh --dtype f32 -n 0"
+    ),
+    "kterm mutants": f"kterm mutants {MUTANT} --profile smoke -n 0",
+}
+"""What is run instead, with the same exit code."""
+
+CODES: dict[str, int] = {
+    f"kterm check torch --profile smoke {MUTANT}": 1,
+    "kterm check torch --profile smoke": 0,
+    "kterm replay 4x8x3-relu.tanh-b5-pre-f32-normal-s17 torch": 0,
+    "pytest --pyargs kterm.conformance --kterm-adapter torch --kterm-profile smoke -n 2": 0,
+    "kterm check examples/minimal_adapter.py:MyFramework --profile smoke": 0,
+    "kterm check examples/autograd_adapter.py:Autograd --profile quick": 0,
+    "kterm reproduce 1x2-elu-b1-none-f32-tails-s1 jax -o bug.py": 0,
+    "kterm shrink 4x8x3-silu.tanh-b5-pre-f32-normal-s0 numpy --mutant no-slope-hidden": 0,
+    "kterm mutants --list": 0,
+    "kterm expect run.jsonl -o expectations.toml": 0,
+    **dict.fromkeys(INSTEAD, 0),
+}
+"""The exit code of every command that is run here."""
+
+STAGES = {"kterm check", "kterm mutants --brief", "pytest -n auto"}
+"""Run by `.ci/run` as they stand."""
+
+ELSEWHERE = {
+    "kterm mutants --smallest smoke.toml": "tests/conformance/evaluation",
+    "python -m venv .venv && . .venv/bin/activate": ".ci/run",
+}
+"""Run with other arguments: the solver on small sets of cases; a virtual environment in another folder."""
+
+NEEDS = (("autograd", "examples/"), ("torch", " torch "), ("jax", " jax "), ("mpmath", "kterm ulp "))
+"""Packages, and what is in a command that needs them."""
+
+_WRITES = {
+    "kterm expect run.jsonl -o expectations.toml": ["kterm check numpy --profile smoke --report run.jsonl"],
+    "kterm check numpy --profile smoke --expectations expectations.toml": [
+        "kterm expect run.jsonl -o expectations.toml",
+    ],
+}
+"""The commands that write what a command reads."""
+
+
+def _printed() -> Iterator[str]:
+    """Every command line in a block of a page."""
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        lines = [line for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()]
+        lines += re.findall(r"^ {4}(\S.*)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+        yield from (line for line in lines if re.match(r"(kterm|pytest|pip|python -m) [^=]", line))
+
+
+PRINTED = list(dict.fromkeys(_printed()))
+INSTALLS = [line for line in PRINTED if line.startswith("pip install ")]
+
+
+def test_every_printed_command_is_accounted_for() -> None:
+    assert set(PRINTED) - set(INSTALLS) == {*CODES, *STAGES, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("line", sorted(STAGES))
+def test_a_stage_runs_the_command_as_it_stands(line: str) -> None:
+    assert re.search(rf"^stage \w+ {re.escape(line)}$", page(".ci/run"), re.M)
+
+
+@pytest.mark.parametrize("line", INSTALLS)
+def test_an_installation_brings_in_what_ci_installs_or_what_exists(line: str) -> None:
+    stage = re.search(r"^stage install (.*)$", page(".ci/run"), re.M)
+    assert stage is not None
+    project = tomllib.loads(page("pyproject.toml"))["project"]
+    for word in shlex.split(line)[2:]:
+        if extras := re.fullmatch(r"(?:\.|kterm)\[([\w,]+)\]", word):
+            assert set(extras[1].split(",")) <= set(project["optional-dependencies"])
+        else:
+            assert word in (*shlex.split(stage[1]), "autograd")
+
+
+class Reader:
+    """Who reads the pages, with the examples in a folder, and types their commands there. No command is run twice."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copytree(ROOT / "examples", folder / "examples")
+        self._done: dict[str, subprocess.CompletedProcess[str]] = {}
+
+    def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        """What a command came to, after those that write the files that it reads."""
+        if line not in self._done:
+            for earlier in _WRITES.get(line, ()):
+                self.run(earlier)
+            program, *words = shlex.split(line)
+            self._done[line] = {"kterm": kterm, "pytest": pytest_run}[program](*words, folder=self.folder)
+        return self._done[line]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """One reader for all commands of this module."""
+    return Reader(tmp_path_factory.mktemp("reader"))
+
+
+@pytest.mark.parametrize("line", [line for line in PRINTED if line in CODES])
+def test_a_printed_command_ends_as_it_should(line: str, reader: Reader) -> None:
+    run = INSTEAD.get(line, line)
+    for package, word in NEEDS:
+        if word in f"{run} ":
+            pytest.importorskip(package)
+    done = reader.run(run)
+    assert done.returncode == CODES[line], done.stdout + done.stderr
+    if line == f"kterm check torch --profile smoke {MUTANT}":
+        _assert_shows(done.stdout)
+    if " replay " in line:
+        assert "every step agrees with the rule" in done.stdout
+
+
+def _assert_shows(printed: str) -> None:
+    """That README shows this failure, with figures to three digits and without the residual, which is rounding."""
+    shown = re.search(r"<!-- failure -->\n```\n(.*?)```", page("README.md"), re.S)
+    assert shown is not None
+    assert _rounded(shown[1]) in _rounded(printed)
+
+
+def _rounded(text: str) -> str:
+    text = re.sub(r"\(residual .*? σ\)", "(residual)", text)
+    return re.sub(r"-?\d+\.\d+(e[+-]\d+)?", lambda found: f"{float(found[0]):.2g}", text)
