@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure
 from .layout import IN_OUT, WeightLayout
-from .script import Call, Script
+from .scripts.script import Call, Script
+
+Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Adapter(ABC):
     """
 
     name: ClassVar[str]
+    version: str
+    """The framework's version, as the framework prints it."""
     weight_layout: WeightLayout = IN_OUT
     dtypes: tuple[str, ...] = ("f64", "f32")
     activations: Mapping[str, Callable[..., Any]]
@@ -51,21 +55,21 @@ class Adapter(ABC):
     """By canonical name and kink, the f' that the framework takes exactly there, and is then held to. Where nothing is
     declared, any slope between the one-sided derivatives is right at the kink.
     """
+    planted_mutant: str | None = None
+    """The name of the mutant that the suite has planted in this adapter; an adapter does not set it."""
 
     def __init__(self, device: str = "cpu") -> None:
         """Choose where programs run. Raises ValueError, naming what there is, for a device not in `devices()`."""
-        if device not in self.devices():
-            raise ValueError(f"device: {self.name} has no {device!r} here; it has {', '.join(self.devices())}")
+        found = self.devices()
+        if isinstance(found, str):
+            raise ValueError(f"devices: {self.name} gives {found!r}; return ({found!r},)")
+        if device not in found:
+            raise ValueError(f"device: {self.name} has no {device!r} here; it has {', '.join(found)}")
         self.device = device
 
     def devices(self) -> tuple[str, ...]:
         """The devices that this machine has and the framework can use, each by every name that `__init__` takes."""
         return ("cpu",)
-
-    @property
-    @abstractmethod
-    def version(self) -> str:
-        """The framework's version, as it prints it."""
 
     @abstractmethod
     def build(self, structure: Structure) -> Program:

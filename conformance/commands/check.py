@@ -80,6 +80,9 @@ def _pytest(run: runs.Run, folder: Path, report: Path | None, workers: str, cons
     """One pytest session over the suite, without the plugins, options and files of the folder it is called in."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
+    # Workers start as `python -c`, with the current directory at the head of their path: a logging.py there would hide
+    # the standard library's.
+    os.environ["PYTHONSAFEPATH"] = "1"
     arguments = [
         str(_HERE),
         "-c",

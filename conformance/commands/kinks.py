@@ -63,7 +63,9 @@ def _examined(run: runs.Run, adapter: Description, into: Conventions) -> list[st
     runner = ProcessRunner(adapter.spec, run.device, run.timeout)
     try:
         groups: list[Group] = [g for a, g in run.groups if a == adapter and REGIMES[g.regime].records_choices]
-        answered = [some for group in groups for some in examine(group, runner, run.expectation_for(adapter.name))]
+        answered = [
+            some for group in groups for some in examine(group, runner, run.expectation_for(adapter.name)).verdicts
+        ]
     finally:
         runner.close()
     collected(adapter.name, [v for some in answered for v in some], into)

@@ -87,7 +87,7 @@ def _described(config: pytest.Config) -> Any:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """The suite's own folder is no test package: nothing in it is imported by path."""
-    if parent.config.stash.get(_WORKER, None) is not None and path in (_CONFORMANCE, _HERE):
+    if parent.config.stash.get(_WORKER, None) is not None and path.resolve() in (_CONFORMANCE, _HERE):
         return pytest.Dir.from_parent(parent, path=path)
     return None
 
@@ -95,7 +95,7 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """The suite's items, in place of Python test functions."""
     worker = parent.config.stash.get(_WORKER, None)
-    if worker is None or file_path != _HERE / "suite.py":
+    if worker is None or file_path.resolve() != _HERE / "suite.py":
         return None
     from .suite import Suite
 

@@ -18,11 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..checks.verdict import CHECKS, GRADES, STATUSES, Explanation, Status, Verdict, status
+from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
+from ..diagnosis.explanation import DiagnosedVerdict, Explanation, explanations_of, origin_of
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class RecordError(ValueError):
@@ -93,10 +94,12 @@ def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
             for name in ("at", "activation", "message", "expectation"):
                 if value := getattr(v, name):
                     data[name] = value
-        if v.origin:
-            data["origin"] = v.origin
-        if v.explanations:
-            data["explanations"] = [[e.name, e.mistake, _number(float(f"{e.sigmas:.6g}"))] for e in v.explanations]
+        if v.step is not None:
+            data["step"] = v.step
+        if origin := origin_of(v):
+            data["origin"] = origin
+        if explanations := explanations_of(v):
+            data["explanations"] = [[e.name, e.mistake, _number(float(f"{e.sigmas:.6g}"))] for e in explanations]
         if v.chosen:
             data["chosen"] = [[point, _number(float(f"{slope:.9g}"))] for point, slope in v.chosen]
         yield _dumps(data)
@@ -114,7 +117,7 @@ def _number(value: float) -> float | str:
 
 _PASS = '"grade":"pass"'
 _FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack")
-_FIELDS = frozenset(f.name for f in fields(Verdict))
+_FIELDS = frozenset(f.name for f in fields(DiagnosedVerdict))
 
 
 def _verdict(data: dict[str, Any]) -> Verdict:
@@ -123,10 +126,12 @@ def _verdict(data: dict[str, Any]) -> Verdict:
         if isinstance(given.get(name), str):
             given[name] = float(given[name])
     given["at"] = tuple(given.get("at", ()))
+    given["chosen"] = tuple((point, float(slope)) for point, slope in given.get("chosen", ()))
+    if "origin" not in given and "explanations" not in given:
+        return Verdict(**given)
     explanations = given.get("explanations", ())
     given["explanations"] = tuple(Explanation(name, mistake, float(far)) for name, mistake, far in explanations)
-    given["chosen"] = tuple((point, float(slope)) for point, slope in given.get("chosen", ()))
-    return Verdict(**given)
+    return DiagnosedVerdict(**given)
 
 
 def write_part(
@@ -232,7 +237,14 @@ def read(path: Path, passes: bool = True) -> Record:
     seen: set[tuple[str, ...]] = set()
     for number, row in enumerate(rows[1:-1], 2):
         try:
-            key = (row["adapter"], row["case"], row["check"], row["quantity"], row.get("message", ""))
+            key = (
+                row["adapter"],
+                row["case"],
+                row["check"],
+                row["quantity"],
+                str(row.get("step", "")),
+                row.get("message", ""),
+            )
             verdict = _verdict({**row, "grade": row["grade"]})
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"record {path}, line {number}: is no verdict: {error}") from None

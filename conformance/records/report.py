@@ -14,6 +14,7 @@ from ...reference.rounding import SIGMAS
 from ..cases.plan import Description
 from ..checks.verdict import CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
+from ..diagnosis.explanation import origin_of
 from .record import Record
 
 _MOST_CAUSES = 8
@@ -105,7 +106,7 @@ def expected_lines(record: Record) -> list[str]:
 def _told(cause: Cause, named: str) -> list[str]:
     """A cause in at most eight lines."""
     worst, count = cause.worst, f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
-    where = f"; it begins at {worst.origin}" if worst.origin else ""
+    where = f"; it begins at {origin}" if (origin := origin_of(worst)) else ""
     lines = [f"{cause.adapter}: {' and '.join(cause.checks)} {worst.grade} in {count}{where}"]
     lines += diagnosis_lines(cause)
     lines.append(f"  {'worst' if cause.cases > 1 else 'case'}: {worst.case}")
@@ -118,13 +119,13 @@ def _told(cause: Cause, named: str) -> list[str]:
 def finding_lines(finding: Verdict) -> list[str]:
     """What is wrong: in words, or the worst entry with both numbers."""
     if finding.message:
-        return [f"  {finding.quantity}: {finding.message}"]
+        return [f"  {finding.label}: {finding.message}"]
     if finding.observed is None:
         return []
     at = f"[{', '.join(map(str, finding.at))}]" if finding.at else ""
     layer = f" ({finding.activation})" if finding.activation else ""
     return [
-        f"  {finding.quantity}{at}{layer}: the framework gives {finding.observed!r}, the rule {finding.expected!r}; "
+        f"  {finding.label}{at}{layer}: the framework gives {finding.observed!r}, the rule {finding.expected!r}; "
         f"{finding.worst * SIGMAS:.3g} σ, {finding.worst:.3g} times the tolerance {finding.tolerance:.3g}"
     ]
 

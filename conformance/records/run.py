@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -21,15 +21,15 @@ import scipy
 
 from ...adapters.registry import AdapterError
 from ..cases.case import Group
-from ..cases.draw import NUMBERS, Draw
+from ..cases.draw import NUMBERS
 from ..cases.plan import Description, Options, Plan, plan
 from ..checks.examine import examine
-from ..checks.layout_probe import probe
+from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Verdict
+from ..diagnosis.diagnose import diagnose
 from ..expectations import expectation as known
 from ..expectations.audit import ExpectationAudit, Key
 from ..runners.process import TIMEOUT, ProcessRunner
-from ..runners.runner import Runner
 from .record import finish, write_part
 
 _FILE = "run.json"
@@ -170,7 +170,9 @@ class Worker:
         except AdapterError as error:
             verdicts = [[Verdict(c.id, "contract", "program", "errored", message=str(error))] for c in group.cases]
         else:
-            verdicts = examine_group(group, link, premise, self.run.expectation_for(adapter.name))
+            expectation_for = self.run.expectation_for(adapter.name)
+            examination = examine(group, link, expectation_for, layout_error=premise)
+            verdicts = diagnose(group, examination, expectation_for)
         write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name))
         return verdicts
 
@@ -183,39 +185,13 @@ class Worker:
         """What the adapter's layout probes found, once a worker; None where the declared layout stands."""
         if adapter.spec not in self._layout:
             probes = (group for described, group in self.run.groups if described == adapter)
-            self._layout[adapter.spec] = layout_trouble((g for g in probes if g.regime == "layout"), link)
+            self._layout[adapter.spec] = find_layout_error((g for g in probes if g.regime == "layout"), link)
         return self._layout[adapter.spec]
 
     def close(self) -> None:
         """End the hosts."""
         for link in self._links.values():
             link.close()
-
-
-def layout_trouble(probes: Iterator[Group], runs: Runner) -> str | None:
-    """The message of the first layout probe that fails, or None."""
-    for group in probes:
-        for verdicts in probe(group, runs):
-            for verdict in verdicts:
-                if verdict.is_finding:
-                    return verdict.message
-    return None
-
-
-def examine_group(
-    group: Group,
-    runs: Runner,
-    premise: str | None,
-    expectation_for: Callable[[Verdict], str | None],
-    diagnose: bool = True,
-    drawn: Draw | None = None,
-) -> list[list[Verdict]]:
-    """The verdicts of one group: a probe, or all checks, or blocked by `premise`; the rest as of `examine`."""
-    if group.regime == "layout":
-        return probe(group, runs)
-    if premise is not None:
-        return [[Verdict(case.id, "contract", "all", "blocked", message="behind layout")] for case in group.cases]
-    return examine(group, runs, expectation_for, diagnose, drawn)
 
 
 def new_folder(report: Path | None) -> Path:

@@ -8,12 +8,13 @@ from typing import Any
 
 from ....adapters.registry import load
 from ...cases.case import Group
-from ...cases.draw import draw
+from ...cases.draw import make_draws
 from ...cases.plan import Description, Options, plan
+from ...checks.examine import Examination, examine
 from ...checks.verdict import Check, Verdict, quantity_of
+from ...diagnosis.diagnose import diagnose
 from ...expectations.expectation import Expectation, expectation_for
 from ...mutants import MUTANTS, Mutant
-from ...records.run import examine_group
 from ...runners.runner import LocalRunner, Runner
 from .trial import Memory, Silent, Tape
 
@@ -141,13 +142,13 @@ class Trial:
 
     def of(self, group: Group, names: Iterable[str]) -> Iterator["Tried"]:
         """What comes of the adapter itself in a group, and then of it with each of these mutants on."""
-        drawn = draw(group.cases)
+        drawn = make_draws(group.cases)
         try:
             own, itself = Tape(self._itself), list[list[Verdict]]()
             for name in ("", *names):
                 tape = Tape(self._runs[name]) if name else own
-                judge = partial(examine_group, group, expectation_for=self.asked.expectation_for, drawn=drawn)
-                verdicts = judge(tape, self._premises.get(name), diagnose=False)
+                judge = partial(examine, group, expectation_for=self.asked.expectation_for, draws=drawn)
+                verdicts = judge(tape, layout_error=self._premises.get(name)).verdicts
                 if group.regime == "layout" and (found := findings(v for some in verdicts for v in some)):
                     self._premises.setdefault(name, found[0].message)
                 itself = itself if name else verdicts
@@ -167,7 +168,7 @@ class Tried:
     """The verdicts of each case where the adapter wears nothing."""
     _tape: Tape
     _own: Tape
-    _judge: Callable[..., list[list[Verdict]]]
+    _judge: partial[Examination]
 
     @property
     def differs(self) -> bool:
@@ -191,12 +192,12 @@ class Tried:
     def silent(self) -> "Tried":
         """The same answers, with neither z, x nor k shown."""
         mine, own = Tape(Silent(self._tape.again())), Tape(Silent(self._own.again()))
-        verdicts, itself = (self._judge(tape, None, diagnose=False) for tape in (mine, own))
+        verdicts, itself = (self._judge(tape).verdicts for tape in (mine, own))
         return replace(self, verdicts=verdicts, itself=itself, _tape=mine, _own=own)
 
     def told(self) -> list[list[Verdict]]:
         """The verdicts on the same answers, with all that they tell of failures."""
-        return self._judge(self._tape.again(), None)
+        return diagnose(self.group, self._judge(self._tape.again()), self._judge.keywords["expectation_for"])
 
     def count(self, fate: Fate, tell: Tell | None = None) -> None:
         """Add it to the mutant's fate."""

@@ -14,7 +14,7 @@ from scipy.stats import binom
 from kterm.adapters import Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import parse_case
-from kterm.conformance.cases.draw import REGIMES, Draw, draw
+from kterm.conformance.cases.draw import REGIMES, Draw, make_draws
 from kterm.conformance.cases.plan import describe, make_options
 from kterm.conformance.checks.compare import compare
 from kterm.conformance.commands import calibrate
@@ -36,7 +36,8 @@ from kterm.conformance.evaluation.calibration.spread import (
 )
 from kterm.conformance.records.run import prepare
 from kterm.reference import Array, Structure
-from kterm.reference.rounding import SIGMAS, Shown, deviation, propagate
+from kterm.reference.propagation import Shown, propagate
+from kterm.reference.rounding import SIGMAS, deviation
 
 from ...support import miniatures
 from ...support.command import kterm
@@ -55,7 +56,7 @@ def _calibrated(tmp_path: Path, *arguments: str) -> tuple[int, str, dict[str, An
 def _case(text: str) -> tuple[Structure, Draw, list[Observation]]:
     """A case's structure, its draw as a stack of one, and the answer of a sound framework."""
     case = parse_case(text, tuple(REGIMES))
-    stack = draw([case])
+    stack = make_draws([case])
     return case.structure, stack, [right(case.structure, stack[0].parameters, stack[0].x, stack[0].y)]
 
 

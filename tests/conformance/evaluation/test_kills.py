@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from kterm.conformance.cases import smoke
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.cases.plan import WIDE, describe, make_options, plan
+from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import CHECKS, Check, Verdict
+from kterm.conformance.diagnosis.explanation import explanations_of, origin_of
 from kterm.conformance.evaluation.kills.kill import ENOUGH, Asked, Cell, Fate, Trial, findings, margin, measure
 from kterm.conformance.evaluation.kills.matrix import _inapplicable, _state
 from kterm.conformance.evaluation.kills.smallest import Shows, smallest
 from kterm.conformance.evaluation.kills.trial import Memory, Tape
 from kterm.conformance.mutants import MUTANTS, plant_mutant
-from kterm.conformance.records.run import examine_group
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Network, Parameters, Structure
 
@@ -60,8 +61,8 @@ def test_verdicts_are_those_of_a_check(dtype: str) -> None:
 
 
 def _plain(verdict: Verdict) -> Verdict:
-    """A verdict without what is told of a failure."""
-    return replace(verdict, origin="", explanations=())
+    """A verdict without its diagnosis."""
+    return Verdict(**{f.name: getattr(verdict, f.name) for f in fields(Verdict)})
 
 
 class _Counting(Numpy):
@@ -118,12 +119,12 @@ def test_a_tape_plays_again_and_goes_on() -> None:
     expectation_for: Callable[[Verdict], None] = lambda verdict: None  # noqa: E731
     counting = _Counting()
     tape = Tape(LocalRunner(counting))
-    verdicts, asked = examine_group(group, tape, None, expectation_for), len(counting.asked)
+    verdicts, asked = examine(group, tape, expectation_for).verdicts, len(counting.asked)
     again = tape.again()
-    assert examine_group(group, again, None, expectation_for) == verdicts
+    assert examine(group, again, expectation_for).verdicts == verdicts
     assert len(counting.asked) == asked
     assert again.equals(tape)
-    examine_group(replace(group, draws=(0, 1)), tape.again(), None, expectation_for)
+    examine(replace(group, draws=(0, 1)), tape.again(), expectation_for)
     assert len(counting.asked) > asked
 
 
@@ -321,7 +322,7 @@ def test_of_equals_the_smaller_network_is_taken() -> None:
 
 def _tell(name: str, group: Group, verdicts: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
     first = next(v for some in verdicts for v in some if v.is_unexpected)
-    return {"mutant": name, "origin": first.origin, "best": first.explanations[0].name}
+    return {"mutant": name, "origin": origin_of(first), "best": explanations_of(first)[0].name}
 
 
 def test_what_was_found_is_told_of_a_few_groups() -> None:

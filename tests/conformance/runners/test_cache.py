@@ -34,8 +34,7 @@ WRONG = '''
 import jax
 import jax.numpy as jnp
 
-from kterm.adapters.jax_adapter import ACTIVATIONS, Jax
-from kterm.adapters.script import Call
+from kterm.adapters.jax_adapter import ACTIVATIONS, Call, Jax
 
 
 @jax.custom_jvp
