@@ -341,7 +341,7 @@ def _short(text: str, most: int = 240) -> str:
 
 def measured(spec: str, dtypes: Sequence[str], mutants: Sequence[Mutant]) -> list[Row]:
     """The rows of one adapter."""
-    prepared = runs.prepare([spec], make_options("quick", 0, dtypes))
+    prepared = runs.prepare(runs.RunRequest((spec,), make_options("quick", 0, dtypes)))
     adapter = prepared.adapters[0]
     asked = Asked(adapter, prepared.options, prepared.concerning(adapter.name))
     rows = []

@@ -34,6 +34,8 @@ class Description:
     """(activation, kink, f' there), for activations that the adapter has."""
     mutant: str | None = None
     """The name of the mutant that is planted in it."""
+    has_script: bool = False
+    """Whether its class can write a script of the framework's own calls."""
 
     @property
     def conventions(self) -> dict[str, dict[float, float]]:
@@ -74,6 +76,7 @@ def describe(adapter: Adapter, spec: str) -> Description:
         None if adapter.max_structures is None else int(adapter.max_structures),
         tuple(one for one in _slopes_at_kinks(adapter) if one[0] in adapter.activations),
         adapter.planted_mutant,
+        adapter.has_script,
     )
 
 

@@ -5,9 +5,7 @@ mistake is still seen. λ is chosen from the two.
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib import metadata
@@ -19,7 +17,6 @@ import scipy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ...adapters.registry import is_installed
 from ...reference import ACTIVATIONS
 from ...reference.rounding import SIGMAS
 from ..cases.draw import NUMBERS
@@ -29,11 +26,10 @@ from ..evaluation.calibration.sensitivity import Sensed, sense
 from ..evaluation.calibration.spread import CONFIDENCE, THRESHOLDS, Sample, groups, sample, spread
 from ..evaluation.workers import opened, plain, processes
 from ..records import run as runs
-from ..records.run import Run
-from ..runners.runner import NoAnswer
+from ..records.run import Run, RunRequest
 from ..runners.threads import pin_here
+from ..runners.workers import parse_workers, wait_for
 
-_DEFAULT, _FALLBACK = ("torch", "jax"), ("numpy",)
 _DTYPES = ("f32", "f64")
 _PLAN = "thorough"  # the profile with the most structures to choose from
 _WIDTH = 140
@@ -60,10 +56,8 @@ def run_calibrate(
     options = make_options(_PLAN, seed, dtypes or _DTYPES, activations)
     if draws < 1 or networks < 0:
         raise OptionError(f"--draws {draws}, --networks {networks}: give at least 1, and at least 0")
-    if workers != "auto" and not workers.isdigit():
-        raise OptionError(f"-n {workers}: give a number of workers, or auto")
-    specs = list(specs) or [name for name in _DEFAULT if is_installed(name)] or list(_FALLBACK)
-    run = runs.prepare(specs, options, expectations, device)
+    parse_workers(workers)  # refused before anything is loaded
+    run = runs.prepare(RunRequest(tuple(specs), options, expectations, device))
     plain = Console(highlight=False, soft_wrap=True)
     # Rows are not broken, whatever there is of a terminal.
     console = Console(highlight=False, soft_wrap=True, width=max(plain.width, _WIDTH))
@@ -110,20 +104,10 @@ def _measured(run: Run, draws: int, networks: int, workers: str, console: Consol
         sensing = [executor.submit(sense, run, name, dtype, networks) for name, dtype in wanted]
         sampling = [executor.submit(sample, run, adapter, group) for adapter, group in due]
         task = progress.add_task("structures", total=len(due) + len(wanted))
-        _await([*sensing, *sampling], lambda: progress.advance(task))
+        wait_for([*sensing, *sampling], lambda: progress.advance(task))
     samples = [future.result() for future in sampling]
     sensed = [one for future in sensing for one in future.result()]
     return _calibration(run, draws, networks, samples, sensed)
-
-
-def _await(futures: Sequence[Future[Any]], done: Callable[[], None]) -> None:
-    try:
-        for future in as_completed(futures):
-            future.result()
-            done()
-    except BrokenProcessPool:
-        message = "a worker process ended while an adapter ran in it; kterm check says in which case"
-        raise NoAnswer("died", message) from None
 
 
 def _calibration(

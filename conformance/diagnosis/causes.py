@@ -4,7 +4,10 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from ..cases.case import parse_case
+from ..cases.regimes import REGIMES
 from ..checks.verdict import CHECKS, Verdict
 from .explanation import Explanation, explanations_of
 
@@ -14,8 +17,8 @@ _MANY = 3
 
 @dataclass(frozen=True)
 class Cause:
-    """Failures of one adapter with one cause: the number of cases, the finding that is shown, and the mistakes that
-    explain all of them, with their residuals in σ for that finding.
+    """Failures of one adapter with one cause: the number of cases, the finding of the smallest case (`worst`), and the
+    mistakes that explain all of them, with their residuals in σ for that finding.
 
     `next_best` is the smallest residual there of a mistake that does not explain it.
     """
@@ -75,7 +78,7 @@ def _of_one_adapter(adapter: str, verdicts: Sequence[Verdict]) -> Iterator[Cause
         rest[(*key[:2], "", key[3]) if (key[0], key[1]) in many else key].append(verdict)
     for some in rest.values():
         nearest = min((e for v in some for e in explanations_of(v)), key=lambda e: e.sigmas, default=None)
-        yield Cause(adapter, len(some), _checks(some), _furthest(some), nearest=nearest)
+        yield Cause(adapter, len(some), _checks(some), _smallest(some), nearest=nearest)
 
 
 def _activations(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], set[str]]:
@@ -95,7 +98,7 @@ def _largest(verdicts: Sequence[Verdict], name: str) -> float:
 
 
 def _explained(adapter: str, covered: Sequence[Verdict], names: Sequence[str]) -> Cause:
-    worst = _furthest([v for v in covered if any(e.name in names for e in explanations_of(v))])
+    worst = _smallest([v for v in covered if any(e.name in names for e in explanations_of(v))])
     mistakes = []
     for name in names:
         # As for the case that is shown, which may name a layer.
@@ -111,6 +114,15 @@ def _checks(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
     return tuple(check for check in CHECKS if check in found)
 
 
-def _furthest(verdicts: Sequence[Verdict]) -> Verdict:
-    """The finding that is shown: the one that is furthest out, of those whose tolerance is not zero where there are."""
-    return max(verdicts, key=lambda v: (v.worst < math.inf, v.worst))
+def _smallest(verdicts: Sequence[Verdict]) -> Verdict:
+    """The finding that is shown: the one in the case with the fewest numbers, and of equally small cases the first by
+    id. A finding whose tolerance is not zero comes before one whose tolerance is.
+    """
+    return min(verdicts, key=lambda v: (not v.worst < math.inf, _size(v.case), v.case))
+
+
+def _size(case: str) -> int:
+    """How many numbers the parameters and the layers of a case hold."""
+    structure = parse_case(case, tuple(REGIMES)).structure
+    widths = structure.network.widths
+    return sum((a + 1) * b for a, b in pairwise(widths)) + structure.batch * sum(widths)

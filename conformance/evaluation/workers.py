@@ -1,32 +1,26 @@
 """What the commands that measure share: worker processes, and a file for the figures."""
 
 import math
-import multiprocessing
-import os
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, TextIO
 
 from ..cases.plan import OptionError
-from ..runners.cache import use_cache_here
+from ..runners.workers import make_executor, parse_workers
 
 
 def processes(workers: str) -> Executor:
-    """So many processes that share nothing, "auto" for one a core; for 0 a thread of this one, which needs no start."""
-    if workers == "0":
-        return ThreadPoolExecutor(1)
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count(workers), mp_context=spawn, initializer=use_cache_here)
+    """The executor that `-n` asks for. Raises OptionError."""
+    return make_executor(parse_workers(workers))
 
 
 def count(workers: str) -> int:
-    """How many work at the same time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if workers == "auto" else max(1, int(workers))
+    """How many tasks run at the same time. Raises OptionError."""
+    return max(1, parse_workers(workers))
 
 
 def opened(path: Path, option: str = "--json") -> TextIO:
-    """The file of figures that an option names, to be written. Raises ChoiceError, in one line."""
+    """The file of figures that an option names, open for writing. Raises OptionError, in one line."""
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:

@@ -44,6 +44,11 @@ class PlantedAdapter(Adapter):
             setattr(self, declaration, getattr(adapter, declaration))
         self._make = self._wrapped(adapter)
 
+    @property
+    def adapter(self) -> Adapter:
+        """The adapter without the mutant."""
+        return self._adapter
+
     def devices(self) -> tuple[str, ...]:
         return self._adapter.devices()
 
@@ -58,6 +63,10 @@ class PlantedAdapter(Adapter):
             adapter.weight_layout = self.weight_layout
             make = self._wrapped(adapter)
         return make(structure)
+
+    @property
+    def has_script(self) -> bool:
+        return self._adapter.has_script
 
     def script(self, structure: Structure) -> Script:
         return self._adapter.script(structure)

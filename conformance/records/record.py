@@ -60,14 +60,32 @@ class Record:
         return tuple(e for e in self.expectations.values() if e.concerns(adapter, versions[adapter]))
 
     @property
+    def unchecked(self) -> tuple[str, ...]:
+        """The adapters that were not checked at all: each of their cases was unsupported or inconclusive, or they have
+        none. An adapter that has none because the user deselected them is left out, unless no adapter has any.
+        """
+        structures = {described["name"]: described.get("structures", 0) for described in self.header["adapters"]}
+        empty = {
+            name
+            for name, counts in self._by_adapter.items()
+            if counts["planned"] == counts["unsupported"] + counts["inconclusive"]
+        }
+        deselected = {name for name in empty if structures[name] and not self._by_adapter[name]["planned"]}
+        return tuple(sorted(empty if len(deselected) == len(structures) else empty - deselected))
+
+    @property
+    def _by_adapter(self) -> dict[str, dict[str, int]]:
+        return self.footer["by_adapter"]
+
+    @property
     def conforms(self) -> bool:
-        """Whether something was checked, every planned case was answered for, nothing failed, errored or was blocked,
-        and no expectation is stale or unmatched.
+        """Whether something of every adapter was checked, every planned case has a result, nothing failed, errored or
+        was blocked, and no expectation is stale or unmatched.
         """
         counts = self.footer["accounting"]
         bad = counts["failed"] + counts["errored"] + counts["blocked"] + len(self.footer["unanswered"])
         bad += sum(one.state in FAILING for one in self.audited)
-        return bad == 0 and counts["passed"] + counts["expected"] > 0
+        return bad == 0 and not self.unchecked
 
 
 def case_set_hash(planned: Iterable[Key]) -> str:
@@ -183,6 +201,7 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
     head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
     head["expectations"] = [entry.to_json() for entry in audit.applicable]
     tallies: list[dict[str, Any]] = []
+    names = [adapter["name"] for adapter in header["adapters"]]
     scratch = path.with_name(path.name + ".unfinished")
     with scratch.open("w", encoding="utf-8") as out:
         out.write(_dumps(head) + "\n")
@@ -190,13 +209,20 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
             with part.open(encoding="utf-8") as source:
                 tallies.append(json.loads(source.readline()))
                 shutil.copyfileobj(source, out)
-        out.write(_dumps({"kind": "footer", **_footer(planned, tallies, audit)}) + "\n")
+        out.write(_dumps({"kind": "footer", **_footer(names, planned, tallies, audit)}) + "\n")
     scratch.replace(path)
 
 
-def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit) -> dict[str, Any]:
+def _footer(
+    adapters: Sequence[str], planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit
+) -> dict[str, Any]:
     answered = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
     counts = Counter(answered.values())
+    by_adapter = {name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for name in adapters}
+    for adapter, _ in planned:
+        by_adapter[adapter]["planned"] += 1
+    for (adapter, _), found in answered.items():
+        by_adapter[adapter][found] += 1
     checks: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     findings: Counter[str] = Counter()
     for tally in tallies:
@@ -205,6 +231,7 @@ def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: Ex
             checks[tally["adapter"]][check].update(found)
     return {
         "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
+        "by_adapter": by_adapter,
         "unanswered": [list(key) for key in planned if key not in answered],
         "checks": checks,
         "verdicts": sum(tally["verdicts"] for tally in tallies),
@@ -272,11 +299,15 @@ def _reconcile(
 ) -> None:
     try:
         told = dict(footer["accounting"])
+        by_adapter = [Counter(footer["by_adapter"][adapter["name"]]) for adapter in header["adapters"]]
+        together = dict(sum(by_adapter, Counter[str]()))
         planned = told.pop("planned")
         unanswered = len(footer["unanswered"])
         total = sum(told.values())
     except (KeyError, TypeError, ValueError):
         raise RecordError(f"record {path}: its footer holds no accounting") from None
+    if together != {name: count for name, count in footer["accounting"].items() if count}:
+        raise RecordError(f"record {path}: the accounting of the adapters does not add up to that of the run")
     if planned != header.get("planned") or planned != total + unanswered:
         raise RecordError(f"record {path}: {planned} cases planned, {total} answered, {unanswered} unanswered")
     if found is None:

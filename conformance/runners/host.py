@@ -12,6 +12,7 @@ not load, ("load", message) is sent once instead of ("ok", None).
 import gc
 import os
 import pickle
+import signal
 import struct
 import sys
 from typing import Any, BinaryIO
@@ -68,6 +69,8 @@ def main(spec: str, device: str, mutant: str) -> None:
     # takes a tenth of the time in which JAX traces and calls its programs.
     gc.freeze()
     gc.set_threshold(50_000)
+    # The process that asks ends this one. An interrupt from the terminal reaches both, and must not look like a crash.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     send(replies, ("ok", None))
     while True:
         try:

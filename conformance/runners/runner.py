@@ -12,6 +12,7 @@ from ...adapters.quantities import arrays, parts
 from ...reference import Array, Parameters, Structure
 from ..cases.draw import present_arrays
 from ..cases.plan import Description, describe
+from .specs import spec_of
 
 LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, OUT_IN)}
 
@@ -61,7 +62,7 @@ class LocalRunner:
 
     def __init__(self, adapter: Adapter, spec: str | None = None) -> None:
         self._adapter = adapter
-        self._spec = spec or adapter.name
+        self._spec = spec or spec_of(adapter)
         self._programs: list[_Built] = []
         self._current: _Built | None = None
         self._given: list[Array] = []

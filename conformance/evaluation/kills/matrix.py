@@ -27,7 +27,7 @@ from ...checks.verdict import CHECKS
 from ...mutants import MUTANTS
 from ...mutants.loading import mutant
 from ...records import run as runs
-from ...records.run import Run
+from ...records.run import Run, RunRequest
 from ...runners.runner import NoAnswer
 from ...runners.threads import pin_here
 from ..workers import count, opened, plain, processes
@@ -70,7 +70,7 @@ def run_mutants(
         mutant(name)
     if workers != "auto" and not workers.isdigit():
         raise OptionError(f"-n {workers}: give a number of workers, or auto")
-    run = runs.prepare(list(specs) or DEFAULT, options, expectations, device)
+    run = runs.prepare(RunRequest(tuple(specs) or DEFAULT, options, expectations, device))
     asked = [
         Asked(adapter, options, run.concerning(adapter.name), device, frozenset(without), gradients_alone, brief, tell)  # pyright: ignore[reportArgumentType]  (checked above)
         for adapter in run.adapters

@@ -20,6 +20,7 @@ from ...cases.plan import WIDE, make_options, plan, regular
 from ...cases.smoke import Recipe
 from ...mutants import MISTAKES
 from ...records import run as runs
+from ...records.run import RunRequest
 from ...runners.threads import pin_here
 from ..workers import opened, processes
 from .kill import ENOUGH, Asked, Trial, differs, margin, measure
@@ -63,7 +64,7 @@ def run_smallest(spec: str, workers: str, path: Path) -> int:
     """
     started = time.monotonic()
     pin_here()
-    run = runs.prepare([spec], make_options(_PROFILE, 0, WIDE))
+    run = runs.prepare(RunRequest((spec,), make_options(_PROFILE, 0, WIDE)))
     adapter = run.adapters[0]
     asked = Asked(adapter, run.options, run.concerning(adapter.name))
     probes = plan(adapter, run.options).groups[:2]

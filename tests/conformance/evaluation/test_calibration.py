@@ -34,7 +34,7 @@ from kterm.conformance.evaluation.calibration.spread import (
     spread,
     upper_limit,
 )
-from kterm.conformance.records.run import prepare
+from kterm.conformance.records.run import RunRequest, prepare
 from kterm.reference import Array, Structure
 from kterm.reference.propagation import Shown, propagate
 from kterm.reference.rounding import SIGMAS, deviation
@@ -154,7 +154,7 @@ def test_where_f_prime_jumps_nothing_is_counted() -> None:
 
 
 def test_a_framework_that_shows_gradients_alone_is_told_by_them() -> None:
-    run = prepare([f"{MINIATURES}:Silent"], make_options("thorough", 0, ["f32"], ["tanh"]))
+    run = prepare(RunRequest((f"{MINIATURES}:Silent",), make_options("thorough", 0, ["f32"], ["tanh"])))
     (adapter,) = run.adapters
     found = sample(run, adapter, groups(adapter, run.options, 8)[0])
     (tensors,) = found.stacks
@@ -277,7 +277,7 @@ def test_bisection(caught: Callable[[Array], Array], due: float) -> None:
 
 
 def test_the_suite_sees_what_is_a_few_units_in_the_last_place() -> None:
-    run = prepare(["numpy"], make_options("thorough", 0, ["f32", "f64"]))
+    run = prepare(RunRequest(("numpy",), make_options("thorough", 0, ["f32", "f64"])))
     for dtype, due in (("f32", 2e-5), ("f64", 1e-13)):
         shown, alone = [one for one in sense(run, "tanh", dtype, 2) if one.judge.startswith("numpy")]
         assert (shown.judge, alone.judge) == ("numpy", "numpy, gradients alone")

@@ -10,10 +10,10 @@ import pytest
 
 from kterm.adapters.quantities import arrays
 from kterm.conformance.cases.case import Group, parse_case
-from kterm.conformance.cases.draw import draw
+from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.regimes import REGIMES
+from kterm.conformance.checks.examine import examine
 from kterm.conformance.evaluation.workers import processes
-from kterm.conformance.records.run import examine_group
 from kterm.conformance.runners import cache
 from kterm.conformance.runners.cache import VARIABLE, bound, cache_line, compilation_cache, with_cache
 from kterm.conformance.runners.process import ProcessRunner
@@ -97,9 +97,9 @@ def answers(spec: str = "jax") -> list[bytes]:
     with closing(ProcessRunner(spec)) as runner:
         for text in CASES:
             case = parse_case(text, tuple(REGIMES))
-            drawn = draw([case])[0]
+            draw = make_draws([case])[0]
             runner.build(case.structure)
-            observed = runner.call(case.regime, drawn.parameters, drawn.x, drawn.y).observation
+            observed = runner.call(case.regime, draw.parameters, draw.x, draw.y).observation
             assert observed is not None
             found += [array.tobytes() for array in arrays(observed).values()]
     return found
@@ -112,8 +112,7 @@ def findings(spec: str, mutant: str | None = None) -> list[str]:
         for text in CASES:
             case = parse_case(text, tuple(REGIMES))
             group = Group(case.structure, case.regime, case.seed, tuple(range(3)))
-            verdicts = examine_group(group, runner, None, lambda _: None, diagnose=False)
-            found += [one.check for some in verdicts for one in some if one.is_finding]
+            found += [one.check for some in examine(group, runner).verdicts for one in some if one.is_finding]
     return found
 
 
