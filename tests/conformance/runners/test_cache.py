@@ -13,10 +13,10 @@ from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.examine import examine
-from kterm.conformance.evaluation.workers import processes
 from kterm.conformance.runners import cache
 from kterm.conformance.runners.cache import VARIABLE, bound, cache_line, compilation_cache, with_cache
 from kterm.conformance.runners.process import ProcessRunner
+from kterm.conformance.runners.workers import make_executor
 
 from ...support.command import kterm, pytest_run
 from ...support.miniatures import __file__ as MINIATURES
@@ -112,7 +112,8 @@ def findings(spec: str, mutant: str | None = None) -> list[str]:
         for text in CASES:
             case = parse_case(text, tuple(REGIMES))
             group = Group(case.structure, case.regime, case.seed, tuple(range(3)))
-            found += [one.check for some in examine(group, runner).verdicts for one in some if one.is_finding]
+            verdicts = examine(group, runner).verdicts
+            found += [one.check for some in verdicts for one in some if one.is_finding]
     return found
 
 
@@ -167,7 +168,7 @@ def test_processes_that_measure_use_it_too(monkeypatch: pytest.MonkeyPatch, tmp_
     pytest.importorskip("jax")
     for chosen in (str(tmp_path), ""):
         monkeypatch.setenv(VARIABLE, chosen)
-        with processes("1") as pool:
+        with make_executor(1) as pool:
             found = pool.submit(_environment).result()
         assert found == {name: value for name, value in with_cache(os.environ).items() if name.startswith("JAX_")}
         assert found
