@@ -67,6 +67,11 @@ class Adapter(ABC):
             raise ValueError(f"device: {self.name} has no {device!r} here; it has {', '.join(found)}")
         self.device = device
 
+    @property
+    def original(self) -> "Adapter":
+        """This adapter; with a mutant planted in it, the one without the mutant."""
+        return self
+
     def devices(self) -> tuple[str, ...]:
         """The devices that this machine has and the framework can use, each by every name that `__init__` takes."""
         return ("cpu",)

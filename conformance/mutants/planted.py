@@ -45,7 +45,7 @@ class PlantedAdapter(Adapter):
         self._make = self._wrapped(adapter)
 
     @property
-    def adapter(self) -> Adapter:
+    def original(self) -> Adapter:
         """The adapter without the mutant."""
         return self._adapter
 

@@ -20,8 +20,9 @@ import scipy
 
 from ...adapters.registry import AdapterError
 from ..cases.case import Group
+from ..cases.description import Description
 from ..cases.draw import NUMBERS
-from ..cases.plan import Description, OptionError, Options, Plan, plan
+from ..cases.plan import OptionError, Options, Plan, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Verdict

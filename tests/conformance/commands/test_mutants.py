@@ -8,7 +8,7 @@ import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import check_adapter
-from kterm.conformance.cases.plan import Description, describe
+from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.mutants import EQUIVALENTS, MISTAKES, MUTANTS, plant_mutant
 
 from ...support.command import assert_one_line, kterm, pytest_run

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import Options, describe
+from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.plan import Options
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.expectations.audit import AuditResult, ExpectationAudit
 from kterm.conformance.expectations.expectation import Expectation

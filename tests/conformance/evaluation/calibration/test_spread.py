@@ -14,8 +14,9 @@ from scipy.stats import binom
 from kterm.adapters import Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import parse_case
+from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import REGIMES, Draw, make_draws
-from kterm.conformance.cases.plan import describe, make_options
+from kterm.conformance.cases.plan import make_options
 from kterm.conformance.checks.compare import compare
 from kterm.conformance.commands import calibrate
 from kterm.conformance.evaluation.calibration import gradient_checkers, sensitivity
