@@ -1,4 +1,4 @@
-"""Conformance tests for a framework's own repository, with NumPy in the place of the port."""
+"""Conformance tests for a framework's own repository, with the NumPy adapter instead of the port's own."""
 
 from collections.abc import Callable
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...adapters import Adapter
-from ...adapters.declarations import check_declarations, version_line
+from ...adapters.declarations import check_declarations, clean_version
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
 from . import smoke
 from .case import Group
@@ -65,7 +65,7 @@ def describe(adapter: Adapter, spec: str) -> Description:
     return Description(
         spec,
         adapter.name,
-        version_line(adapter),
+        clean_version(adapter),
         adapter.weight_layout.name,
         tuple(name for name in DTYPES if name in adapter.dtypes),
         tuple(name for name in ACTIVATIONS if name in adapter.activations),
