@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...adapters import Adapter
-from ...adapters.declarations import check_declarations, version_line
+from ...adapters.declarations import check_declarations, clean_version
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias
 
 
@@ -58,7 +58,7 @@ def describe(adapter: Adapter, spec: str) -> Description:
     return Description(
         spec,
         adapter.name,
-        version_line(adapter),
+        clean_version(adapter),
         adapter.weight_layout.name,
         tuple(name for name in DTYPES if name in adapter.dtypes),
         tuple(name for name in ACTIVATIONS if name in adapter.activations),
