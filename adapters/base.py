@@ -107,6 +107,11 @@ class Adapter(ABC):
         )
 
     @property
+    def original(self) -> "Adapter":
+        """The adapter without the mutant that the suite has planted in it."""
+        return self
+
+    @property
     def has_script(self) -> bool:
         """Whether the class writes scripts: whether it has a method `script` of its own."""
         return type(self).script is not Adapter.script

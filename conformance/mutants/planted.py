@@ -45,9 +45,8 @@ class PlantedAdapter(Adapter):
         self._make = self._wrapped(adapter)
 
     @property
-    def adapter(self) -> Adapter:
-        """The adapter without the mutant."""
-        return self._adapter
+    def original(self) -> Adapter:
+        return self._adapter.original
 
     def devices(self) -> tuple[str, ...]:
         return self._adapter.devices()
