@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure
 from .layout import IN_OUT, WeightLayout
@@ -42,7 +42,7 @@ class Adapter(ABC):
     `slope`, are passed by keyword from the table in `kterm.reference`, never left to the framework's default.
     """
 
-    name: ClassVar[str]
+    name: str
     version: str
     """The framework's version, as the framework prints it."""
     weight_layout: WeightLayout = IN_OUT

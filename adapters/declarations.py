@@ -45,10 +45,10 @@ def version_line(adapter: Adapter) -> str:
 
 
 def _version_problem(adapter: Adapter) -> str:
-    version: Any = getattr(adapter, "version", None)
+    version: Any = getattr(adapter, "version", _MISSING)
     if callable(version):
         return "it is a method; write @property above it"
-    if version is None or not _printable(str(version)):
+    if version is _MISSING or version is None or not _printable(str(version)):
         return f'{_shown(version)} is not a version; give the framework\'s version as text, as in version = "1.0"'
     return ""
 

@@ -27,7 +27,8 @@ from kterm.conformance.checks.verdict import Verdict, quantity_of
 from kterm.conformance.diagnosis.causes import Cause, causes
 from kterm.conformance.diagnosis.explanation import explanations_of, origin_of
 from kterm.conformance.diagnosis.hypotheses import Hypothesis, in_one_layer, known, of_a_twin, pairs
-from kterm.conformance.evaluation.kills.kill import Asked, Trial, Tried, findings
+from kterm.conformance.evaluation.kills.outcome import select_findings
+from kterm.conformance.evaluation.kills.trial import Trial, TrialOptions, TrialResult
 from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant
 from kterm.conformance.records import run as runs
 from kterm.reference import Array
@@ -111,35 +112,35 @@ class Heard:
     """Whether the layout was found wrong, past which nothing is judged."""
     found: list[list[Verdict]] = field(default_factory=list)
 
-    def add(self, tried: Tried) -> None:
+    def add(self, tried: TrialResult) -> None:
         """Have the failures of a group told."""
         self.differs = self.differs or tried.differs
         if self.blocked or not any(tried.found):
             return
         self.blocked = tried.group.regime == "layout"
         self.groups.append(tried.group.id)
-        told = zip(tried.told(), tried.found, strict=True)
-        self.found += [findings(verdicts) for verdicts, found in told if found]
+        told = zip(tried.diagnose(), tried.found, strict=True)
+        self.found += [select_findings(verdicts) for verdicts, found in told if found]
 
 
-def heard(asked: Asked, dtype: str, names: Sequence[str]) -> dict[tuple[str, bool], Heard]:
+def heard(asked: TrialOptions, dtype: str, names: Sequence[str]) -> dict[tuple[str, bool], Heard]:
     """What a report is made of, by mutant and whether z, x and k are shown; from the same answers."""
     trial, known_of = Trial(asked, names), {(name, shown): Heard() for name in names for shown in (True, False)}
-    first = replace(asked, choice=replace(asked.options, profile="smoke")).groups(dtype)
+    first = replace(asked, options=replace(asked.options, profile="smoke")).groups(dtype)
     for group in first:
-        for tried in trial.of(group, names):
+        for tried in trial.run(group, names):
             for shown in (True, False) if tried.name else ():
-                known_of[tried.name, shown].add(tried if shown else tried.silent())
+                known_of[tried.name, shown].add(tried if shown else tried.hide_intermediates())
     missing = {key for key, one in known_of.items() if not one.groups}
     seen = {group.id for group in first}
     for group in asked.groups(dtype):
         due = {key for key in missing if len(known_of[key].groups) < MOST_GROUPS}
         if group.id in seen or not due:
             continue
-        for tried in trial.of(group, [name for name in names if {(name, True), (name, False)} & due]):
+        for tried in trial.run(group, [name for name in names if {(name, True), (name, False)} & due]):
             for shown in (True, False):
                 if (tried.name, shown) in due:
-                    known_of[tried.name, shown].add(tried if shown else tried.silent())
+                    known_of[tried.name, shown].add(tried if shown else tried.hide_intermediates())
     return known_of
 
 
@@ -343,7 +344,7 @@ def measured(spec: str, dtypes: Sequence[str], mutants: Sequence[Mutant]) -> lis
     """The rows of one adapter."""
     prepared = runs.prepare(runs.RunRequest((spec,), make_options("quick", 0, dtypes)))
     adapter = prepared.adapters[0]
-    asked = Asked(adapter, prepared.options, prepared.concerning(adapter.name))
+    asked = TrialOptions(adapter, prepared.options, prepared.concerning(adapter.name))
     rows = []
     for dtype in [name for name in dtypes if name in adapter.dtypes]:
         told = heard(asked, dtype, [mutant.name for mutant in mutants])

@@ -17,7 +17,8 @@ from kterm.conformance.cases.case import parse_case, structure_id
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.cases.plan import describe, make_options
 from kterm.conformance.commands.reproduce import excuse_of
-from kterm.conformance.evaluation.kills.kill import Asked, Fate, measure
+from kterm.conformance.evaluation.kills.outcome import Outcome
+from kterm.conformance.evaluation.kills.trial import TrialOptions, measure_outcomes
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.failures.shrinking.shrink import shrink
 from kterm.conformance.mutants import MISTAKES, MUTANTS, plant_mutant
@@ -48,13 +49,13 @@ def failing(adapter: Adapter, spec: str, dtype: str) -> dict[str, str]:
     """By mutant, the first case of the smoke profile in which it is found."""
     described = describe(adapter, spec)
     entries = tuple(e for e in known.read(known.SHIPPED) if e.concerns(described.name, described.version))
-    asked = Asked(described, make_options("smoke", 0, (dtype,)), entries, brief=True)
-    fates = measure(asked, dtype, [mutant.name for mutant in MISTAKES])
-    return {fate.mutant: case for fate in fates if fate.mutant and (case := _first(fate))}
+    options = TrialOptions(described, make_options("smoke", 0, (dtype,)), entries, brief=True)
+    outcomes = measure_outcomes(options, dtype, [mutant.name for mutant in MISTAKES])
+    return {one.mutant: case for one in outcomes if one.mutant and (case := _first(one))}
 
 
-def _first(fate: Fate) -> str | None:
-    return next((cell.first for cell in fate.regimes.values() if cell.first), None)
+def _first(outcome: Outcome) -> str | None:
+    return next((cell.first for cell in outcome.regimes.values() if cell.first), None)
 
 
 def rows(spec: str, dtype: str) -> list[Row]:

@@ -1,6 +1,5 @@
 """HIPS autograd, checked with: kterm check examples/autograd_adapter.py:Autograd"""
 
-# pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportCallIssue=false
 from importlib.metadata import version
 from typing import Any
 

@@ -71,8 +71,8 @@ def structure_id(structure: Structure) -> str:
 
 
 def count_numbers(structure: Structure, regime: str) -> int:
-    """How many numbers making a case holds at once: parameters, and activations of every layer, inputs included. In the
-    lattice regime that is so many for each candidate.
+    """How many numbers are held at once where a case is made: the parameters and the activations of every layer, inputs
+    included, in every draw that is made at once.
     """
     widths = structure.network.widths
     parameters = sum(n * m + m for n, m in pairwise(widths))

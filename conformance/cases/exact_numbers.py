@@ -91,7 +91,7 @@ def exact(structure: Structure, parameters: Parameters, x: Array, y: Array) -> A
 
 
 def _quantum(a: Array) -> Array:
-    """The largest power of two that divides every entry, one a draw; infinite if all are zero or there is none."""
+    """The largest power of two that divides every entry, one for each draw; infinite if none is nonzero."""
     fraction, exponent = np.frexp(a)
     integer = np.ldexp(fraction, 53).astype(np.int64)
     lowest = np.ldexp((integer & -integer).astype(np.float64), exponent - 53)

@@ -178,13 +178,16 @@ def ulp(
     """Measure each activation's f and f' against 50-digit values, in units of the last place."""
     with _one_line_errors():
         try:
-            from .ulp import run_ulp
+            from .ulp import UlpOptions, run_ulp
         except ModuleNotFoundError as error:
             if error.name != "mpmath":
                 raise
             _stop("mpmath is not installed; pip install 'kterm[ulp]'", USAGE)
         else:
-            raise typer.Exit(run_ulp(adapters, dtype or [], activation or [], samples, seed, workers, device, json))
+            options = UlpOptions(
+                tuple(adapters), tuple(dtype or ()), tuple(activation or ()), samples, seed, workers, device, json
+            )
+            raise typer.Exit(run_ulp(options))
 
 
 @app.command()
@@ -207,12 +210,13 @@ def calibrate(
 ) -> None:
     """Measure how far right gradients depart from the rule, in standard deviations, and what mistakes are caught."""
     with _one_line_errors():
-        from .calibrate import run_calibrate
+        from .calibrate import CalibrateOptions, run_calibrate
 
-        code = run_calibrate(
-            adapters or [], draws, networks, seed, workers, dtype or [], activation or [], expectations, device, json
-        )
-        raise typer.Exit(code)
+        options = CalibrateOptions(
+            tuple(adapters or ()), draws, networks, seed, workers, tuple(dtype or ()), tuple(activation or ()),
+            expectations, device, json,
+        )  # fmt: skip
+        raise typer.Exit(run_calibrate(options))
 
 
 @app.command()
@@ -244,20 +248,18 @@ def mutants(
 ) -> None:
     """Put known mistakes on adapters and show which regimes find them, by how much."""
     with _one_line_errors():
+        from .mutants import MutantsOptions, print_list, run_mutants, run_smallest
+
         if smallest is not None:
-            from ..evaluation.kills.smallest import run_smallest
-
             raise typer.Exit(run_smallest((adapter or ["numpy"])[0], workers, smallest))
-        from ..evaluation.kills.matrix import print_list, run_mutants
-
         if names:
             print_list()
             return
-        code = run_mutants(
-            adapter or [], profile, seed, workers, dtype or [], mutant or [], without or [], gradients_alone, brief,
-            expectations, device, json, html,
+        options = MutantsOptions(
+            tuple(adapter or ()), profile, seed, workers, tuple(dtype or ()), tuple(mutant or ()),
+            tuple(without or ()), gradients_alone, brief, expectations, device, json, html,
         )  # fmt: skip
-        raise typer.Exit(code)
+        raise typer.Exit(run_mutants(options))
 
 
 @app.command()

@@ -15,7 +15,6 @@ from ..cases.plan import Description
 from ..checks.findings import ExpectationFor
 from ..checks.verdict import Verdict
 from ..diagnosis.explanation import explanations_of
-from ..evaluation.workers import opened
 from ..expectations import expectation as known
 from ..failures.scripts.failure import Failure, Planted, calls_of, find, planted
 from ..failures.scripts.write import Unwritable, write
@@ -25,6 +24,7 @@ from ..mutants.loading import mutant as mutant_of
 from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.threads import pin_here
+from .output import open_output
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def run_reproduce(
         print(f"{text} fails on {spec}, but no script of the framework's calls shows it: {found}")
         return 1
     if output is not None:
-        with opened(output, "-o") as file:
+        with open_output(output, "-o") as file:
             file.write(found.source)
         fails, told = ran(output)
         print(f"{output} {told}")

@@ -96,6 +96,14 @@ def with_cache(environment: Mapping[str, str]) -> dict[str, str]:
     return _SETTINGS | dict(environment) | {_DIRECTORY: str(found.folder)}
 
 
+def use_cache_here() -> None:
+    """Have this process use the cache, which has not imported JAX so far."""
+    environment = with_cache(os.environ)
+    for name in set(os.environ) - set(environment):
+        del os.environ[name]
+    os.environ.update(environment)
+
+
 def turn_off_here() -> None:
     """Turn the cache off for every process that this one starts."""
     os.environ[VARIABLE] = ""

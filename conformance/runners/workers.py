@@ -4,13 +4,16 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from ...adapters.registry import AdapterError, is_installed
 from ..cases.plan import OptionError
+from .cache import use_cache_here
 from .runner import NoAnswer
 
 DEFAULT_ADAPTERS = ("torch", "jax")
@@ -56,20 +59,61 @@ def choose_adapters(named: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
-def make_executor(workers: int) -> Executor:
+Initializer = Callable[[Any], object]
+"""A function of a module, called with one argument in each worker process before its first task."""
+
+
+def make_executor(workers: int, initializer: Initializer | None = None, argument: Any = None) -> Executor:
     """An executor with this number of worker processes; for 0 it runs its tasks in a thread of this process, which
     starts at once.
 
-    Ctrl-C at a terminal ends the worker processes without a traceback.
+    Ctrl-C at a terminal ends the worker processes without a traceback, and they end when this process ends.
     """
     if workers == 0:
-        return ThreadPoolExecutor(1)
+        return ThreadPoolExecutor(1, initializer=_initialize, initargs=(initializer, argument))
     return ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
+        initializer=_start_worker,
+        initargs=(initializer, argument),
     )
+
+
+@contextmanager
+def open_executor(workers: int, initializer: Initializer | None = None, argument: Any = None) -> Iterator[Executor]:
+    """As `make_executor`. Where an exception leaves the block, Ctrl-C included, what is queued is cancelled and the
+    worker processes are terminated, whatever they are doing.
+    """
+    others = set(multiprocessing.active_children())
+    executor = make_executor(workers, initializer, argument)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    executor.shutdown()
+
+
+def _start_worker(initializer: Initializer | None, argument: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A parent that is killed (SIGTERM, SIGKILL) cannot end its workers, which would then wait for tasks forever.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    use_cache_here()
+    _initialize(initializer, argument)
+
+
+def _initialize(initializer: Initializer | None, argument: Any) -> None:
+    if initializer is not None:
+        initializer(argument)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def wait_for(

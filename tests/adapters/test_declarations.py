@@ -72,9 +72,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def test_a_declaration_of_the_wrong_form_is_one_line_that_says_what_to_write(
     declared: dict[str, Any], words: str
 ) -> None:
-    # The device is set by __init__, the version is a property: neither is overridden by a class attribute alone.
     adapter = type("Odd", (Numpy,), {"name": "odd", **declared})()
-    if "device" in declared:
+    if "device" in declared:  # which __init__ sets
         adapter.device = declared["device"]
     with pytest.raises(ValueError, match=r"^adapter odd: ") as caught:
         describe(adapter, "odd")
@@ -124,18 +123,17 @@ def test_what_has_another_form_and_says_the_same_is_taken() -> None:
 
 
 class Bare(Adapter):
-    """It has no name and no activations."""
-
-    version = "1"
+    """It has no name, no version and no activations."""
 
     def build(self, structure: Structure) -> Program:
         raise NotImplementedError
 
 
 class NoDevice(Bare):
-    """It has a name, and an __init__ that does not call the base class's."""
+    """It has a name and a version, and an __init__ that does not call the base class's."""
 
     name = "bare"
+    version = "1"
 
     def __init__(self) -> None:
         pass
@@ -144,7 +142,10 @@ class NoDevice(Bare):
 def test_what_is_not_declared_is_named() -> None:
     with pytest.raises(ValueError, match="adapter class Bare: name: nothing is not a line of text"):
         describe(Bare(), "bare")
-    named = type("Named", (Bare,), {"name": "bare"})
+    unversioned = type("Unversioned", (Bare,), {"name": "bare"})
+    with pytest.raises(ValueError, match="adapter bare: version: nothing is not a version; give the framework's"):
+        describe(unversioned(), "bare")
+    named = type("Named", (Bare,), {"name": "bare", "version": "1"})
     with pytest.raises(ValueError, match="adapter bare: activations: nothing is not a mapping; write activations = "):
         describe(named(), "bare")
     with pytest.raises(ValueError, match=r"adapter bare: device: it is not set; call super\(\).__init__\(device\)"):

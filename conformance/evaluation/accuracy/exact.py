@@ -1,7 +1,8 @@
-"""The activations written out in mpmath, from their definitions and apart from the table's formulas: f, and f' by hand.
+"""The activations written in mpmath from their definitions, independently of the table's formulas; f' is derived by
+hand.
 
-Every function takes and gives `mpf` at the working precision. f' at a kink is the table's convention. This is the one
-module that needs mpmath, the extra `ulp`.
+Every function takes and returns `mpf` at the working precision. At a kink, f' follows the table's convention. Only this
+module needs mpmath, which the extra `ulp` installs.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ Mpf: TypeAlias = Any  # mpmath is untyped, and makes its mpf at run time
 MpFunction = Callable[[Mpf], Mpf]
 
 DIGITS = 50
-# Beyond this every exponential tail is 0 or 1 in every format, x87 included, and mpmath would take it at great length.
+# Beyond this, exponential tails are 0 or 1 in every format, x87 included, and mpmath would be very slow.
 _FAR = mpf(30000)
 
 
@@ -27,25 +28,31 @@ def _parameter(name: str, key: str) -> Mpf:
     return mpf(ACTIVATIONS[name].parameters[key])
 
 
-def _held(function: MpFunction) -> MpFunction:
+def _clamp(function: MpFunction) -> MpFunction:
     return lambda z: function(max(min(z, _FAR), -_FAR))
 
 
-@_held
+@_clamp
 def sigmoid(z: Mpf) -> Mpf:
-    return 1 / (1 + mp.exp(-z)) if z >= 0 else mp.exp(z) / (1 + mp.exp(z))
+    if z >= 0:
+        return 1 / (1 + mp.exp(-z))
+    e = mp.exp(z)
+    return e / (1 + e)
 
 
 def _softplus(z: Mpf) -> Mpf:
     return max(z, mpf(0)) + mp.log1p(mp.exp(max(-abs(z), -_FAR)))
 
 
-@_held
+@_clamp
 def _tanh(z: Mpf) -> Mpf:
-    return mp.tanh(z) if abs(z) < 1 else (1 - mp.exp(-2 * abs(z))) / (1 + mp.exp(-2 * abs(z))) * mp.sign(z)
+    if abs(z) < 1:
+        return mp.tanh(z)
+    e = mp.exp(-2 * abs(z))
+    return (1 - e) / (1 + e) * mp.sign(z)
 
 
-@_held
+@_clamp
 def _sech_squared(z: Mpf) -> Mpf:
     return 4 / (mp.exp(z) + mp.exp(-z)) ** 2
 
@@ -55,12 +62,12 @@ def _tanhshrink(z: Mpf) -> Mpf:
         return z - _tanh(z)
 
 
-@_held
+@_clamp
 def _normal_cdf(z: Mpf) -> Mpf:
     return mp.erfc(-z / mp.sqrt(2)) / 2
 
 
-@_held
+@_clamp
 def _normal_pdf(z: Mpf) -> Mpf:
     return mp.exp(-z * z / 2) / mp.sqrt(2 * mp.pi)
 
@@ -69,7 +76,7 @@ def _gelu_tanh_gate(z: Mpf) -> Mpf:
     return sigmoid(2 * mp.sqrt(2 / mp.pi) * (z + mpf(0.044715) * z**3))
 
 
-@_held
+@_clamp
 def _gelu_tanh_slope(z: Mpf) -> Mpf:
     g = _gelu_tanh_gate(z)
     h = _gelu_tanh_gate(-z)
@@ -93,7 +100,7 @@ def _elu_slope(z: Mpf, alpha: Mpf) -> Mpf:
 
 
 def selu_constants() -> tuple[Mpf, Mpf]:
-    # The fixed point of mean 0 and variance 1 (Klambauer et al. 2017), solved for rather than quoted.
+    """alpha and scale of selu, which make mean 0 and variance 1 a fixed point (Klambauer et al. 2017)."""
     e = mp.e
     half, one = mp.erfc(1 / mp.sqrt(2)), mp.erfc(mp.sqrt(2))
     root = mp.sqrt(2 * one * e**2 + mp.pi * half**2 * e - 2 * (2 + mp.pi) * half * mp.sqrt(e) + mp.pi + 2)
@@ -163,23 +170,23 @@ EXACT = _table()
 
 
 def to_mpf(value: Any) -> Mpf:
-    """The number a NumPy scalar holds, exactly, longdouble included."""
+    """Convert a NumPy scalar exactly, longdouble included."""
     fraction, exponent = np.frexp(np.longdouble(value))
     high = float(fraction)
     return mp.ldexp(mpf(high) + mpf(float(fraction - np.longdouble(high))), int(exponent))
 
 
 def to_mpfs(values: NDArray[Any]) -> list[Mpf]:
-    """`to_mpf` of every element, flattened."""
+    """Convert every element exactly, flattened."""
     return [to_mpf(value) for value in values.ravel()]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Numbers to 106 bits, whatever their size: sign * (high * 2**53 + low) * 2**(exponent - 106).
+    """True values to 106 bits, of any size: sign * (high * 2**53 + low) * 2**(exponent - 106).
 
-    `high` and `low` hold integers below 2**53, and 2**(exponent - 1) <= |value| < 2**exponent. Zero has sign 0. Arrays
-    of one shape: float64, and int64 for the exponent.
+    `high` and `low` hold integers below 2**53, and 2**(exponent - 1) <= |value| < 2**exponent. Zero has sign 0. All
+    four arrays have one shape; they are float64, and int64 for the exponent.
     """
 
     sign: Array
@@ -191,30 +198,30 @@ class Truth:
         return Truth(self.sign[index], self.high[index], self.low[index], self.exponent[index])
 
     def rounded(self) -> Array:
-        """To the nearest float64, which is 0 or an infinity where that is out of its range."""
+        """The nearest float64; 0 or an infinity where the value is out of its range."""
         with np.errstate(over="ignore", under="ignore"):
             return self.sign * _scaled(self.high + self.low * 2.0**-53, self.exponent - 53)
 
     def place(self, dtype: DType) -> Array:
-        """The exponent of one unit in the last place: of 2**(e - p + 1) where 2**e <= |value| < 2**(e + 1), but never
-        below the smallest subnormal.
+        """The exponent of one unit in the last place: e - p + 1 where 2**e <= |value| < 2**(e + 1), and at least that
+        of the smallest subnormal number.
         """
         return np.maximum(self.exponent - precision(dtype), int(np.log2(dtype.subnormal)))
 
     def ulps(self, given: Array, dtype: DType) -> Array:
-        """|given - value| in units of the last place of the value. An infinity counts as the first number beyond the
-        format, 2**(emax + 1). `given` is float64, holding numbers of the format.
+        """|given - value| in units in the last place (ulp) of the value. `given` holds numbers of the format as
+        float64; an infinity counts as the first number beyond the format, 2**(emax + 1).
         """
         place = self.place(dtype)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             beyond = np.sign(given) * _scaled(np.ones_like(given), np.frexp(dtype.max)[1] - place)
             difference = np.where(np.isinf(given), beyond, _scaled(given, -place))
-            # First the part that cancels, exactly; then what is below it.
+            # The high part cancels exactly; the low part is subtracted from what is left.
             difference = difference - self.sign * _scaled(self.high, self.exponent - 53 - place)
             return np.abs(difference - self.sign * _scaled(self.low, self.exponent - 106 - place))
 
     def overflows(self, dtype: DType) -> Array:
-        """Whether the value rounds to an infinity: from half a unit beyond the largest number on."""
+        """Whether the value rounds to an infinity: whether it is at least half a unit beyond the largest number."""
         top, edge = int(np.frexp(dtype.max)[1]), 2**106 - 2 ** (105 - precision(dtype))
         high, low = edge >> 53, edge & (2**53 - 1)
         beyond = (self.high > high) | ((self.high == high) & (self.low >= low))
@@ -222,7 +229,7 @@ class Truth:
 
 
 def precision(dtype: DType) -> int:
-    """The bits p of a significand, the leading one included: u is 2**-p."""
+    """The number p of bits in a significand, including the leading one: the unit roundoff u is 2**-p."""
     return -int(np.log2(dtype.u))
 
 
@@ -230,8 +237,8 @@ def _scaled(value: Array, exponent: Array) -> Array:
     return np.ldexp(value, np.clip(exponent, -5000, 5000).astype(np.int32))
 
 
-def truth(name: str, slope: bool, z: Array) -> Truth:
-    """f, or f' where `slope`, of the activation `name` at each of `z` (1-D, float64), evaluated to `DIGITS` digits."""
+def compute_truth(name: str, slope: bool, z: Array) -> Truth:
+    """f, or f' where `slope`, of the activation `name` at each of `z` (1-D, float64), to `DIGITS` digits."""
     function = EXACT[name][slope]
     with mp.workdps(DIGITS):
         parts = [_split(function(mpf(float(point)))) for point in z]
@@ -249,6 +256,6 @@ def _split(value: Mpf) -> tuple[int, int, int, int]:
     return (1 if value > 0 else -1), bits >> 53, bits & ((1 << 53) - 1), exponent + length
 
 
-def joined(parts: Sequence[Truth]) -> Truth:
-    """One after the other."""
+def concatenate(parts: Sequence[Truth]) -> Truth:
+    """Join values one after the other."""
     return Truth(*(np.concatenate([getattr(part, name) for part in parts]) for name in Truth.__dataclass_fields__))

@@ -1,5 +1,5 @@
-"""The finite-difference checkers that come with PyTorch and JAX, put to a network with an error planted in one entry of
-one weight gradient. The framework is imported by the function that needs it.
+"""The finite-difference gradient checkers of PyTorch and JAX, on a network with an error planted in one entry of one
+weight gradient. Each function imports the framework that it needs.
 """
 
 import warnings
@@ -14,15 +14,15 @@ from ....reference import Array, Structure
 from ...cases.draw import Draw
 
 Rejects = Callable[[Draw, int, tuple[int, int], float], bool]
-"""Whether the checker rejects the gradients of one draw of a structure with biases "pre", where entry `at` of
-dE/dW_layer is multiplied by 1 + delta: from (draw, layer, at, delta).
+"""Called with (draw, layer, at, delta): whether the checker rejects the gradients of one draw of a structure with
+biases "pre", where the entry `at` of dE/dW_layer is multiplied by 1 + delta.
 """
 
 
-def gradcheck(structure: Structure) -> Rejects:
-    """`torch.autograd.gradcheck` of E with its defaults, by all weights and biases.
+def make_gradcheck(structure: Structure) -> Rejects:
+    """`torch.autograd.gradcheck` of E with respect to all weights and biases, with its default options.
 
-    Raises NotImplementedError where the torch adapter does not offer the structure.
+    Raises NotImplementedError where the torch adapter does not support the structure.
     """
     import torch
 
@@ -43,7 +43,7 @@ def gradcheck(structure: Structure) -> Rejects:
     def rejects(drawn: Draw, layer: int, at: tuple[int, int], delta: float) -> bool:
         given = [torch.tensor(a, requires_grad=True) for a in (*drawn.parameters.weights, *drawn.parameters.biases)]
         x, y = torch.tensor(drawn.x), torch.tensor(drawn.y)
-        factor = torch.tensor(_factor(drawn.parameters.weights[layer - 1], at, delta))
+        factor = torch.tensor(_make_factor(drawn.parameters.weights[layer - 1], at, delta))
 
         def error(*parameters: torch.Tensor) -> torch.Tensor:
             out, biases = x, parameters[depth:]
@@ -53,16 +53,17 @@ def gradcheck(structure: Structure) -> Rejects:
             return torch.nn.functional.mse_loss(out, y, reduction="sum") / 2
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that float32 will likely fail: whether it does is the question
+            warnings.simplefilter("ignore")  # it warns that float32 will likely fail; whether it does is measured here
             return not torch.autograd.gradcheck(error, given, raise_exception=False)
 
     return rejects
 
 
-def check_grads(structure: Structure) -> Rejects:
-    """`jax.test_util.check_grads` of E in reverse mode, of first order, with its defaults, by all weights and biases.
+def make_check_grads(structure: Structure) -> Rejects:
+    """`jax.test_util.check_grads` of E with respect to all weights and biases, in reverse mode and of first order, with
+    its default options.
 
-    Raises NotImplementedError where the jax adapter does not offer the structure.
+    Raises NotImplementedError where the jax adapter does not support the structure.
     """
     import jax
     import jax.numpy as jnp
@@ -87,7 +88,7 @@ def check_grads(structure: Structure) -> Rejects:
     def rejects(drawn: Draw, layer: int, at: tuple[int, int], delta: float) -> bool:
         weights = drawn.parameters.weights
         factors = [np.ones_like(weight) for weight in weights]
-        factors[layer - 1] = _factor(weights[layer - 1], at, delta)
+        factors[layer - 1] = _make_factor(weights[layer - 1], at, delta)
         with home.enable_x64(structure.dtype == "f64"):
             try:
                 check(
@@ -103,14 +104,14 @@ def check_grads(structure: Structure) -> Rejects:
     return rejects
 
 
-def _factor(weight: Array, at: tuple[int, int], delta: float) -> Array:
+def _make_factor(weight: Array, at: tuple[int, int], delta: float) -> Array:
     factor = np.ones_like(weight)
     factor[at] += weight.dtype.type(delta)
     return factor
 
 
 CHECKERS: dict[str, tuple[str, Callable[[Structure], Rejects]]] = {
-    "gradcheck": ("torch", gradcheck),
-    "check_grads": ("jax", check_grads),
+    "gradcheck": ("torch", make_gradcheck),
+    "check_grads": ("jax", make_check_grads),
 }
-"""By name: the adapter whose framework each comes with, and what makes it."""
+"""By name: the adapter of its framework, and the function that makes the checker for a structure."""

@@ -1,94 +1,74 @@
-"""What `kterm calibrate` prints of what it found."""
+"""A calibration for people: tables and lines of text."""
 
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 
+from rich.console import Console
 from rich.table import Table
 
 from ....adapters.registry import is_installed
 from ....reference import ACTIVATIONS
 from ....reference.rounding import SIGMAS
-from ...cases.plan import Description, Options
 from ...checks.verdict import Verdict
 from ...records.run import Run
 from .gradient_checkers import CHECKERS
-from .sensitivity import MOST, Sensed
-from .spread import CONFIDENCE, THRESHOLDS, Distribution, Spread, normal_law, upper_limit
+from .measure import Calibration
+from .sensitivity import MOST, Sensitivity
+from .spread import CONFIDENCE, THRESHOLDS, Distribution, Spread, compute_normal_rate, compute_upper_limit
 
 _MOST_LINES = 20
 _QUANTILES = ("median", "99 %", "99.99 %", "largest")
 _SYMBOLS = {"z": "z", "x": "x", "E": "E", "k": "k", "W": "dE/dW", "b": "dE/db"}
 
 
-@dataclass(frozen=True)
-class Missed:
-    """A finding of an adapter that no expectation excuses, or an error."""
-
-    adapter: str
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """All that a calibration found, of `draws` cases an adapter and `networks` networks an activation and dtype."""
-
-    adapters: tuple[Description, ...]
-    options: Options
-    draws: int
-    networks: int
-    spreads: tuple[Spread, ...]
-    missed: tuple[Missed, ...]
-    sensed: tuple[Sensed, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether every adapter was seen to be right somewhere, always answered, and was never taken for wrong."""
-        clean = all(not one.alarms and not one.statuses.get("errored") for one in self.spreads)
-        judged = Counter[str]()
-        for one in self.spreads:
-            judged[one.adapter] += one.judged
-        return clean and all(judged[adapter.name] for adapter in self.adapters)
-
-
-def title(run: Run) -> str:
-    """One line: what is calibrated on."""
+def format_title(run: Run) -> str:
+    """One line: the adapters, λ and the seed."""
     adapters = ", ".join(f"{adapter.name} {adapter.version}" for adapter in run.adapters)
     return f"kterm {metadata.version('kterm')}: {adapters}; λ = {SIGMAS:g}, seed {run.options.seed}"
 
 
-def pages(found: Calibration) -> Iterator[Table]:
-    """The tables."""
-    yield _spreads(found.spreads)
-    yield _tails(found.spreads)
-    yield _steps(found.spreads)
+def print_report(found: Calibration, console: Console) -> None:
+    """Print the tables, and under them the summary."""
+    for table in make_tables(found):
+        console.print()
+        console.print(table, crop=False)
+    console.print()
+    for line in format_summary(found):
+        console.print(line, markup=False)
+
+
+def make_tables(found: Calibration) -> Iterator[Table]:
+    """The spread of errors, their tails, the same by step and by activation, and the smallest mistakes caught."""
+    yield _make_spreads(found.spreads)
+    yield _make_tails(found.spreads)
+    yield _make_steps(found.spreads)
     for adapter in found.adapters:
-        yield _activations(adapter.name, found)
-    if found.sensed:
-        yield _sensitivities(found)
+        yield _make_activations(adapter.name, found)
+    if found.sensitivities:
+        yield _make_sensitivities(found)
 
 
-def summary_lines(found: Calibration) -> Iterator[str]:
-    """False alarms case by case, what was left out, and the verdict."""
+def format_summary(found: Calibration) -> Iterator[str]:
+    """Lines of text: known divergences, missing checkers, false alarms case by case, and the totals of each adapter."""
     for one in found.spreads:
         if one.diverging:
             names = ", ".join(one.diverging)
             yield f"{one.adapter} {one.dtype}: known to diverge, and apart from what is said of right ones: {names}"
-    if found.sensed:
+    if found.sensitivities:
         for name, (framework, _) in CHECKERS.items():
             if not is_installed(framework):
                 yield f"{name} is left out: {framework} is not installed"
-    yield from _missed_lines(found)
+    yield from _format_false_alarms(found)
     for adapter in found.adapters:
-        yield _verdict_line(adapter.name, [one for one in found.spreads if one.adapter == adapter.name])
+        yield _format_totals(adapter.name, [one for one in found.spreads if one.adapter == adapter.name])
 
 
-def _missed_lines(found: Calibration) -> Iterator[str]:
+def _format_false_alarms(found: Calibration) -> Iterator[str]:
     worst: dict[tuple[str, str], Verdict] = {}
-    for one in found.missed:
+    for one in found.false_alarms:
         kept = worst.setdefault((one.adapter, one.verdict.case), one.verdict)
         if one.verdict.worst > kept.worst:
             worst[one.adapter, one.verdict.case] = one.verdict
@@ -100,7 +80,7 @@ def _missed_lines(found: Calibration) -> Iterator[str]:
         yield f"... and {len(worst) - _MOST_LINES:,} more cases; all are in --json FILE"
 
 
-def _verdict_line(adapter: str, spreads: Sequence[Spread]) -> str:
+def _format_totals(adapter: str, spreads: Sequence[Spread]) -> str:
     counts = Counter[str]()
     for one in spreads:
         counts.update(one.statuses)
@@ -110,11 +90,11 @@ def _verdict_line(adapter: str, spreads: Sequence[Spread]) -> str:
         return f"{adapter}: no right computation was seen{others}"
     return (
         f"{adapter}: {alarms:,} false alarms in {judged:,} cases{others}; "
-        f"rate below {upper_limit(alarms, judged):.2g} at {CONFIDENCE:.0%} confidence"
+        f"rate below {compute_upper_limit(alarms, judged):.2g} at {CONFIDENCE:.0%} confidence"
     )
 
 
-def _table(caption: str, left: Sequence[str], right: Sequence[str]) -> Table:
+def _make_table(caption: str, left: Sequence[str], right: Sequence[str]) -> Table:
     table = Table(title=caption, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for head in left:
         table.add_column(head, no_wrap=True)
@@ -123,26 +103,26 @@ def _table(caption: str, left: Sequence[str], right: Sequence[str]) -> Table:
     return table
 
 
-def _spreads(spreads: Sequence[Spread]) -> Table:
-    table = _table(
+def _make_spreads(spreads: Sequence[Spread]) -> Table:
+    table = _make_table(
         "Error of the worst entry of a case, and of a tensor, in standard deviations",
         ("adapter", "dtype"),
         ("cases", "expected", "alarms", "rate below", "counted", *_QUANTILES, "tensors", *_QUANTILES),
     )
     for one in spreads:
         counts = (f"{one.judged:,}", f"{one.statuses.get('expected', 0):,}", f"{one.alarms:,}", f"{one.rate:.2g}")
-        table.add_row(one.adapter, one.dtype, *counts, *_quantiles(one.cases), *_quantiles(one.tensors))
+        table.add_row(one.adapter, one.dtype, *counts, *_format_quantiles(one.cases), *_format_quantiles(one.tensors))
     return table
 
 
-def _quantiles(d: Distribution | None) -> tuple[str, ...]:
+def _format_quantiles(d: Distribution | None) -> tuple[str, ...]:
     if d is None:
         return ("0", "", "", "", "")
     return (f"{d.count:,}", *(f"{value:.2f}" for value in (d.median, d.most, d.nearly_all, d.largest)))
 
 
-def _tails(spreads: Sequence[Spread]) -> Table:
-    table = _table(
+def _make_tails(spreads: Sequence[Spread]) -> Table:
+    table = _make_table(
         "How many are off by more than so many standard deviations",
         ("adapter", "dtype", ""),
         ("count", *(f"> {threshold}" for threshold in THRESHOLDS)),
@@ -154,12 +134,12 @@ def _tails(spreads: Sequence[Spread]) -> Table:
         table.add_row("", "", "rate, extrapolated", "", *(f"{rate:.1e}" for rate in one.cases.rates))
         table.add_row("", "", "numbers", f"{one.entries:,}", *(f"{n:,}" for n in one.above))
         table.add_row("", "", "rate", "", *(f"{n / one.entries:.1e}" for n in one.above))
-    table.add_row("normal law", "", "rate", "", *(f"{normal_law(threshold):.1e}" for threshold in THRESHOLDS))
+    table.add_row("normal law", "", "rate", "", *(f"{compute_normal_rate(threshold):.1e}" for threshold in THRESHOLDS))
     return table
 
 
-def _steps(spreads: Sequence[Spread]) -> Table:
-    table = _table(
+def _make_steps(spreads: Sequence[Spread]) -> Table:
+    table = _make_table(
         "By step: median and largest of a tensor's worst entry, in standard deviations",
         ("adapter", "dtype"),
         tuple(_SYMBOLS.values()),
@@ -170,45 +150,47 @@ def _steps(spreads: Sequence[Spread]) -> Table:
     return table
 
 
-def _activations(adapter: str, found: Calibration) -> Table:
+def _make_activations(adapter: str, found: Calibration) -> Table:
     spreads = [one for one in found.spreads if one.adapter == adapter]
     heads = [
         f"{one.dtype} {head}"
         for one in spreads
-        for head in ("case", "largest", "tensor", "largest", *(("smallest",) if found.sensed else ()))
+        for head in ("case", "largest", "tensor", "largest", *(("smallest",) if found.sensitivities else ()))
     ]
-    table = _table(
+    table = _make_table(
         f"{adapter}, by activation: worst entry of a case with it and of a tensor that shows it, median and largest"
-        f"{'; smallest relative error caught' if found.sensed else ''}",
+        f"{'; smallest relative error caught' if found.sensitivities else ''}",
         ("activation",),
         heads,
     )
     for name in ACTIVATIONS:
-        cells = [cell for one in spreads for cell in _activation_cells(one, name, found)]
+        cells = [cell for one in spreads for cell in _format_cells(one, name, found)]
         if any(cells):
             table.add_row(name, *cells)
     return table
 
 
-def _activation_cells(one: Spread, name: str, found: Calibration) -> Iterator[str]:
+def _format_cells(one: Spread, name: str, found: Calibration) -> Iterator[str]:
     pair = one.by_activation.get(name)
     mark = "*" if name in one.diverging else ""
     for d in pair or ():
         yield from (f"{d.median:.2f}", f"{d.largest:.2f}{mark}")
     yield from () if pair else ("", "", "", "")
-    if found.sensed:
+    if found.sensitivities:
         key = (one.adapter, name, one.dtype)
-        yield next((_delta(s.median) for s in found.sensed if (s.judge, s.activation, s.dtype) == key), "")
+        yield next(
+            (_format_delta(s.median) for s in found.sensitivities if (s.judge, s.activation, s.dtype) == key), ""
+        )
 
 
-def _delta(value: float | None) -> str:
+def _format_delta(value: float | None) -> str:
     if value is None:
         return "rejects"
     return f"{value:.1e}" if value < MOST else f"> {MOST:g}"
 
 
-def _sensitivities(found: Calibration) -> Table:
-    table = _table(
+def _make_sensitivities(found: Calibration) -> Table:
+    table = _make_table(
         f"Smallest relative error in one entry of one weight gradient that is caught, median of {found.networks} "
         "networks an activation",
         ("judge", "dtype"),
@@ -216,22 +198,22 @@ def _sensitivities(found: Calibration) -> Table:
     )
     own = {adapter.name for adapter in found.adapters}
     for dtype in found.options.dtypes:
-        judges: dict[str, list[Sensed]] = defaultdict(list)
-        for one in found.sensed:
+        judges: dict[str, list[Sensitivity]] = defaultdict(list)
+        for one in found.sensitivities:
             if one.dtype == dtype:
                 judges[one.judge].append(one)
-        middles = {judge: _middle(some) for judge, some in judges.items()}
+        middles = {judge: _find_middle(some) for judge, some in judges.items()}
         coarsest = max((m for judge, m in middles.items() if m is not None and judge in own), default=None)
         for judge, some in judges.items():
-            middle, medians = middles[judge], _medians(some)
+            middle, medians = middles[judge], _find_medians(some)
             worst = max(medians, key=lambda name: medians[name], default="")
             rejected, networks = sum(one.rejected for one in some), sum(one.smallest.size for one in some)
             table.add_row(
                 judge,
                 dtype,
                 f"{len(medians)} of {len(some)}",
-                _delta(middle),
-                _delta(medians.get(worst)),
+                _format_delta(middle),
+                _format_delta(medians.get(worst)),
                 worst,
                 f"{rejected:,} of {networks:,}",
                 f"{middle / coarsest:.2g}" if middle and coarsest and judge not in own else "",
@@ -239,10 +221,10 @@ def _sensitivities(found: Calibration) -> Table:
     return table
 
 
-def _medians(some: Sequence[Sensed]) -> dict[str, float]:
+def _find_medians(some: Sequence[Sensitivity]) -> dict[str, float]:
     return {one.activation: median for one in some if (median := one.median) is not None}
 
 
-def _middle(some: Sequence[Sensed]) -> float | None:
-    medians = _medians(some)
+def _find_middle(some: Sequence[Sensitivity]) -> float | None:
+    medians = _find_medians(some)
     return statistics.median(medians.values()) if medians else None

@@ -1,7 +1,7 @@
-"""The smallest mistake that is still seen: one entry of one weight gradient, off by a factor 1 + delta.
+"""Sensitivity: the smallest mistake that is caught. A mistake multiplies one entry of one weight gradient by 1 + delta.
 
-Found by bisection of delta, with the verdict that the suite gives, and with those of the frameworks' own checkers for
-the same networks and entries.
+delta is bisected, once with the suite's verdict, and once with each framework's own gradient checker, for the same
+networks and entries.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from ...runners.runner import LocalRunner, NoAnswer
 from .gradient_checkers import CHECKERS, Rejects
 
 LEAST, MOST = 2.0**-60, 10.0
-"""Between these delta is looked for; what is not caught at the largest counts as never caught."""
+"""delta is searched between these; a mistake that is not caught at the largest counts as never caught."""
 
 _DRAWS, _BATCH, _NARROWEST, _WIDEST = 4, 4, 4, 8
 _HALVINGS = 12  # to within 1 %
@@ -41,11 +41,12 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Sensed:
-    """One judge on the networks of one activation in one dtype.
+class Sensitivity:
+    """The sensitivity of one judge (an adapter's verdicts, or a gradient checker) to mistakes in the networks of one
+    activation in one dtype.
 
-    `smallest` (n,) holds, a network an element, the delta from which on the mistake is caught whatever its sign: an
-    infinity where it never is, and NaN where the gradient is rejected without it.
+    `smallest` (n,) holds for each network the delta from which on the mistake is caught with either sign: infinity
+    where it never is, and NaN where the right gradient is rejected.
     """
 
     judge: str
@@ -65,34 +66,35 @@ class Sensed:
         return float(np.median(accepted)) if accepted.size else None
 
 
-def sense(run: Run, activation: str, dtype: str, networks: int) -> list[Sensed]:
-    """What each adapter's judge, and each checker that is installed, sees in `networks` networks of one activation.
+def measure_sensitivity(run: Run, activation: str, dtype: str, networks: int) -> list[Sensitivity]:
+    """The sensitivity of the suite on each adapter, and of each checker that is installed, on `networks` networks of
+    one activation.
 
-    Adapters run in this process. Whoever does not offer the activation or the dtype, or does not answer, is left out.
-    Raises AdapterError where an adapter does not load.
+    Adapters run in this process. An adapter that does not declare the activation or the dtype, or does not answer, is
+    left out. Raises AdapterError where an adapter does not load.
     """
     able = [one for one in run.adapters if activation in one.activations and dtype in one.dtypes]
-    sensed: dict[str, list[Array]] = defaultdict(list)
-    for structure, count in _structures(activation, dtype, run.options.seed, networks):
-        stack, targets = _targets(structure, run.options.seed, count)
+    parts_by_judge: dict[str, list[Array]] = defaultdict(list)
+    for structure, count in _choose_structures(activation, dtype, run.options.seed, networks):
+        stack, targets = _choose_targets(structure, run.options.seed, count)
         if not targets:
             continue
         for adapter in able:
-            observed = _observed(run, adapter, stack, targets)
+            observed = _observe(run, adapter, stack, targets)
             if not observed:
                 continue
-            silent = [replace(one, z=None, x=None, k=None) for one in observed]
+            hidden = [replace(one, z=None, x=None, k=None) for one in observed]
             names = [adapter.name] if observed[0].k is None else [adapter.name, f"{adapter.name}, {_ALONE}"]
-            for name, shown in zip(names, (observed, silent), strict=False):
-                sensed[name].append(smallest(_caught(stack, targets, shown), len(targets)))
-        for name, rejects in _checkers(structure):
-            sensed[name].append(smallest(_rejected(rejects, stack, targets), len(targets)))
-    return [Sensed(name, activation, dtype, np.concatenate(parts)) for name, parts in sensed.items()]
+            for name, shown in zip(names, (observed, hidden), strict=False):
+                parts_by_judge[name].append(find_smallest(_make_suite_judge(stack, targets, shown), len(targets)))
+        for name, rejects in _find_checkers(structure):
+            parts_by_judge[name].append(find_smallest(_make_checker_judge(rejects, stack, targets), len(targets)))
+    return [Sensitivity(name, activation, dtype, np.concatenate(parts)) for name, parts in parts_by_judge.items()]
 
 
-def _structures(activation: str, dtype: str, seed: int, networks: int) -> Iterator[tuple[Structure, int]]:
-    """Structures of depth 2 and 3 in turn, all layers with a bias inside and the one activation; and how many draws of
-    each make up the networks.
+def _choose_structures(activation: str, dtype: str, seed: int, networks: int) -> Iterator[tuple[Structure, int]]:
+    """Structures of depth 2 and 3 in turn, with the one activation and the bias "pre" in every layer; and the number of
+    draws of each.
     """
     digest = hashlib.blake2b(f"sensitivity/{activation}/{dtype}/{seed}".encode(), digest_size=16).digest()
     rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
@@ -102,9 +104,9 @@ def _structures(activation: str, dtype: str, seed: int, networks: int) -> Iterat
         yield Structure(Network(widths, (activation,) * depth, "pre"), _BATCH, dtype), min(_DRAWS, networks - start)
 
 
-def _targets(structure: Structure, seed: int, count: int) -> tuple[Draw, list[Target]]:
-    """Those of `count` draws of a structure that are not dead, and in each an entry of a weight gradient that is not
-    zero: of any layer, then of any place, with equal chances.
+def _choose_targets(structure: Structure, seed: int, count: int) -> tuple[Draw, list[Target]]:
+    """Those of `count` draws of a structure that are not dead, and in each draw a nonzero entry of a weight gradient:
+    of a random layer, at a random place.
     """
     cases = [Case(structure, "normal", seed, i) for i in range(count)]
     drawn = make_draws(cases)
@@ -121,8 +123,8 @@ def _targets(structure: Structure, seed: int, count: int) -> tuple[Draw, list[Ta
     return drawn[np.array(alive, int)], targets
 
 
-def _observed(run: Run, adapter: Description, stack: Draw, targets: Sequence[Target]) -> list[Observation]:
-    """What an adapter answers to each draw; nothing where some answer fails, which is for the spread to report."""
+def _observe(run: Run, adapter: Description, stack: Draw, targets: Sequence[Target]) -> list[Observation]:
+    """What an adapter answers to each draw; nothing where an answer fails, which the spread reports."""
     runner = LocalRunner(load(adapter.spec, run.device), adapter.spec)
     try:
         runner.build(targets[0].case.structure)
@@ -133,24 +135,26 @@ def _observed(run: Run, adapter: Description, stack: Draw, targets: Sequence[Tar
     return observed if len(observed) == len(targets) else []
 
 
-def _caught(stack: Draw, targets: Sequence[Target], observed: Sequence[Observation]) -> Callable[[Array], Array]:
+def _make_suite_judge(
+    stack: Draw, targets: Sequence[Target], observed: Sequence[Observation]
+) -> Callable[[Array], Array]:
     def caught(delta: Array) -> Array:
-        wrong = [planted(*one) for one in zip(observed, targets, delta, strict=True)]
+        wrong = [plant_error(*one) for one in zip(observed, targets, delta, strict=True)]
         judged = {one.quantity: one.worst > 1 for one in compare(targets[0].case.structure, stack, wrong)}
         return np.array([judged[f"dE/dW_{target.layer}"][i] for i, target in enumerate(targets)])
 
     return caught
 
 
-def planted(observed: Observation, target: Target, delta: float) -> Observation:
-    """The same observation with the target's entry multiplied by 1 + delta, and rounded to its dtype."""
+def plant_error(observed: Observation, target: Target, delta: float) -> Observation:
+    """A copy of an observation with the target's entry multiplied by 1 + delta and rounded to its dtype."""
     gradients = [np.array(gradient) for gradient in observed.weight_gradients]
     gradient = gradients[target.layer - 1]
     gradient[target.at] = gradient.dtype.type(float(gradient[target.at]) * (1 + delta))
     return replace(observed, weight_gradients=tuple(gradients))
 
 
-def _checkers(structure: Structure) -> Iterator[tuple[str, Rejects]]:
+def _find_checkers(structure: Structure) -> Iterator[tuple[str, Rejects]]:
     for name, (framework, made) in CHECKERS.items():
         if is_installed(framework):
             try:
@@ -159,7 +163,7 @@ def _checkers(structure: Structure) -> Iterator[tuple[str, Rejects]]:
                 continue
 
 
-def _rejected(rejects: Rejects, stack: Draw, targets: Sequence[Target]) -> Callable[[Array], Array]:
+def _make_checker_judge(rejects: Rejects, stack: Draw, targets: Sequence[Target]) -> Callable[[Array], Array]:
     def rejected(delta: Array) -> Array:
         each = zip(itertools.count(), targets, delta.tolist())
         return np.array([rejects(stack[i], target.layer, target.at, d) for i, target, d in each])
@@ -167,10 +171,10 @@ def _rejected(rejects: Rejects, stack: Draw, targets: Sequence[Target]) -> Calla
     return rejected
 
 
-def smallest(caught: Callable[[Array], Array], count: int) -> Array:
-    """The least delta that is caught with either sign, to within 1 %, for each of `count` mistakes; as in `Sensed`.
+def find_smallest(caught: Callable[[Array], Array], count: int) -> Array:
+    """The least delta that is caught with either sign, within 1 %, for each of `count` mistakes; as in `Sensitivity`.
 
-    `caught` takes an array of deltas, one a mistake, and says which are caught.
+    `caught` takes an array of deltas, one for each mistake, and returns which are caught.
     """
     found = np.zeros(count)
     for sign in (1, -1):

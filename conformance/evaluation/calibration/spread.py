@@ -1,7 +1,7 @@
-"""How far computations that are taken for right lie from the rule, in standard deviations: what λ is chosen from.
+"""The spread of right computations: how far they lie from the rule, in standard deviations σ. λ is chosen from it.
 
-The unit, sigma, is the `error` of `reference.rounding`'s deviation: a tolerance is λ of them, plus the jump where f'
-jumps. Entries with a jump are left out here, since any value within it is right.
+σ is the `error` of `reference.rounding`'s deviation. A tolerance is λ σ, plus the jump where f' jumps. Entries with a
+jump are left out here, since any value within the jump is right.
 """
 
 import math
@@ -27,16 +27,16 @@ from ...records.run import Run
 from ...runners.runner import Answer, LocalRunner
 
 REGIMES = ("normal", "square")
-"""Networks in general: those that seek out one thing would say how often they do."""
+"""Networks in general. Regimes that provoke one difficulty would measure how often they do so."""
 THRESHOLDS = (1, 2, 3, 4, 5, 6, 8, 10)
-"""In sigmas: how often an error is above each is counted."""
+"""In σ: errors above each are counted."""
 CONFIDENCE = 0.95
 
 _PER_STRUCTURE, _LEAST, _STACK = 150, 8, 400  # draws of a structure, structures, draws judged at once
 
 
-def groups(adapter: Description, options: Options, draws: int) -> list[Group]:
-    """`draws` cases of an adapter over structures of its plan, an even sample of them."""
+def choose_groups(adapter: Description, options: Options, draws: int) -> list[Group]:
+    """Groups with `draws` cases in total, over an even sample of the structures of an adapter's plan."""
     planned = [group for group in plan(adapter, options).groups if group.regime in REGIMES]
     count = min(len(planned), draws, max(_LEAST, math.ceil(draws / _PER_STRUCTURE)))
     made = []
@@ -50,9 +50,10 @@ def groups(adapter: Description, options: Options, draws: int) -> list[Group]:
 
 @dataclass(frozen=True)
 class Tensor:
-    """One quantity in a stack of D cases: `worst` (D,) is the error of its worst entry in sigmas.
+    """One quantity in a stack of D cases: `worst` (D,) is the error of its worst entry in σ.
 
-    `activation` is the one that it shows: that of x_i and k_i and, where no k_i is shown, of dE/dW_i; empty otherwise.
+    `activation` is the activation whose errors it shows: that of layer i for x_i and k_i and, where no k_i is shown,
+    for dE/dW_i. It is empty otherwise.
     """
 
     symbol: str
@@ -62,11 +63,12 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one group came to, as plain data.
+    """The errors of one group, as plain data.
 
-    `findings` are those that no expectation excuses, and the errors; `excused` the activations of the others. A case
-    with an excused finding, or without an answer, is no right computation: it is not in `stacks`, nor in `entries`,
-    how many numbers were compared, nor in `above`, how many of them were off by more than each of THRESHOLDS.
+    `findings` are the errors, and the findings without an expectation; `with_expectation` are the activations of the
+    other findings. `stacks` holds the errors of the right computations: cases with an answer and without an expected
+    finding. `entries` counts the numbers compared in them, and `above` those that are off by more than each of
+    THRESHOLDS.
     """
 
     adapter: str
@@ -81,28 +83,28 @@ class Sample:
     above: tuple[int, ...]
 
 
-class _Watched(LocalRunner):
-    """A runner that keeps what it answered, a call an entry; None where it did not."""
+class _RecordingRunner(LocalRunner):
+    """A runner that keeps its observation of each call; None where there is none."""
 
     def __init__(self, adapter: Adapter, spec: str) -> None:
         super().__init__(adapter, spec)
-        self.answered: list[Observation | None] = []
+        self.observations: list[Observation | None] = []
 
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
-        self.answered.append(None)
+        self.observations.append(None)
         answer = super().call(regime, parameters, x, y)
-        self.answered[-1] = answer.observation
+        self.observations[-1] = answer.observation
         return answer
 
 
-def sample(run: Run, adapter: Description, group: Group) -> Sample:
-    """Examine one group of an adapter in this process. Raises AdapterError where it does not load."""
-    watched = _Watched(load(adapter.spec, run.device), adapter.spec)
-    verdicts = examine(group, watched, run.expectation_for(adapter.name)).verdicts
+def measure_sample(run: Run, adapter: Description, group: Group) -> Sample:
+    """Examine one group of an adapter in this process. Raises AdapterError where the adapter does not load."""
+    runner = _RecordingRunner(load(adapter.spec, run.device), adapter.spec)
+    verdicts = examine(group, runner, run.expectation_for(adapter.name)).verdicts
     statuses = [status(some) for some in verdicts]
     chosen: dict[tuple[str, ...], list[tuple[int, Observation]]] = defaultdict(list)
-    # The draws come first; what else an examination asks comes after them.
-    for i, observed in enumerate(watched.answered[: len(group.draws)]):
+    # The calls of the draws come first; calls of other checks come after them.
+    for i, observed in enumerate(runner.observations[: len(group.draws)]):
         if observed is not None and statuses[i] in ("passed", "inconclusive", "failed"):
             chosen[tuple(arrays(observed))].append((i, observed))
     above, entries, stacks, drawn = np.zeros(len(THRESHOLDS), int), 0, [], make_draws(group.cases)
@@ -110,7 +112,7 @@ def sample(run: Run, adapter: Description, group: Group) -> Sample:
         pick = np.array([i for i, _ in some])
         stack = drawn[pick]
         tensors = []
-        for step, error in departures(group.structure, stack, [observed for _, observed in some]):
+        for step, error in compute_errors(group.structure, stack, [observed for _, observed in some]):
             entries += error.size
             above += [int((error > threshold).sum()) for threshold in THRESHOLDS]
             shows = step.symbol in "xk" or (step.symbol == "W" and some[0][1].k is None)
@@ -132,33 +134,38 @@ def sample(run: Run, adapter: Description, group: Group) -> Sample:
     )
 
 
-def departures(structure: Structure, stack: Draw, observed: Sequence[Observation]) -> Iterator[tuple[Quantity, Array]]:
-    """Every quantity that the observations hold, and its error in sigmas, (D, ...), with 0 where there is a jump.
+def compute_errors(
+    structure: Structure, stack: Draw, observed: Sequence[Observation]
+) -> Iterator[tuple[Quantity, Array]]:
+    """Every quantity that the observations of D cases hold, with its error in σ: an array (D, ...), with 0 where f'
+    jumps.
 
-    As a verdict sees it: each step from the values shown of the one before. All observations show the same quantities.
+    As in a verdict, each step starts from the observed values of the step before. All observations show the same
+    quantities.
     """
     views = stack_arrays(observed)
-    # The outputs are the last x, and always shown.
+    # The outputs are the last x, and every observation holds them.
     views[f"x_{structure.network.depth}"] = views["outputs"]
     for step in steps_of(structure, stack, views, deviation(structure.format)):
         if step.name in views:
-            yield step, _in_sigmas(step, views[step.name].astype(np.float64))
+            yield step, _to_sigmas(step, views[step.name].astype(np.float64))
 
 
-def _in_sigmas(step: Quantity, observed: Array) -> Array:
+def _to_sigmas(step: Quantity, observed: Array) -> Array:
     estimate = step.estimate
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         error = np.abs(observed - estimate.value)
         ratio = error / (np.zeros_like(error) if estimate.error is None else estimate.error)
-    told = np.isfinite(error) & (error > 0)  # what is not finite is for a verdict to judge
-    return np.where(told if estimate.jump is None else told & (estimate.jump == 0), ratio, 0.0)
+    counted = np.isfinite(error) & (error > 0)  # a verdict judges what is not finite
+    return np.where(counted if estimate.jump is None else counted & (estimate.jump == 0), ratio, 0.0)
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """Of errors in sigmas: the median, 99 % (`most`), 99.99 % (`nearly_all`) and largest, and how many are above each
-    of THRESHOLDS. `rates` is how often they are above each, extrapolated from the 1 % that is largest, as if that fell
-    off exponentially, which is slower than roundoff does.
+    """A distribution of errors in σ: the median, the quantiles of 99 % (`most`) and 99.99 % (`nearly_all`), the
+    largest, and how many are above each of THRESHOLDS. `rates` are the rates at which errors exceed each threshold.
+    They are extrapolated from the largest 1 % with an exponential tail, which falls more slowly than that of rounding
+    errors.
     """
 
     count: int
@@ -170,7 +177,7 @@ class Distribution:
     rates: tuple[float, ...]
 
 
-def distribution(values: Array) -> Distribution:
+def describe_errors(values: Array) -> Distribution:
     """The distribution of at least one error."""
     median, most, nearly_all = (float(q) for q in np.quantile(values, (0.5, 0.99, 0.9999)))
     above = tuple(int((values > threshold).sum()) for threshold in THRESHOLDS)
@@ -186,13 +193,13 @@ def distribution(values: Array) -> Distribution:
 
 @dataclass(frozen=True)
 class Spread:
-    """One adapter in one dtype.
+    """The errors of one adapter in one dtype.
 
-    `alarms` of `judged` cases have a finding that no expectation excuses; the rate of them is below `rate`, at the
-    confidence that CONFIDENCE says. `diverging` are the activations of excused findings. What follows is of the worst
-    entry of each case, and of each tensor, in networks without those; `by_activation`, of each case with the
-    activation, and no other diverging one, in its network, and of each tensor that shows it. `entries` and `above`
-    count single numbers.
+    `alarms` of the `judged` cases have a finding without an expectation: false alarms. `rate` is the upper limit of
+    their rate, at the confidence CONFIDENCE. `diverging` are the activations of expected findings. `cases`, `tensors`
+    and `by_symbol` describe the worst entry of each case and of each tensor, in networks without these activations.
+    `by_activation` describes each case whose network has the activation, and no other that diverges, and each tensor
+    that shows the activation. `entries` and `above` count single numbers.
     """
 
     adapter: str
@@ -211,8 +218,8 @@ class Spread:
     above: tuple[int, ...]
 
 
-def spread(adapter: str, dtype: str, samples: Sequence[Sample]) -> Spread:
-    """What the groups of one adapter in one dtype come to."""
+def summarize_samples(adapter: str, dtype: str, samples: Sequence[Sample]) -> Spread:
+    """Summarize the samples of one adapter in one dtype."""
     diverging = frozenset[str]().union(*(one.with_expectation for one in samples))
     clear = [one for one in samples if not one.activations & diverging]
     tensors = [tensor for one in clear for stack in one.stacks for tensor in stack]
@@ -227,43 +234,43 @@ def spread(adapter: str, dtype: str, samples: Sequence[Sample]) -> Spread:
         sum(one.verdicts for one in samples),
         judged,
         alarms,
-        upper_limit(alarms, judged),
+        compute_upper_limit(alarms, judged),
         tuple(sorted(diverging)),
-        _distribution(_of_cases(clear)),
-        _distribution([tensor.worst for tensor in tensors]),
-        {s: distribution(np.concatenate([t.worst for t in tensors if t.symbol == s])) for s in symbols},
-        dict(_by_activation(samples, diverging)),
+        _describe(_find_worst(clear)),
+        _describe([tensor.worst for tensor in tensors]),
+        {s: describe_errors(np.concatenate([t.worst for t in tensors if t.symbol == s])) for s in symbols},
+        dict(_group_by_activation(samples, diverging)),
         sum(one.entries for one in clear),
         tuple(sum(one.above[i] for one in clear) for i in range(len(THRESHOLDS))),
     )
 
 
-def _by_activation(
+def _group_by_activation(
     samples: Sequence[Sample], diverging: frozenset[str]
 ) -> Iterator[tuple[str, tuple[Distribution, Distribution]]]:
     for name in ACTIVATIONS:
         having = [one for one in samples if name in one.activations and not one.activations & (diverging - {name})]
         shown = [t.worst for one in having for stack in one.stacks for t in stack if t.activation == name]
-        cases, tensors = _distribution(_of_cases(having)), _distribution(shown)
+        cases, tensors = _describe(_find_worst(having)), _describe(shown)
         if cases is not None and tensors is not None:
             yield name, (cases, tensors)
 
 
-def _of_cases(samples: Sequence[Sample]) -> list[Array]:
+def _find_worst(samples: Sequence[Sample]) -> list[Array]:
     return [np.max([tensor.worst for tensor in stack], axis=0) for one in samples for stack in one.stacks]
 
 
-def _distribution(parts: Sequence[Array]) -> Distribution | None:
-    return distribution(np.concatenate(parts)) if parts else None
+def _describe(parts: Sequence[Array]) -> Distribution | None:
+    return describe_errors(np.concatenate(parts)) if parts else None
 
 
-def upper_limit(found: int, of: int, confidence: float = CONFIDENCE) -> float:
-    """The one-sided upper confidence limit of a rate of which `found` in `of` was seen (Clopper and Pearson, exact)."""
+def compute_upper_limit(found: int, of: int, confidence: float = CONFIDENCE) -> float:
+    """The one-sided upper confidence limit of a rate, where `found` of `of` were seen (Clopper and Pearson, exact)."""
     from scipy.stats import beta  # takes half a second to import
 
     return 1.0 if found >= of else float(beta.ppf(confidence, found + 1, of - found))
 
 
-def normal_law(threshold: float) -> float:
-    """How often a normal error is off by more than `threshold` standard deviations."""
+def compute_normal_rate(threshold: float) -> float:
+    """How often a normally distributed error exceeds `threshold` standard deviations."""
     return math.erfc(threshold / math.sqrt(2))

@@ -1,230 +1,145 @@
-"""What `kterm mutants` does: every mutant through a profile, in every regime of it, and whether any is left."""
+"""The kill matrix: the outcome of every mutant in every regime of a profile, measured in several processes."""
 
-import json
 import multiprocessing
 import platform
-import queue
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, replace
 from importlib import metadata
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ....reference import ACTIVATIONS, BIASES
 from ....reference.rounding import SIGMAS
 from ...cases.draw import NUMBERS
-from ...cases.plan import WIDE, Description, OptionError, make_options, require_known
-from ...checks.verdict import CHECKS
+from ...cases.plan import WIDE, Description
 from ...mutants import MUTANTS
-from ...mutants.loading import mutant
-from ...records import run as runs
-from ...records.run import Run, RunRequest
-from ...runners.runner import NoAnswer
-from ...runners.threads import pin_here
-from ..workers import count, opened, plain, processes
-from .kill import ENOUGH, Asked, Fate, Tell, differs, measure, mutants
-from .report import html, listing, pages, summary_lines, title
+from ...runners.workers import open_executor, wait_for
+from .outcome import SUFFICIENT_MARGIN, Outcome
+from .trial import TrialOptions, changes_answers, measure_outcomes
 
-DEFAULT = ("numpy",)
-_WIDTH = 140
+State = Literal["killed", "survived", "not applicable", "found", "never found"]
+"""A mistake is killed, survives, or is not applicable. An equivalent mutant, and an adapter without a mutant, is found
+or never found.
+"""
 
-State = str
-"""Of a mistake: killed, survived, or not applicable. Of an equivalent: found, or never found."""
+Outcomes = dict[tuple[str, str], dict[str, Outcome]]
+"""By the adapter's name and the dtype, then by the mutant's name; an empty name stands for no mutant."""
 
 
-def run_mutants(
-    specs: Sequence[str],
-    profile: str,
-    seed: int,
-    workers: str,
-    dtypes: Sequence[str],
-    names: Sequence[str],
-    without: Sequence[str],
-    gradients_alone: bool,
-    brief: bool,
-    expectations: Path | None,
-    device: str | None,
-    json_path: Path | None,
-    html_path: Path | None,
-    tell: Tell | None = None,
-) -> int:
-    """Measure, print, and give the exit code: 0 where every mistake was found and no equivalent was, 1 otherwise.
-
-    Raises AdapterError, ChoiceError, ExpectationError, and NoAnswer where an adapter ends the process it runs in.
-    """
-    started = time.monotonic()
-    pin_here()
-    options = make_options(profile, seed, dtypes)
-    for name in without:
-        require_known("check", name, CHECKS)
-    for name in names:
-        mutant(name)
-    if workers != "auto" and not workers.isdigit():
-        raise OptionError(f"-n {workers}: give a number of workers, or auto")
-    run = runs.prepare(RunRequest(tuple(specs) or DEFAULT, options, expectations, device))
-    asked = [
-        Asked(adapter, options, run.concerning(adapter.name), device, frozenset(without), gradients_alone, brief, tell)  # pyright: ignore[reportArgumentType]  (checked above)
-        for adapter in run.adapters
-    ]
-    if not any(map(_dtypes, asked)):
-        raise OptionError(
-            f"{', '.join(one.adapter.name for one in asked)}: declares none of {', '.join(dtypes or WIDE)}"
-        )
-    terminal = Console(highlight=False, soft_wrap=True)
-    # Rows are not broken, whatever there is of a terminal.
-    console = Console(highlight=False, soft_wrap=True, width=max(terminal.width, _WIDTH))
-    with ExitStack() as stack:
-        json_file = None if json_path is None else stack.enter_context(opened(json_path))
-        html_file = None if html_path is None else stack.enter_context(opened(html_path, "--html"))
-        record = _header(run, names, without, gradients_alone, brief)
-        console.print(title(record), markup=False)
-        record["fates"] = _measured(asked, names, workers, console)
-        if json_file is not None:
-            json.dump(plain(record), json_file, indent=1)
-            print(file=json_file)
-        if html_file is not None:
-            html_file.write(html(record, _WIDTH))
-    for page in pages(record):
-        console.print()
-        console.print(page, crop=False)
-    console.print()
-    for line in summary_lines(record):
-        console.print(line, markup=False)
-    console.print(f"{time.monotonic() - started:.1f} s; seed {seed}", markup=False)
-    return 0 if holds(record) else 1
-
-
-def print_list() -> None:
-    """Print the table of all mutants."""
-    console = Console(highlight=False, soft_wrap=True)
-    console = Console(highlight=False, soft_wrap=True, width=max(console.width, _WIDTH))
-    console.print(listing([asdict_of(name) for name in MUTANTS]), crop=False)
-
-
-def asdict_of(name: str) -> dict[str, Any]:
-    """What the record says of a mutant."""
+def describe_mutant(name: str) -> dict[str, Any]:
+    """What a record says about a mutant."""
     one = MUTANTS[name]
     return {key: getattr(one, key) for key in ("name", "mistake", "effect", "hidden", "equivalent")}
 
 
-def holds(record: dict[str, Any]) -> bool:
-    """Whether every mistake was killed that can be worn, no equivalent was found, and each adapter conforms by itself;
-    in the wide dtypes, where they were asked for.
-    """
-    held = {fate["dtype"] for fate in record["fates"]} & set(WIDE)
-    bad = ("survived", "found")
-    return not any(f["state"] in bad for f in record["fates"] if f["dtype"] in (held or {f["dtype"]}))
-
-
-def _header(
-    run: Run, names: Sequence[str], without: Sequence[str], gradients_alone: bool, brief: bool
-) -> dict[str, Any]:
+def make_header(trials: Sequence[TrialOptions], names: Sequence[str]) -> dict[str, Any]:
+    """What a record says about the run: versions, platform and options. `names` are the mutants to be measured."""
+    first = trials[0]
     return {
         "suite": metadata.version("kterm"),
         "numbers": NUMBERS,
-        **asdict(run.options),
-        "without": list(without),
-        "gradients_alone": gradients_alone,
-        "brief": brief,
+        **asdict(first.options),
+        "without": list(first.without),
+        "gradients_alone": first.gradients_alone,
+        "brief": first.brief,
         "sigmas": SIGMAS,
-        "enough": ENOUGH,
+        "enough": SUFFICIENT_MARGIN,
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "libraries": {"numpy": np.__version__, "scipy": scipy.__version__},
-        "adapters": [adapter.to_json() for adapter in run.adapters],
-        "mutants": [asdict_of(one.name) for one in mutants(names)],
+        "adapters": [trial.adapter.to_json() for trial in trials],
+        "mutants": [describe_mutant(name) for name in names],
     }
 
 
-def _measured(asked: Sequence[Asked], names: Sequence[str], workers: str, console: Console) -> list[dict[str, Any]]:
-    """The fates, as plain data, by adapter, dtype and mutant in their order."""
-    chosen = [one.name for one in mutants(names)]
-    parts = [chosen[i :: count(workers)] for i in range(min(count(workers), len(chosen)))]
-    due = [(one, dtype, part) for one in asked for dtype in _dtypes(one) for part in parts]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with ExitStack() as stack:
-        executor = processes(workers)
-        stack.callback(executor.shutdown, cancel_futures=True)
-        ticks: Any = None
-        if console.is_terminal:
-            manager = stack.enter_context(multiprocessing.get_context("spawn").Manager())
-            ticks = manager.Queue()
-        progress = stack.enter_context(Progress(*columns, console=console, transient=True, disable=ticks is None))
-        task = progress.add_task("structures", total=sum(len(one.groups(dtype)) for one, dtype, _ in due))
-        futures = [executor.submit(_part, *one, ticks) for one in due]
-        _await(futures, ticks, lambda: progress.advance(task))
-        fates: dict[tuple[str, str], dict[str, Fate]] = {}
-        for (one, dtype, _), future in zip(due, futures, strict=True):
-            found = fates.setdefault((one.adapter.name, dtype), {})
-            found |= {fate.mutant: fate for fate in future.result()}
-        applies = {one.adapter.name: _inapplicable(one, fates, executor) for one in asked}
+def find_dtypes(trial: TrialOptions) -> list[str]:
+    """The dtypes to measure an adapter in: those of the options that it declares, by default of f64 and f32."""
+    wanted = trial.options.dtypes or WIDE
+    return [name for name in trial.adapter.dtypes if name in wanted]
+
+
+def count_steps(trials: Sequence[TrialOptions], names: Sequence[str], workers: int) -> int:
+    """How often `measure_matrix` calls `done`."""
+    groups = sum(len(trial.groups(dtype)) for trial in trials for dtype in find_dtypes(trial))
+    return groups * len(_split(names, workers))
+
+
+def measure_matrix(
+    trials: Sequence[TrialOptions], names: Sequence[str], workers: int, done: Callable[[], object] | None = None
+) -> list[dict[str, Any]]:
+    """The outcomes of the mutants on each adapter, as plain data, in the order of adapters, dtypes and mutants. `done`
+    is called after each group that a worker has examined.
+
+    Raises AdapterError, and NoAnswer where an adapter ends the process that it runs in.
+    """
+    due = [(trial, dtype, part) for trial in trials for dtype in find_dtypes(trial) for part in _split(names, workers)]
+    ticks = None if done is None else multiprocessing.get_context("spawn").SimpleQueue()
+
+    def count_ticks() -> None:
+        while done is not None and ticks is not None and not ticks.empty():
+            ticks.get()
+            done()
+
+    with open_executor(workers, _set_ticks, ticks) as executor:
+        futures = [executor.submit(_measure_part, *one) for one in due]
+        wait_for(futures, poll=None if done is None else count_ticks)
+        outcomes: Outcomes = {}
+        for (trial, dtype, _), future in zip(due, futures, strict=True):
+            known = outcomes.setdefault((trial.adapter.name, dtype), {})
+            known |= {outcome.mutant: outcome for outcome in future.result()}
+        reasons = {trial.adapter.name: find_inapplicable(trial, outcomes, executor) for trial in trials}
     return [
-        _json(adapter, fates[adapter, dtype][name], applies[adapter].get((dtype, name), ""))
-        for adapter, dtype in fates
-        for name in ("", *chosen)
+        _to_json(adapter, outcomes[adapter, dtype][name], reasons[adapter].get((dtype, name), ""))
+        for adapter, dtype in outcomes
+        for name in ("", *names)
     ]
 
 
-def _part(asked: Asked, dtype: str, names: Sequence[str], ticks: Any) -> list[Fate]:
-    return measure(asked, dtype, names, None if ticks is None else lambda: ticks.put(1))
+def _split(names: Sequence[str], workers: int) -> list[Sequence[str]]:
+    parts = max(1, workers)
+    return [names[i::parts] for i in range(min(parts, len(names)))]
 
 
-def _dtypes(asked: Asked) -> list[str]:
-    wanted = asked.options.dtypes or WIDE
-    return [name for name in asked.adapter.dtypes if name in wanted]
+_ticks: Any = None  # in a worker: the queue that gets one item for each group that was examined
 
 
-def _await(futures: Sequence[Future[Any]], ticks: Any, done: Callable[[], None]) -> None:
-    left = set(futures)
-    try:
-        while left:
-            finished, left = wait(left, timeout=None if ticks is None else 0.1, return_when="FIRST_EXCEPTION")
-            for future in finished:
-                future.result()
-            while ticks is not None:
-                try:
-                    ticks.get_nowait()
-                except queue.Empty:
-                    break
-                done()
-    except BrokenProcessPool:
-        message = "a worker process ended while an adapter ran in it; kterm check says in which case"
-        raise NoAnswer("died", message) from None
+def _set_ticks(ticks: Any) -> None:
+    global _ticks
+    _ticks = ticks
 
 
-def _inapplicable(
-    asked: Asked, fates: dict[tuple[str, str], dict[str, Fate]], executor: Executor
-) -> dict[tuple[str, str], str]:
-    """Why a mistake is none in a dtype, by dtype and mutant: no answer differs from the adapter's own by a bit in the
-    whole profile, and neither where the mistake was found in another dtype; or it needs what the adapter lacks.
+def _measure_part(trial: TrialOptions, dtype: str, names: Sequence[str]) -> list[Outcome]:
+    return measure_outcomes(trial, dtype, names, None if _ticks is None else lambda: _ticks.put(1))
+
+
+def find_inapplicable(trial: TrialOptions, outcomes: Outcomes, executor: Executor) -> dict[tuple[str, str], str]:
+    """Why a mistake is not applicable to an adapter in a dtype, by dtype and mutant. Either it changes no answer by a
+    bit, neither in the whole profile nor in the group in which it was killed in another dtype; or it needs something
+    that the adapter does not declare.
     """
-    own = {dtype: some for (adapter, dtype), some in fates.items() if adapter == asked.adapter.name}
-    found: dict[tuple[str, str], str] = {}
-    asking: dict[tuple[str, str], tuple[str, Future[bool]]] = {}
+    own = {dtype: some for (adapter, dtype), some in outcomes.items() if adapter == trial.adapter.name}
+    reasons: dict[tuple[str, str], str] = {}
+    asked: dict[tuple[str, str], tuple[str, Future[bool]]] = {}
     for dtype, some in own.items():
-        for name, fate in some.items():
-            if not name or fate.differs or MUTANTS[name].equivalent:
+        for name, outcome in some.items():
+            if not name or outcome.differs or MUTANTS[name].equivalent:
                 continue
             others = [(other, group) for other in own if (group := own[other][name].found_in) is not None]
             if others:
                 other, group = others[0]
                 group = replace(group, structure=replace(group.structure, dtype=dtype))
-                asking[dtype, name] = other, executor.submit(differs, asked, name, group)
-            elif _lacks_something(asked.adapter) and not any(each[name].differs for each in own.values()):
-                found[dtype, name] = "no answer differs by a bit: it is of something that the adapter does not declare"
-    for key, (other, future) in asking.items():
+                asked[dtype, name] = other, executor.submit(changes_answers, trial, name, group)
+            elif _lacks_something(trial.adapter) and not any(each[name].differs for each in own.values()):
+                reasons[dtype, name] = (
+                    "no answer differs by a bit: it is of something that the adapter does not declare"
+                )
+    for key, (other, future) in asked.items():
         if not future.result():
-            found[key] = f"no answer differs by a bit, not even where it is found in {other}"
-    return found
+            reasons[key] = f"no answer differs by a bit, not even where it is found in {other}"
+    return reasons
 
 
 def _lacks_something(adapter: Description) -> bool:
@@ -235,21 +150,31 @@ def _lacks_something(adapter: Description) -> bool:
     )
 
 
-def _json(adapter: str, fate: Fate, why_not: str) -> dict[str, Any]:
+def _to_json(adapter: str, outcome: Outcome, reason: str) -> dict[str, Any]:
     return {
         "adapter": adapter,
-        "dtype": fate.dtype,
-        "mutant": fate.mutant,
-        "state": _state(fate, why_not),
-        "why": why_not,
-        "margin": fate.margin,
-        "differs": fate.differs,
-        "regimes": {regime: asdict(cell) for regime, cell in fate.regimes.items()},
-        "told": fate.told,
+        "dtype": outcome.dtype,
+        "mutant": outcome.mutant,
+        "state": find_state(outcome, reason),
+        "why": reason,
+        "margin": outcome.margin,
+        "differs": outcome.differs,
+        "regimes": {regime: asdict(cell) for regime, cell in outcome.regimes.items()},
+        "summaries": outcome.summaries,
     }
 
 
-def _state(fate: Fate, why_not: str) -> State:
-    if not fate.mutant or MUTANTS[fate.mutant].equivalent:
-        return "found" if fate.is_found else "never found"
-    return "killed" if fate.is_found else "not applicable" if why_not else "survived"
+def find_state(outcome: Outcome, reason: str) -> State:
+    """The state of a mutant; `reason` says why it is not applicable, and is empty where it is."""
+    if not outcome.mutant or MUTANTS[outcome.mutant].equivalent:
+        return "found" if outcome.is_found else "never found"
+    return "killed" if outcome.is_found else "not applicable" if reason else "survived"
+
+
+def holds(record: dict[str, Any]) -> bool:
+    """Whether every applicable mistake was killed, no equivalent mutant was found, and every adapter conforms without a
+    mutant. Where f64 or f32 were measured, other dtypes do not count.
+    """
+    wide = {fate["dtype"] for fate in record["fates"]} & set(WIDE)
+    bad = ("survived", "found")
+    return not any(f["state"] in bad for f in record["fates"] if f["dtype"] in (wide or {f["dtype"]}))

@@ -1,4 +1,4 @@
-"""Views of a kill matrix: tables, lines and a page. Made from its record alone."""
+"""The kill matrix for people: tables, lines of text and a page of HTML. All are made from the record alone."""
 
 import io
 from collections import Counter
@@ -8,11 +8,9 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-_MOST_NAMED = 12
 
-
-def title(record: dict[str, Any]) -> str:
-    """One line: which mutants on which adapters, and how much is put to them."""
+def format_title(record: dict[str, Any]) -> str:
+    """One line: which mutants are planted in which adapters, and the options."""
     adapters = ", ".join(f"{a['name']} {a['version']}" for a in record["adapters"])
     equivalents = sum(bool(one["equivalent"]) for one in record["mutants"])
     mistakes = len(record["mutants"]) - equivalents
@@ -25,26 +23,26 @@ def title(record: dict[str, Any]) -> str:
     )
 
 
-def pages(record: dict[str, Any]) -> Iterator[RenderableType]:
-    """A matrix for each adapter and dtype, and the equivalents with their proofs."""
-    for adapter, dtype in _columns(record):
+def make_tables(record: dict[str, Any]) -> Iterator[RenderableType]:
+    """A matrix for each adapter and dtype, and the equivalent mutants with their proofs."""
+    for adapter, dtype in _find_columns(record):
         if any(not one["equivalent"] for one in record["mutants"]):
             yield f"{adapter}, {dtype}: by how many tolerances each mistake is found at most; · not at all"
-            yield _matrix(record, adapter, dtype)
+            yield _make_matrix(record, adapter, dtype)
     if any(one["equivalent"] for one in record["mutants"]):
-        yield _equivalents(record)
+        yield _make_equivalents(record)
 
 
-def _columns(record: dict[str, Any]) -> list[tuple[str, str]]:
+def _find_columns(record: dict[str, Any]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((fate["adapter"], fate["dtype"]) for fate in record["fates"]))
 
 
-def _of(record: dict[str, Any], adapter: str, dtype: str) -> dict[str, dict[str, Any]]:
+def _select(record: dict[str, Any], adapter: str, dtype: str) -> dict[str, dict[str, Any]]:
     return {f["mutant"]: f for f in record["fates"] if (f["adapter"], f["dtype"]) == (adapter, dtype)}
 
 
-def _matrix(record: dict[str, Any], adapter: str, dtype: str) -> Table:
-    fates = _of(record, adapter, dtype)
+def _make_matrix(record: dict[str, Any], adapter: str, dtype: str) -> Table:
+    fates = _select(record, adapter, dtype)
     regimes = list(fates[""]["regimes"])
     table = Table("mutant", box=None, pad_edge=False, header_style="bold")
     for regime in regimes:
@@ -55,27 +53,27 @@ def _matrix(record: dict[str, Any], adapter: str, dtype: str) -> Table:
             continue
         fate = fates[one["name"]]
         state = fate["state"]
-        told = {"killed": "", "survived": "[bold red]survives[/bold red]"}.get(state, f"[dim]{state}[/dim]")
+        remark = {"killed": "", "survived": "[bold red]survives[/bold red]"}.get(state, f"[dim]{state}[/dim]")
         if state == "killed" and float(fate["margin"]) < record["enough"]:
-            told = f"[yellow]only {_tolerances(fate['margin'])}[/yellow]"
-        table.add_row(one["name"], *(_cell(fate["regimes"].get(regime)) for regime in regimes), told)
+            remark = f"[yellow]only {_format_margin(fate['margin'])}[/yellow]"
+        table.add_row(one["name"], *(_format_cell(fate["regimes"].get(regime)) for regime in regimes), remark)
     return table
 
 
-def _cell(cell: dict[str, Any] | None) -> str:
+def _format_cell(cell: dict[str, Any] | None) -> str:
     if cell is None or not cell["cases"]:
         return ""
-    return f"[green]{_tolerances(cell['margin'])}[/green]" if cell["killed"] else "[dim]·[/dim]"
+    return f"[green]{_format_margin(cell['margin'])}[/green]" if cell["killed"] else "[dim]·[/dim]"
 
 
-def _tolerances(margin: float | str) -> str:
+def _format_margin(margin: float | str) -> str:
     margin = float(margin)
     if margin == float("inf"):
         return "∞"
     return f"{margin:.2g}" if margin < 1000 else f"{margin:.0e}".replace("e+0", "e").replace("e+", "e")
 
 
-def _equivalents(record: dict[str, Any]) -> Table:
+def _make_equivalents(record: dict[str, Any]) -> Table:
     table = Table("no mistake", "proof", "", box=None, pad_edge=False, header_style="bold")
     for one in record["mutants"]:
         if one["equivalent"]:
@@ -85,12 +83,12 @@ def _equivalents(record: dict[str, Any]) -> Table:
     return table
 
 
-def summary_lines(record: dict[str, Any]) -> list[str]:
-    """The score of each adapter in each dtype, what is left, and why."""
+def format_summary(record: dict[str, Any]) -> list[str]:
+    """Lines of text: the mutation score of each adapter in each dtype, and which mistakes are left, and why."""
     proofs = {one["name"]: one["equivalent"] for one in record["mutants"]}
     lines = []
-    for adapter, dtype in _columns(record):
-        fates = _of(record, adapter, dtype)
+    for adapter, dtype in _find_columns(record):
+        fates = _select(record, adapter, dtype)
         if fates[""]["state"] == "found":
             lines.append(f"{adapter}, {dtype}: does not conform by itself; kterm check {adapter} says where")
         mistakes = [fate for name, fate in fates.items() if name and not proofs[name]]
@@ -98,20 +96,21 @@ def summary_lines(record: dict[str, Any]) -> list[str]:
         due = counts["killed"] + counts["survived"]
         killed = [fate for fate in mistakes if fate["state"] == "killed"]
         if due:
-            lines.append(f"{adapter}, {dtype}: {counts['killed']} of {due} mistakes found{_least(killed)}")
-        lines += _named("survives", [f["mutant"] for f in mistakes if f["state"] == "survived"])
+            lines.append(f"{adapter}, {dtype}: {counts['killed']} of {due} mistakes found{_format_least(killed)}")
+        lines += _format_names("survives", [f["mutant"] for f in mistakes if f["state"] == "survived"])
         weak = [f for f in killed if float(f["margin"]) < record["enough"]]
-        lines += _named(
+        lines += _format_names(
             f"found by less than {record['enough']:g} tolerances",
-            [f"{f['mutant']} ({_tolerances(f['margin'])})" for f in weak],
+            [f"{f['mutant']} ({_format_margin(f['margin'])})" for f in weak],
         )
         by_reason: dict[str, list[str]] = {}
         for fate in mistakes:
             if fate["state"] == "not applicable":
                 by_reason.setdefault(fate["why"], []).append(fate["mutant"])
         for why, names in by_reason.items():
-            lines += _named(f"not applicable ({why})", names)
-        lines += _named("found, and equivalent", [f["mutant"] for f in fates.values() if _is_false_alarm(f, proofs)])
+            lines += _format_names(f"not applicable ({why})", names)
+        false_alarms = [f["mutant"] for f in fates.values() if _is_false_alarm(f, proofs)]
+        lines += _format_names("found, and equivalent", false_alarms)
     return lines
 
 
@@ -119,16 +118,16 @@ def _is_false_alarm(fate: dict[str, Any], proofs: dict[str, str]) -> bool:
     return fate["state"] == "found" and bool(proofs.get(fate["mutant"]))
 
 
-def _least(killed: Sequence[dict[str, Any]]) -> str:
+def _format_least(killed: Sequence[dict[str, Any]]) -> str:
     least = min(killed, key=lambda fate: float(fate["margin"]), default=None)
-    return "" if least is None else f", by {_tolerances(least['margin'])} tolerances at least ({least['mutant']})"
+    return "" if least is None else f", by {_format_margin(least['margin'])} tolerances at least ({least['mutant']})"
 
 
-def _named(what: str, names: Sequence[str]) -> list[str]:
+def _format_names(what: str, names: Sequence[str]) -> list[str]:
     return [f"  {what}: {', '.join(names)}"] if names else []
 
 
-def listing(mutants: Sequence[dict[str, Any]]) -> Table:
+def make_listing(mutants: Sequence[dict[str, Any]]) -> Table:
     """The table of mutants: the mistake that each makes, and what hides it."""
     table = Table("mutant", "the rule with", "hidden by", box=None, pad_edge=False, header_style="bold")
     for one in mutants:
@@ -137,14 +136,19 @@ def listing(mutants: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def html(record: dict[str, Any], width: int) -> str:
-    """The same as a page of HTML."""
-    console = Console(record=True, file=io.StringIO(), highlight=False, width=width)
-    console.print(title(record), markup=False)
-    for page in pages(record):
+def print_report(record: dict[str, Any], console: Console) -> None:
+    """Print the tables, and under them the summary."""
+    for table in make_tables(record):
         console.print()
-        console.print(page, crop=False)
+        console.print(table, crop=False)
     console.print()
-    for line in summary_lines(record):
+    for line in format_summary(record):
         console.print(line, markup=False)
+
+
+def make_html(record: dict[str, Any], width: int) -> str:
+    """The title and the report as a page of HTML, `width` characters wide."""
+    console = Console(record=True, file=io.StringIO(), highlight=False, width=width)
+    console.print(format_title(record), markup=False)
+    print_report(record, console)
     return console.export_html()

@@ -1,182 +1,189 @@
-"""Trials: many mutants put on one framework, which is asked for each answer once."""
+"""Trials: an adapter with each of many mutants planted in turn, examined by the checks of `kterm check`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import count
+from functools import cache, partial
 from typing import Any
 
-from ....adapters import Adapter, Observation, Program
-from ....adapters.quantities import arrays
-from ....reference import Array, Parameters, Structure
-from ....reference.rounding import Conventions
-from ....reference.steps import Work
-from ...cases.plan import Description
-from ...mutants import Mutant, PlantedAdapter, plant_mutant
-from ...mutants.mutant import Make
-from ...mutants.planted import pass_of_rule, planting
-from ...runners.runner import Answer, NoAnswer, Runner, detached
+from ....adapters.registry import load
+from ...cases.case import Group
+from ...cases.draw import make_draws
+from ...cases.plan import Description, Options, plan
+from ...checks.examine import Examination, examine
+from ...checks.verdict import Check, Verdict, quantity_of
+from ...diagnosis.diagnose import diagnose
+from ...expectations.expectation import Expectation, expectation_for
+from ...mutants import MUTANTS
+from ...runners.runner import LocalRunner, Runner
+from .outcome import Cell, Outcome, select_findings
+from .recording import AnswerCache, HidesIntermediates, RecordedRunner
 
-
-class Memory:
-    """What a framework answered to the calls of a group, and what is right of them, whichever mutant makes the call."""
-
-    def __init__(self) -> None:
-        self._numbers = count()
-        self._programs: dict[tuple, Program] = {}
-        self._answers: dict[tuple, Observation] = {}
-        self._rights: dict[tuple, tuple[Observation, Work]] = {}
-
-    def forget(self) -> None:
-        """Give up what is known, at the end of a group."""
-        for known in (self._programs, self._answers, self._rights):
-            known.clear()
-
-    def wrap(self, make: Make) -> Make:
-        """An adapter's way to make programs, by which each is made once, and asked once for the same numbers in the
-        same arrays.
-        """
-        number = next(self._numbers)  # another layout of the weights is another way to make programs
-
-        def made(structure: Structure) -> Program:
-            key = number, structure
-            if key not in self._programs:
-                self._programs[key] = make(structure)
-            program = self._programs[key]
-
-            def remembered(parameters: Parameters, x: Array, y: Array) -> Observation:
-                asked = *key, _contents(parameters, x, y)
-                if asked not in self._answers:
-                    self._answers[asked] = detached(program(parameters, x, y))
-                return self._answers[asked]
-
-            return remembered
-
-        return made
-
-    def right(
-        self,
-        conventions: Conventions,
-        structure: Structure,
-        parameters: Parameters,
-        x: Array,
-        y: Array,
-        observed: Observation,
-    ) -> Work:
-        """As `mutants.worn.rightly`, once for each answer."""
-        asked = structure, _contents(parameters, x, y), id(observed)
-        if asked not in self._rights:
-            # Kept with what was observed, whose id no other can have as long as it lives.
-            self._rights[asked] = observed, pass_of_rule(conventions, structure, parameters, x, y, observed)
-        return self._rights[asked][1]
-
-    def around(self, adapter: Adapter) -> PlantedAdapter:
-        """The adapter, remembered."""
-        return plant_mutant(adapter, Mutant("remembered", "", "", "", wraps=self.wrap))
-
-    def plant_mutant(self, adapter: Adapter, mutant: Mutant) -> PlantedAdapter:
-        """As `mutants.wear`, with what is right computed once for all mutants."""
-        if not mutant.changes:
-            return plant_mutant(adapter, mutant)
-        right_of = partial(self.right, adapter.slopes_at_kinks)
-        return plant_mutant(adapter, replace(mutant, changes={}, wraps=planting(mutant, right_of)))
-
-
-def _contents(parameters: Parameters, x: Array, y: Array) -> tuple:
-    given = (*parameters.weights, *parameters.biases, x, y)
-    return tuple((a.dtype, a.shape, a.strides, a.tobytes()) for a in given)
+Summarize = Callable[[str, Group, Sequence[Sequence[Verdict]]], Any]
+"""Summarizes a group that killed a mutant: from the mutant's name, the group, and the verdicts of each case with their
+diagnosis, to plain JSON types. It is a function of a module, so that it can be sent to another process.
+"""
+Judge = Callable[..., Examination]
+"""`examine` of one group."""
+SUMMARIES_PER_MUTANT = 3
+"""How many groups are summarized for each mutant in each dtype."""
+_REPETITIONS = 25  # a mistake that is made only now and then needs some calls
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """What was asked, and what came of it."""
+class TrialOptions:
+    """How the mutants of one adapter are tried, as plain data: with the profile and seed of `options`, and the
+    expectations that concern the adapter.
 
-    asked: tuple
-    outcome: Any
+    `without` are checks to leave out. `gradients_alone` hides z, x and k. `brief` skips the rest of a regime once a
+    mutant has been killed in it by `SUFFICIENT_MARGIN`.
+    """
 
+    adapter: Description
+    options: Options
+    expectations: tuple[Expectation, ...] = ()
+    device: str | None = None
+    without: tuple[Check, ...] = ()
+    gradients_alone: bool = False
+    brief: bool = False
+    summarize: Summarize | None = None
 
-class Tape:
-    """Runs, and all that was asked of them, so that it can be judged again and compared with others."""
+    def groups(self, dtype: str) -> tuple[Group, ...]:
+        """The groups of `kterm check --dtype DTYPE`; without the layout's probes where that check is left out."""
+        planned = plan(self.adapter, replace(self.options, dtypes=(dtype,))).groups
+        return tuple(g for g in planned if g.regime != "layout" or "layout" not in self.without)
 
-    def __init__(self, runs: Runner) -> None:
-        self._runs, self._entries = runs, list[_Entry]()
-        self._ahead: Iterator[_Entry] = iter(())
-
-    def again(self) -> "Tape":
-        """From the beginning: what is asked again, in the same order, has the same outcome; what is asked in another
-        way is asked of the runs.
+    def expectation_for(self, verdict: Verdict) -> str | None:
+        """The id of the expectation that a finding meets, or None. Findings of checks that are left out count as
+        expected, so that what depends on them is judged from the adapter's own values.
         """
-        other = Tape(self._runs)
-        other._ahead = iter(self._entries)
-        return other
+        quantity = quantity_of(verdict.quantity)[0] if verdict.check == "descent" else None
+        if verdict.check in self.without or quantity in self.without:
+            return "not asked"
+        return expectation_for(verdict, self.expectations)
 
-    def describe(self) -> Description:
-        """As `Runner.describe`."""
-        return self._runs.describe()
 
-    def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None:
-        """As `Runner.build`."""
-        self._kept(("build", structure, layout, beside), lambda: self._runs.build(structure, layout, beside))
+class Trial:
+    """One adapter and some mutants to be planted in it, group by group, in one process. A mutant that remembers calls
+    remembers them from group to group.
+    """
 
-    def recall(self, number: int) -> None:
-        """As `Runner.recall`."""
-        self._kept(("recall", number), lambda: self._runs.recall(number))
+    def __init__(self, options: TrialOptions, names: Sequence[str]) -> None:
+        """Raises AdapterError where the adapter does not load."""
+        self.options, self._cache, spec = options, AnswerCache(), options.adapter.spec
+        adapter = self._cache.wrap_adapter(load(spec, options.device))
+        adapters = {name: self._cache.plant_mutant(adapter, MUTANTS[name]) for name in names}
+        self._runners = {name: self._hide(LocalRunner(one, spec)) for name, one in ({"": adapter} | adapters).items()}
+        self._premises: dict[str, str] = {}
 
-    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
-        """As `Runner.call`."""
-        asked = "call", regime, _contents(parameters, x, y)
-        return self._kept(asked, lambda: self._runs.call(regime, parameters, x, y))
+    def _hide(self, runner: Runner) -> Runner:
+        return HidesIntermediates(runner) if self.options.gradients_alone else runner
 
-    def changed_since(self) -> bool:
-        """As `Runner.changed_since`."""
-        return self._kept(("changed_since",), self._runs.changed_since)
+    def run(self, group: Group, names: Iterable[str]) -> Iterator["TrialResult"]:
+        """Examine the adapter in a group, first without a mutant and then with each of those named."""
+        drawn = make_draws(group.cases)
+        try:
+            judge = partial(examine, group, expectation_for=self.options.expectation_for, draws=drawn)
+            own, own_verdicts = RecordedRunner(self._runners[""]), list[list[Verdict]]()
+            hide_own = cache(lambda: _hide_intermediates(own, judge))
+            for name in ("", *names):
+                recorded = RecordedRunner(self._runners[name]) if name else own
+                verdicts = judge(recorded, layout_error=self._premises.get(name)).verdicts
+                if group.regime == "layout" and (found := select_findings(v for some in verdicts for v in some)):
+                    self._premises.setdefault(name, found[0].message)
+                own_verdicts = own_verdicts if name else verdicts
+                yield TrialResult(name, group, verdicts, own_verdicts, recorded, own, self.options, judge, hide_own)
+        finally:
+            self._cache.clear()
 
-    def _kept(self, asked: tuple, ask: Any) -> Any:
-        entry = next(self._ahead, None)
-        if entry is None or entry.asked != asked:
-            self._ahead = iter(())
-            try:
-                entry = _Entry(asked, ask())
-            except NoAnswer as no:
-                entry = _Entry(asked, no)
-        self._entries.append(entry)
-        if isinstance(entry.outcome, NoAnswer):
-            raise entry.outcome
-        return entry.outcome
+
+@dataclass(frozen=True)
+class TrialResult:
+    """The verdicts on each case of a group with a mutant planted. An empty name stands for the adapter without one."""
+
+    name: str
+    group: Group
+    verdicts: list[list[Verdict]]
+    own_verdicts: list[list[Verdict]]
+    """The verdicts on each case without a mutant."""
+    _recorded: RecordedRunner
+    _own: RecordedRunner
+    _options: TrialOptions
+    _judge: Judge
+    _hide_own: Callable[[], tuple[list[list[Verdict]], RecordedRunner]]
+
+    @property
+    def differs(self) -> bool:
+        """Whether an answer differed by a bit from the adapter's own."""
+        return not self._recorded.equals(self._own)
 
     @property
     def calls(self) -> int:
         """How often a program was called."""
-        return sum(entry.asked[0] == "call" for entry in self._entries)
+        return self._recorded.calls
 
-    def equals(self, other: "Tape") -> bool:
-        """Whether the same was asked of both, and had the same outcome bit for bit."""
-        mine, others = self._entries, other._entries
-        return len(mine) == len(others) and all(
-            a.asked == b.asked and _bits(a.outcome) == _bits(b.outcome) for a, b in zip(mine, others, strict=True)
-        )
+    @property
+    def found(self) -> list[list[Verdict]]:
+        """The findings in each case. A case that fails without a mutant says nothing about one: it has none."""
+        own = [select_findings(verdicts) for verdicts in self.own_verdicts]
+        return [
+            [] if self.name and beside else select_findings(verdicts)
+            for verdicts, beside in zip(self.verdicts, own, strict=True)
+        ]
+
+    def hide_intermediates(self) -> "TrialResult":
+        """The result of the same answers without z, x and k."""
+        verdicts, mine = _hide_intermediates(self._recorded, self._judge)
+        own_verdicts, own = self._hide_own()
+        return replace(self, verdicts=verdicts, own_verdicts=own_verdicts, _recorded=mine, _own=own)
+
+    def diagnose(self) -> list[list[Verdict]]:
+        """The verdicts on the same answers, with the diagnosis of what failed."""
+        examination = self._judge(self._recorded.replay())
+        return diagnose(self.group, examination, self._options.expectation_for)
+
+    def add_to(self, outcome: Outcome, summarize: Summarize | None = None) -> None:
+        """Count this result in the mutant's outcome."""
+        cell = outcome.regimes.setdefault(self.group.regime, Cell())
+        before = cell.killed
+        for verdicts, found in zip(self.verdicts, self.found, strict=True):
+            cell.add(verdicts, found)
+        outcome.differs = outcome.differs or self.differs
+        if cell.killed == before:
+            return
+        outcome.found_in = outcome.found_in or self.group
+        if self.name and summarize is not None and len(outcome.summaries) < SUMMARIES_PER_MUTANT:
+            outcome.summaries.append(summarize(self.name, self.group, self.diagnose()))
 
 
-def _bits(outcome: Any) -> Any:
-    if isinstance(outcome, NoAnswer):
-        return outcome.kind, outcome.message
-    if not isinstance(outcome, Answer):
-        return outcome
-    shown = {} if outcome.observation is None else arrays(outcome.observation)
-    return outcome.problems, {name: (a.dtype, a.shape, a.tobytes()) for name, a in shown.items()}
+def _hide_intermediates(recorded: RecordedRunner, judge: Judge) -> tuple[list[list[Verdict]], RecordedRunner]:
+    hidden = RecordedRunner(HidesIntermediates(recorded.replay()))
+    return judge(hidden).verdicts, hidden
 
 
-class Silent:
-    """Runs of an adapter that shows neither z, x nor k."""
+def measure_outcomes(
+    options: TrialOptions,
+    dtype: str,
+    names: Sequence[str],
+    done: Callable[[], object] | None = None,
+    groups: Sequence[Group] | None = None,
+) -> list[Outcome]:
+    """The outcomes of the adapter without a mutant, and of each mutant, in one dtype. `done` is called after each
+    group. `groups` replaces the groups of the profile.
 
-    def __init__(self, runs: Runner) -> None:
-        self._runs = runs
-        self.describe, self.build, self.recall = runs.describe, runs.build, runs.recall
-        self.changed_since = runs.changed_since
+    Raises AdapterError where the adapter does not load.
+    """
+    trial = Trial(options, names)
+    outcomes = {name: Outcome(name, dtype) for name in ("", *names)}
+    for group in options.groups(dtype) if groups is None else groups:
+        due = [n for n in names if not (options.brief and outcomes[n].has_sufficient_margin(group.regime))]
+        for result in trial.run(group, due):
+            result.add_to(outcomes[result.name], options.summarize)
+        if done is not None:
+            done()
+    return list(outcomes.values())
 
-    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
-        """As `Runner.call`."""
-        answer = self._runs.call(regime, parameters, x, y)
-        if answer.observation is None:
-            return answer
-        return replace(answer, observation=replace(answer.observation, z=None, x=None, k=None))
+
+def changes_answers(options: TrialOptions, name: str, group: Group) -> bool:
+    """Whether a mutant changes any answer in a group by a bit, in several repetitions."""
+    trial = Trial(options, [name])
+    return any(result.differs for _ in range(_REPETITIONS) for result in trial.run(group, [name]))

@@ -128,7 +128,7 @@ def test_only_the_canonical_form_parses_and_the_error_gives_it(text: str, canoni
         (GOOD.replace("4x8", "9" * 5000 + "x8"), "it should look like"),
         (GOOD.replace("4x8", "0x8"), "at least 1"),
         (GOOD.replace("relu.tanh", "relu.tan"), "tanh"),
-        (GOOD.replace("relu.tanh", "relu.tanh.relu"), "one name a layer"),
+        (GOOD.replace("relu.tanh", "relu.tanh.relu"), "one name per layer"),
         (GOOD.replace("-pre-", "-mid-"), "none, pre, post"),
         (GOOD.replace("f32", "f8"), "f64, f32, bf16, f16"),
         (GOOD.replace("normal", "usual"), "normal"),
@@ -141,7 +141,7 @@ def test_only_the_canonical_form_parses_and_the_error_gives_it(text: str, canoni
         ("420x420-relu-b2-none-f32-lattice-s0", "numbers, and the most is 16,777,216; give smaller sizes"),
         (
             GOOD.replace("4x8x3-relu.tanh", f"{'x'.join('4' * 200)}-{'.'.join(['relu', 'tanh'] * 99)}"),
-            "one name a layer",
+            "one name per layer",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import status
 from kterm.conformance.diagnosis.diagnose import diagnose
 from kterm.conformance.diagnosis.explanation import explanations_of
-from kterm.conformance.evaluation.kills.kill import findings
+from kterm.conformance.evaluation.kills.outcome import select_findings
 from kterm.conformance.mutants import EQUIVALENTS, MUTANTS, Mutant, plant_mutant
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import BIASES, Bias, Network, Structure, backpropagate
@@ -82,5 +82,5 @@ def test_what_is_planted_agrees_with_the_steps_that_are_shown(adapter: type[mini
     parsed = parse_case(f"{_DEEP}-s0", tuple(REGIMES))
     group = Group(parsed.structure, parsed.regime, 0, tuple(range(6)))
     for verdicts in diagnose(group, examine(group, LocalRunner(plant_mutant(adapter(), MUTANTS["no-slope-hidden"])))):
-        (first, *_) = findings(verdicts)
+        (first, *_) = select_findings(verdicts)
         assert {one.name for one in explanations_of(first) if one.fits} == {"no-slope-hidden"}

@@ -10,9 +10,9 @@ import pytest
 
 from kterm.adapters.quantities import arrays
 from kterm.conformance.cases.case import Group, parse_case
-from kterm.conformance.cases.draw import draw
+from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.regimes import REGIMES
-from kterm.conformance.records.run import examine_group
+from kterm.conformance.checks.examine import examine
 from kterm.conformance.runners import cache
 from kterm.conformance.runners.cache import VARIABLE, bound, cache_line, compilation_cache, with_cache
 from kterm.conformance.runners.process import ProcessRunner
@@ -97,7 +97,7 @@ def answers(spec: str = "jax") -> list[bytes]:
     with closing(ProcessRunner(spec)) as runner:
         for text in CASES:
             case = parse_case(text, tuple(REGIMES))
-            drawn = draw([case])[0]
+            drawn = make_draws([case])[0]
             runner.build(case.structure)
             observed = runner.call(case.regime, drawn.parameters, drawn.x, drawn.y).observation
             assert observed is not None
@@ -112,7 +112,7 @@ def findings(spec: str, mutant: str | None = None) -> list[str]:
         for text in CASES:
             case = parse_case(text, tuple(REGIMES))
             group = Group(case.structure, case.regime, case.seed, tuple(range(3)))
-            verdicts = examine_group(group, runner, None, lambda _: None, diagnose=False)
+            verdicts = examine(group, runner).verdicts
             found += [one.check for some in verdicts for one in some if one.is_finding]
     return found
 
@@ -158,6 +158,20 @@ def test_users_own_settings_of_jax_win(tmp_path: Path) -> None:
     assert kept["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "2"
     assert DIRECTORY not in with_cache({VARIABLE: str(tmp_path), ENABLE: "0"})
     assert not list(tmp_path.glob("elsewhere*"))
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
+
+
+def test_processes_that_measure_use_it_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    for chosen in (str(tmp_path), ""):
+        monkeypatch.setenv(VARIABLE, chosen)
+        with make_executor(1) as pool:
+            found = pool.submit(_environment).result()
+        assert found == {name: value for name, value in with_cache(os.environ).items() if name.startswith("JAX_")}
+        assert found
 
 
 def test_no_cache_without_jax(monkeypatch: pytest.MonkeyPatch) -> None:

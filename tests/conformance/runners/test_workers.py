@@ -1,7 +1,13 @@
 """The value of `-n`, the default adapters, and waiting for worker processes."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +51,48 @@ def test_waiting_raises_what_a_task_raised_and_counts_those_that_ended() -> None
 def test_a_worker_process_that_ends_is_no_answer() -> None:
     with workers.make_executor(1) as executor, pytest.raises(NoAnswer, match="a worker process ended"):
         workers.wait_for([executor.submit(os._exit, 3)])
+
+
+_QUEUED = """
+import fcntl, time
+from kterm.conformance.runners.workers import open_executor, wait_for
+def work(number):
+    file = open(f"task-{number}", "w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("locked", file=file, flush=True)
+    time.sleep(300)
+if __name__ == "__main__":
+    with open_executor(1) as executor:
+        wait_for([executor.submit(work, number) for number in range(4)])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor these locks")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_worker_processes_end_with_the_process_that_started_them(name: str, tmp_path: Path) -> None:
+    import fcntl
+
+    (tmp_path / "queued.py").write_text(_QUEUED, encoding="utf-8")
+    task = tmp_path / "task-0"
+    with subprocess.Popen([sys.executable, "queued.py"], cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        _wait_until(lambda: task.exists() and task.read_text(encoding="utf-8") == "locked\n")
+        process.send_signal(signal.Signals[name])
+        assert process.wait(60) == -signal.Signals[name]
+
+    def is_unlocked() -> bool:
+        with task.open("a", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    _wait_until(is_unlocked)
+    assert not (tmp_path / "task-1").exists()
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -39,9 +39,9 @@ from kterm.reference import Array, Structure
 from kterm.reference.propagation import Shown, propagate
 from kterm.reference.rounding import SIGMAS, deviation
 
-from ...support import miniatures
-from ...support.command import kterm
-from ...support.miniatures import right
+from ....support import miniatures
+from ....support.command import kterm
+from ....support.miniatures import right
 
 MINIATURES = Path(miniatures.__file__)
 

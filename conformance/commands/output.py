@@ -1,0 +1,41 @@
+"""What the commands that measure share: a wide console, a progress bar, and files to write figures to."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ..cases.plan import OptionError
+
+
+def make_console(least_width: int = 0) -> Console:
+    """A console that is as wide as the terminal, and at least `least_width` characters wide, so that the rows of tables
+    are not broken.
+    """
+    terminal = Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, width=max(terminal.width, least_width)) if least_width else terminal
+
+
+@contextmanager
+def show_progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None] | None]:
+    """Show a progress bar while the block runs, and give the function that advances it by one; None, without a bar,
+    where the output is no terminal.
+    """
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
+def open_output(path: Path, option: str = "--json") -> TextIO:
+    """Open the file that an option names, for writing text. Raises OptionError where that fails."""
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"{option} {path}: {error.strerror}; name a file that can be written") from None
