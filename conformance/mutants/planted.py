@@ -47,7 +47,7 @@ class PlantedAdapter(Adapter):
     @property
     def original(self) -> Adapter:
         """The adapter without the mutant."""
-        return self._adapter
+        return self._adapter.original
 
     def devices(self) -> tuple[str, ...]:
         return self._adapter.devices()
