@@ -11,6 +11,7 @@ import pytest
 from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.evaluation.calibration import report, sensitivity
+from kterm.conformance.runners import workers
 from kterm.reference.rounding import SIGMAS
 
 from ...support import miniatures
@@ -113,3 +114,15 @@ def test_a_mistake_is_one_line_with_its_exit_code(
     tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     assert_one_line(kterm_here("calibrate", *arguments, folder=tmp_path), code, words)
+
+
+def test_without_an_adapter_it_says_how_to_install_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "is_installed", lambda name: name == "numpy")
+    assert_one_line(kterm_here("calibrate", folder=tmp_path), 3, "pip install 'kterm[torch]'")
+
+
+def test_a_refused_run_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text("{}", encoding="utf-8")
+    done = kterm_here("calibrate", "numpy", "--dtype", "bf16", "--json", "old.json", folder=tmp_path)
+    assert_one_line(done, 2, "nothing declared")
+    assert (tmp_path / "old.json").read_text(encoding="utf-8") == "{}"
