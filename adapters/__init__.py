@@ -2,6 +2,6 @@
 
 from .base import Adapter, Observation, Program
 from .layout import IN_OUT, OUT_IN, WeightLayout
-from .script import Call, Script
+from .scripts.script import Call, Script
 
 __all__ = ["IN_OUT", "OUT_IN", "Adapter", "Call", "Observation", "Program", "Script", "WeightLayout"]

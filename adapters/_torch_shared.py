@@ -12,7 +12,7 @@ from torch.nn import functional
 from ..reference import DTYPES, Array
 from .base import Adapter
 from .layout import OUT_IN, WeightLayout
-from .script import Call
+from .scripts.script import Call
 
 TORCH_DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
@@ -87,6 +87,7 @@ SLOPES_AT_KINKS: Mapping[str, Mapping[float, float]] = {
 class TorchAdapter(Adapter):
     """What every PyTorch adapter declares. Constructing one sets PyTorch to one compute thread in this process."""
 
+    version = str(torch.__version__)
     weight_layout: WeightLayout = OUT_IN
     dtypes: tuple[str, ...] = tuple(DTYPES)
     activations = ACTIVATIONS
@@ -101,7 +102,3 @@ class TorchAdapter(Adapter):
     def devices(self) -> tuple[str, ...]:
         cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         return ("cpu", *(["cuda", *cuda] if cuda else []), *(["mps"] if torch.backends.mps.is_available() else []))
-
-    @property
-    def version(self) -> str:
-        return str(torch.__version__)

@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure
 from .layout import IN_OUT, WeightLayout
-from .script import Call, Script
+from .scripts.script import Call, Script
+
+Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class Adapter(ABC):
     `slope`, are passed by keyword from the table in `kterm.reference`, never left to the framework's default.
     """
 
-    name: ClassVar[str]
+    name: str
+    version: str
+    """The framework's version, as the framework prints it."""
     weight_layout: WeightLayout = IN_OUT
     dtypes: tuple[str, ...] = ("f64", "f32")
     activations: Mapping[str, Callable[..., Any]]
@@ -51,21 +55,21 @@ class Adapter(ABC):
     """By canonical name and kink, the f' that the framework takes exactly there, and is then held to. Where nothing is
     declared, any slope between the one-sided derivatives is right at the kink.
     """
+    planted_mutant: str | None = None
+    """The name of the mutant that the suite has planted in this adapter; an adapter does not set it."""
 
     def __init__(self, device: str = "cpu") -> None:
         """Choose where programs run. Raises ValueError, naming what there is, for a device not in `devices()`."""
-        if device not in self.devices():
-            raise ValueError(f"device: {self.name} has no {device!r} here; it has {', '.join(self.devices())}")
+        found = self.devices()
+        if isinstance(found, str):
+            raise ValueError(f"devices: {self.name} gives {found!r}; return ({found!r},)")
+        if device not in found:
+            raise ValueError(f"device: {self.name} has no {device!r} here; it has {', '.join(found)}")
         self.device = device
 
     def devices(self) -> tuple[str, ...]:
         """The devices that this machine has and the framework can use, each by every name that `__init__` takes."""
         return ("cpu",)
-
-    @property
-    @abstractmethod
-    def version(self) -> str:
-        """The framework's version, as it prints it."""
 
     @abstractmethod
     def build(self, structure: Structure) -> Program:
@@ -101,6 +105,11 @@ class Adapter(ABC):
         return tuple(
             partial(self.activations[name], **ACTIVATIONS[name].parameters) for name in structure.network.activations
         )
+
+    @property
+    def has_script(self) -> bool:
+        """Whether the class writes scripts: whether it has a method `script` of its own."""
+        return type(self).script is not Adapter.script
 
     def script(self, structure: Structure) -> Script:
         """The calls that `build`'s program makes, as the source of a script: what reproducers are made of. Raises

@@ -1,6 +1,6 @@
 """JAX: `grad` of a pure function, compiled as its users run it, op by op, and mapped over the examples of a batch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any
@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..reference import DTYPES, Array, Parameters, Structure
-from ._jax_script import COMPILED, EAGER, MAPPED, jax_script
-from .base import Adapter, Observation, Program
-from .script import Call, Script
+from ..reference import DTYPES, Array, Bias, Parameters, Structure
+from .base import Adapter, Function, Observation, Program
+from .scripts.jax_script import jax_script
+from .scripts.script import Call, Script
 
-Function = Callable[..., Any]
+Arrays = Sequence[jax.Array]
 
 
 def _softshrink(z: jax.Array, threshold: float) -> jax.Array:
@@ -67,6 +67,55 @@ SLOPES_AT_KINKS: Mapping[str, Mapping[float, float]] = {
 """Every kink of the table: JAX gives one slope at each, the same in all four dtypes, with and without `jit`."""
 
 
+def make_squared_error(activations: Sequence[Function], bias: Bias) -> Function:
+    """The function to differentiate for one structure, for the program and, as source, for scripts."""
+
+    def squared_error(weights: Arrays, biases: Arrays, shifts: Arrays, x: jax.Array, y: jax.Array) -> tuple:
+        # The shifts are zeros. The gradient with respect to them is k_i = dE/dz_i.
+        zs, xs, out = [], [], x
+        for i, activation in enumerate(activations):
+            z = out @ weights[i] + shifts[i]
+            if bias == "pre":
+                z = z + biases[i]
+            out = activation(z)
+            if bias == "post":
+                out = out + biases[i]
+            zs.append(z)
+            xs.append(out)
+        E = jnp.sum(jnp.square(out - y)) / 2
+        return E, (E, zs, xs)
+
+    return squared_error
+
+
+# Three ways to take the gradients. Scripts show these functions too, as source.
+
+
+def compile_gradients(squared_error: Function) -> Function:
+    return jax.jit(jax.grad(squared_error, argnums=(0, 1, 2), has_aux=True))
+
+
+def run_gradients_eagerly(squared_error: Function) -> Function:
+    gradients = jax.grad(squared_error, argnums=(0, 1, 2), has_aux=True)
+
+    def run_each_operation(*given: Any) -> tuple:
+        # Operations of two NumPy arrays would be NumPy's.
+        return gradients(*jax.device_put(given))
+
+    return run_each_operation
+
+
+def map_gradients(squared_error: Function) -> Function:
+    each = jax.vmap(jax.grad(squared_error, argnums=(0, 1, 2), has_aux=True), in_axes=(None, None, 0, 0, 0))
+
+    def summed(*given: Any) -> tuple:
+        (dW, db, ks), (E, zs, xs) = each(*given)
+        dW, db, E = jax.tree.map(lambda part: part.sum(0), (dW, db, E))
+        return (dW, db, ks), (E, zs, xs)
+
+    return jax.jit(summed)
+
+
 def _x64(wanted: bool) -> AbstractContextManager[None]:
     # A scope and not the global setting, which would change the type of whatever else this process computes with JAX.
     home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")  # where it was before JAX 0.8
@@ -84,66 +133,40 @@ class Jax(Adapter):
     """
 
     name = "jax"
+    version = jax.__version__
     dtypes: tuple[str, ...] = tuple(DTYPES)
     activations = ACTIVATIONS
     slopes_at_kinks = SLOPES_AT_KINKS
-    way = COMPILED
+    make_gradients = staticmethod(compile_gradients)
 
     def devices(self) -> tuple[str, ...]:
         found = {f"{device.platform}:{device.id}" for device in (*jax.devices("cpu"), *jax.devices())}
         return tuple(sorted(found | {name.split(":")[0] for name in found}))
-
-    @property
-    def version(self) -> str:
-        return jax.__version__
-
-    def gradients(self, squared_error: Function) -> Function:
-        """From (weights, biases, shifts, x, y) to the gradients by the first three, and the rest of what is given."""
-        return jax.grad(squared_error, argnums=(0, 1, 2), has_aux=True)
-
-    def compiled(self, function: Function) -> Function:
-        """`function` as it is called."""
-        return jax.jit(function)
-
-    def script(self, structure: Structure) -> Script:
-        # Where JAX would compute without being told goes without saying.
-        device = "" if self._place() == jax.devices()[0] else self.device
-        return jax_script(structure, self.spell, device, self.way)
 
     def _place(self) -> Any:
         platform, _, index = self.device.partition(":")
         return next(d for d in jax.devices(platform) if not index or d.id == int(index))
 
     def build(self, structure: Structure) -> Program:
-        network, functions, wide = structure.network, self.functions(structure), structure.dtype == "f64"
-        device = self._place()
-        zeros = tuple(np.zeros((structure.batch, n), structure.format.numpy) for n in network.widths[1:])
-
-        def squared_error(weights: Any, biases: Any, shifts: Any, x: Any, y: Any) -> tuple:
-            zs, xs, out = [], [], x
-            for i, function in enumerate(functions):
-                z = out @ weights[i] + shifts[i]
-                if network.bias == "pre":
-                    z = z + biases[i]
-                out = function(z)
-                if network.bias == "post":
-                    out = out + biases[i]
-                zs.append(z)
-                xs.append(out)
-            error = jnp.sum(jnp.square(out - y)) / 2
-            return error, (error, tuple(zs), tuple(xs))
-
-        gradients = self.compiled(self.gradients(squared_error))
+        network, wide, device = structure.network, structure.dtype == "f64", self._place()
+        gradients = self.make_gradients(make_squared_error(self.functions(structure), network.bias))
+        shifts = tuple(np.zeros((structure.batch, n), structure.format.numpy) for n in network.widths[1:])
 
         def program(parameters: Parameters, x: Array, y: Array) -> Observation:
             # JAX may share the memory of what it is given: it gets copies, in C order.
             weights, biases = (tuple(map(_own, part)) for part in (parameters.weights, parameters.biases))
             with _x64(wide), jax.default_device(device):
-                answer = jax.device_get(gradients(weights, biases, zeros, _own(x), _own(y)))
-            (by_weight, by_bias, k), (error, z, xs) = answer
-            return Observation(xs[-1], error, by_weight, by_bias, z=z, x=xs, k=k)
+                answer = jax.device_get(gradients(weights, biases, shifts, _own(x), _own(y)))
+            (by_weight, by_bias, k), (error, zs, xs) = answer
+            return Observation(xs[-1], error, by_weight, by_bias, z=tuple(zs), x=tuple(xs), k=k)
 
         return program
+
+    def script(self, structure: Structure) -> Script:
+        # A script need not name the device that JAX takes by default.
+        device = "" if self._place() == jax.devices()[0] else self.device
+        squared_error = make_squared_error((), structure.network.bias)
+        return jax_script(structure, self.spell, device, squared_error, self.make_gradients)
 
 
 class JaxEager(Jax):
@@ -151,24 +174,11 @@ class JaxEager(Jax):
 
     name = "jax-eager"
     max_structures: int | None = 6
-    way = EAGER
-
-    def compiled(self, function: Function) -> Function:
-        return lambda *given: function(*jax.device_put(given))  # or what is left to Python would be NumPy's
+    make_gradients = staticmethod(run_gradients_eagerly)
 
 
 class JaxVmap(Jax):
     """Gradients of single examples by `vmap`, summed over the batch inside the compiled function."""
 
     name = "jax-vmap"
-    way = MAPPED
-
-    def gradients(self, squared_error: Function) -> Function:
-        each = jax.vmap(super().gradients(squared_error), in_axes=(None, None, 0, 0, 0))
-
-        def summed(*given: Any) -> tuple:
-            (by_weight, by_bias, k), (error, z, x) = each(*given)
-            by_weight, by_bias, error = jax.tree.map(lambda part: part.sum(0), (by_weight, by_bias, error))
-            return (by_weight, by_bias, k), (error, z, x)
-
-        return summed
+    make_gradients = staticmethod(map_gradients)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ..reference import ACTIVATIONS, Activation, Array, Parameters, Structure, backpropagate
-from ._numpy_script import numpy_script
 from .base import Adapter, Observation, Program
-from .script import Script
+from .scripts.numpy_script import numpy_script
+from .scripts.script import Script
 
 
 def _function(row: Activation) -> Callable[..., Array]:
@@ -28,12 +28,9 @@ class Numpy(Adapter):
     """`kterm.reference.backpropagate`, computed in the structure's dtype."""
 
     name = "numpy"
+    version = np.__version__
     activations = {name: _function(row) for name, row in ACTIVATIONS.items()}  # noqa: RUF012  (declared by the base)
     slopes_at_kinks = {name: _slopes_at_kinks(row) for name, row in ACTIVATIONS.items() if row.kinks}  # noqa: RUF012
-
-    @property
-    def version(self) -> str:
-        return np.__version__
 
     def build(self, structure: Structure) -> Program:
         self.require(structure)

@@ -1,7 +1,9 @@
-"""Observations by the names of what they hold: outputs, E, z_1, x_1, k_1, dE/dW_1, dE/db_1, ..."""
+"""The arrays of an observation by name: outputs, E, z_1, x_1, k_1, dE/dW_1, dE/db_1, ..."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from ..reference import Array, Structure
 from . import Observation
@@ -13,7 +15,7 @@ def arrays(observed: Observation) -> dict[str, Array]:
 
 
 def with_arrays(observed: Observation, changed: Mapping[str, Array]) -> Observation:
-    """An observation with other arrays in place of those of these names."""
+    """Copy with the named arrays replaced."""
 
     def each(symbol: str, some: Sequence[Array]) -> tuple[Array, ...]:
         return tuple(changed.get(f"{symbol}_{i}", array) for i, array in enumerate(some, 1))
@@ -26,6 +28,18 @@ def with_arrays(observed: Observation, changed: Mapping[str, Array]) -> Observat
         each("dE/db", observed.bias_gradients),
         *(None if values is None else each(symbol, values) for symbol, values in shown),
     )
+
+
+def stack_arrays(observed: Sequence[Observation]) -> dict[str, Array]:
+    """The arrays of D observations by name, each (D, ...). All observations hold the same quantities."""
+    every = [arrays(one) for one in observed]
+    return {name: np.stack([each[name] for each in every]) for name in every[0]}
+
+
+def split_name(name: str) -> tuple[str, int | None]:
+    """The symbol of a quantity and its layer, counted from 1: ("dE/dW", 2) for dE/dW_2. E and outputs have no layer."""
+    symbol, _, layer = name.partition("_")
+    return symbol, int(layer) if layer.isdigit() else None
 
 
 def parts(observed: Observation, structure: Structure | None) -> list[tuple[str, Any, tuple[int, ...] | None]]:

@@ -21,7 +21,7 @@ GROUP = "kterm.adapters"
 
 
 class AdapterError(Exception):
-    """An adapter that cannot be had. The message is one line that says what would mend it."""
+    """An adapter that cannot be loaded. The message is one line that says what to do."""
 
 
 def registered() -> dict[str, EntryPoint]:
@@ -50,7 +50,8 @@ def load(spec: str, device: str | None = None) -> Adapter:
     """The adapter that `spec` names, on `device` where one is given.
 
     `spec` is a registered name, `package.module:Class` (found as Python would from the current directory), or
-    `path/to/file.py:Class`. Raises AdapterError whatever goes wrong on the way.
+    `path/to/file.py:Class`. The file can import what lies beside it and in the current directory: both stay at the end
+    of `sys.path`. Raises AdapterError whatever goes wrong on the way.
     """
     kind = _class(spec)
     try:
@@ -115,11 +116,20 @@ def _from_file(spec: str, where: str) -> ModuleType:
             raise
         return module
 
-    return _run(spec, executed)
+    # What lies beside the file, or in the current directory, can be imported: now, and later too, since programs may
+    # import while they are built. At the end of the path, so that no file there hides a module that is installed.
+    for folder in (path.parent, Path.cwd()):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    return _run(spec, executed, beside=path.parent)
 
 
 def _run(
-    spec: str, importing: Callable[[], ModuleType], entry: EntryPoint | None = None, asked: str = ""
+    spec: str,
+    importing: Callable[[], ModuleType],
+    entry: EntryPoint | None = None,
+    asked: str = "",
+    beside: Path | None = None,
 ) -> ModuleType:
     try:
         return importing()
@@ -128,20 +138,28 @@ def _run(
         if missing and f"{asked}.".startswith(f"{missing}."):
             message = f"there is no module {missing} to import from {Path.cwd()} or from what is installed"
         elif missing and not _findable(missing.split(".")[0]):
-            message = f"{missing} is not installed; {_install(missing.split('.')[0], entry)}"
+            message = f"{missing} is {_absence(missing.split('.')[0], entry, beside)}"
         else:
             message = f"importing it raised {_line(error)}"
+            if "no known parent package" in message:
+                message += "; name a file that is part of a package as package.module:Class"
         raise AdapterError(f"{spec}: {message}") from error
 
 
-def _install(module: str, entry: EntryPoint | None) -> str:
-    """The command that installs a module: by the extra of the adapter's own distribution, where one brings it."""
-    distribution = entry.dist if entry else None
+def _absence(module: str, entry: EntryPoint | None, beside: Path | None) -> str:
+    """Where a module was looked for. What installs it is said only where the adapter's own distribution names it as an
+    extra: of any other module, the name alone does not say which package has it.
+    """
+    if entry is None:
+        where = f"beside the adapter's file, in {beside}" if beside else f"in {Path.cwd()}"
+        elsewhere = " nor in the current directory" if beside and beside != Path.cwd() else ""
+        return f"neither installed nor {where}{elsewhere}"
+    distribution = entry.dist
     for requirement in distribution.requires or () if distribution else ():
         match = re.match(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]", requirement)
         if distribution and match and match[1].replace("-", "_").lower() == module.lower():
-            return f"pip install '{distribution.name}[{match[2]}]'"
-    return f"pip install {module}, if its package is called as the module is"
+            return f"not installed; pip install '{distribution.name}[{match[2]}]'"
+    return "not installed"
 
 
 def _member(spec: str, module: ModuleType, name: str) -> type[Adapter]:

@@ -1,55 +1,66 @@
 """PyTorch as its users run it: `torch.nn.Linear` layers, `mse_loss` and `backward()`."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Linear, Parameter
-from torch.nn.functional import mse_loss
 
-from ..reference import Array, Parameters, Structure
-from ._torch_script import torch_script
+from ..reference import Array, Bias, Parameters, Structure
 from ._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
-from .base import Observation, Program
-from .script import Script
+from .base import Function, Observation, Program
+from .scripts.script import Script
+from .scripts.torch_script import torch_script
+
+
+def make_backpropagate(activations: Sequence[Function], bias: Bias) -> Function:
+    """The pass of one structure, for the program and, as source, for scripts."""
+
+    def backpropagate(layers: Sequence[Linear], outside: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple:
+        zs, xs, out = [], [], x
+        for i, activation in enumerate(activations):
+            z = layers[i](out)
+            z.retain_grad()
+            out = activation(z)
+            if bias == "post":
+                out = out + outside[i]
+            zs.append(z)
+            xs.append(out)
+        E = F.mse_loss(out, y, reduction="sum") / 2
+        E.backward()
+        return E, zs, xs
+
+    return backpropagate
 
 
 class Torch(TorchAdapter):
-    """Modules are made once a structure and given each draw's parameters; k_i is the retained gradient of z_i."""
+    """Modules are made once a structure and loaded with each draw's parameters; k_i is the retained gradient of z_i."""
 
     name = "torch"
 
     def build(self, structure: Structure) -> Program:
-        network, functions, device = structure.network, self.functions(structure), self.device
+        network, device = structure.network, self.device
+        backpropagate = make_backpropagate(self.functions(structure), network.bias)
         dtype, inside = TORCH_DTYPES[structure.dtype], network.bias == "pre"
         # Through "meta", since Linear's own initialisation would draw from the process's random numbers.
         layers = [
             Linear(n_in, n_out, bias=inside, device="meta", dtype=dtype).to_empty(device=device)
             for n_in, n_out in pairwise(network.widths)
         ]
-        after = [Parameter(torch.empty(n, device=device, dtype=dtype)) for n in network.widths[1:]]
+        outside = [Parameter(torch.empty(n, device=device, dtype=dtype)) for n in network.widths[1:]]
         weights: list[Tensor] = [layer.weight for layer in layers]
-        biases: list[Tensor] = {"none": [], "pre": [layer.bias for layer in layers], "post": after}[network.bias]
+        biases: list[Tensor] = {"none": [], "pre": [layer.bias for layer in layers], "post": outside}[network.bias]
 
         def program(parameters: Parameters, x: Array, y: Array) -> Observation:
             with torch.no_grad():
                 for tensor, array in zip((*weights, *biases), (*parameters.weights, *parameters.biases), strict=True):
                     tensor.copy_(to_tensor(array, device))
                     tensor.grad = None
-            zs, xs = [], []
-            out = to_tensor(x, device)
-            for i, (layer, function) in enumerate(zip(layers, functions, strict=True)):
-                z = layer(out)
-                z.retain_grad()
-                out = function(z)
-                if network.bias == "post":
-                    out = out + after[i]
-                zs.append(z)
-                xs.append(out)
-            error = mse_loss(out, to_tensor(y, device), reduction="sum") / 2
-            error.backward()
+            error, zs, xs = backpropagate(layers, outside, to_tensor(x, device), to_tensor(y, device))
             return Observation(
-                outputs=to_array(out),
+                outputs=to_array(xs[-1]),
                 error=to_array(error),
                 weight_gradients=to_arrays(weight.grad for weight in weights),
                 bias_gradients=to_arrays(bias.grad for bias in biases),
@@ -61,4 +72,4 @@ class Torch(TorchAdapter):
         return program
 
     def script(self, structure: Structure) -> Script:
-        return torch_script(structure, self.spell, self.device)
+        return torch_script(structure, self.spell, self.device, make_backpropagate((), structure.network.bias))

@@ -1,16 +1,44 @@
 """PyTorch's functional side: `torch.func.grad` of a pure function of the parameters."""
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.functional import linear, mse_loss
 
-from ..reference import Array, Parameters, Structure
-from ._torch_script import torch_func_script
+from ..reference import Array, Bias, Parameters, Structure
 from ._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
-from .base import Observation, Program
-from .script import Script
+from .base import Function, Observation, Program
+from .scripts.script import Script
+from .scripts.torch_script import torch_func_script
 
-Tensors = tuple[Tensor, ...]
+Tensors = Sequence[Tensor]
+
+
+def make_squared_error(activations: Sequence[Function], bias: Bias) -> Function:
+    """The function to differentiate for one structure, for the program and, as source, for scripts."""
+
+    def squared_error(weights: Tensors, biases: Tensors, shifts: Tensors, x: Tensor, y: Tensor) -> tuple:
+        # The shifts are zeros. The gradient with respect to them is k_i = dE/dz_i.
+        zs, xs, out = [], [], x
+        for i, activation in enumerate(activations):
+            if bias == "pre":
+                z = F.linear(out, weights[i], biases[i]) + shifts[i]
+            else:
+                z = F.linear(out, weights[i]) + shifts[i]
+            out = activation(z)
+            if bias == "post":
+                out = out + biases[i]
+            zs.append(z)
+            xs.append(out)
+        E = F.mse_loss(out, y, reduction="sum") / 2
+        return E, (E, zs, xs)
+
+    return squared_error
+
+
+def take_gradients(squared_error: Function) -> Function:
+    return torch.func.grad(squared_error, argnums=(0, 1, 2), has_aux=True)
 
 
 class TorchFunc(TorchAdapter):
@@ -19,31 +47,18 @@ class TorchFunc(TorchAdapter):
     name = "torch-func"
 
     def build(self, structure: Structure) -> Program:
-        network, functions, device = structure.network, self.functions(structure), self.device
-        zeros = tuple(
+        network, device = structure.network, self.device
+        gradients = take_gradients(make_squared_error(self.functions(structure), network.bias))
+        shifts = tuple(
             torch.zeros(structure.batch, n, device=device, dtype=TORCH_DTYPES[structure.dtype])
             for n in network.widths[1:]
         )
-
-        def squared_error(weights: Tensors, biases: Tensors, shifts: Tensors, x: Tensor, y: Tensor) -> tuple:
-            zs, xs, out = [], [], x
-            for i, function in enumerate(functions):
-                z = linear(out, weights[i], biases[i] if network.bias == "pre" else None) + shifts[i]
-                out = function(z)
-                if network.bias == "post":
-                    out = out + biases[i]
-                zs.append(z)
-                xs.append(out)
-            error = mse_loss(out, y, reduction="sum") / 2
-            return error, (error, tuple(zs), tuple(xs))
-
-        gradients = torch.func.grad(squared_error, argnums=(0, 1, 2), has_aux=True)
 
         def program(parameters: Parameters, x: Array, y: Array) -> Observation:
             weights = tuple(to_tensor(weight, device) for weight in parameters.weights)
             biases = tuple(to_tensor(bias, device) for bias in parameters.biases)
             (by_weight, by_bias, k), (error, zs, xs) = gradients(
-                weights, biases, zeros, to_tensor(x, device), to_tensor(y, device)
+                weights, biases, shifts, to_tensor(x, device), to_tensor(y, device)
             )
             return Observation(
                 outputs=to_array(xs[-1]),
@@ -58,4 +73,5 @@ class TorchFunc(TorchAdapter):
         return program
 
     def script(self, structure: Structure) -> Script:
-        return torch_func_script(structure, self.spell, self.device)
+        squared_error = make_squared_error((), structure.network.bias)
+        return torch_func_script(structure, self.spell, self.device, squared_error, take_gradients)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: one thread, interleaved timing, the machine's name, and the page that the tables go to."""
+"""Functions that the benchmarks share: one thread, interleaved timing, the machine and versions, and the page."""
 
 import argparse
 import gc
@@ -22,9 +22,9 @@ Function = Callable[[], object]
 
 
 def one_thread() -> None:
-    """See to it that BLAS, OpenMP and XLA have one thread, by starting this process over where they were not told so.
+    """Make BLAS, OpenMP and XLA use one thread. If the environment does not say so yet, this process starts again.
 
-    They read the environment when they are imported, which has happened by the time a `main` runs.
+    They read the environment when they are imported, which is before `main` runs.
     """
     pinned = pin(dict(os.environ))
     if pinned != dict(os.environ):
@@ -32,17 +32,18 @@ def one_thread() -> None:
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that every benchmark has."""
+    """An argument parser with the options that every benchmark has."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--write", action="store_true", help="replace this benchmark's section in docs/benchmarks.md")
     return made
 
 
 def interleaved(functions: Mapping[str, Function], rounds: int, least: float = 2e-3) -> dict[str, list[float]]:
-    """Seconds a call of each function, `rounds` times over.
+    """Time each function in `rounds` rounds. Returns seconds per call, by name, one number for each round.
 
-    In every round each function has its turn, so that a slow spell of the machine meets all of them, and rounds start
-    at a different function, so that none always follows the same one. A turn is as many calls as take `least` seconds.
+    Every round times each function, so that a slow period of the machine affects all of them. Each round starts with
+    another function, so that none always follows the same one. A timing repeats the call until it takes `least`
+    seconds.
     """
     calls = {name: _calls(function, least) for name, function in functions.items()}
     times: dict[str, list[float]] = {name: [] for name in functions}
@@ -69,7 +70,7 @@ def _timed(function: Function, calls: int) -> float:
 
 
 def _calls(function: Function, least: float) -> int:
-    function()  # compiles, and fills caches
+    function()  # the first call compiles and fills caches
     calls = 1
     while (taken := _timed(function, calls) * calls) < least:
         calls = max(2 * calls, int(calls * least / max(taken, 1e-9)))
@@ -83,18 +84,18 @@ def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
 
 
 def ratios(times: Mapping[str, Sequence[float]], over: str, under: str) -> tuple[float, float, float]:
-    """Quartiles of the ratio of two functions' times, taken round by round."""
+    """Quartiles of the ratios of two functions' times in each round."""
     return quartiles(a / b for a, b in zip(times[over], times[under], strict=True))
 
 
 def ratio_text(values: tuple[float, float, float]) -> str:
-    """A ratio and its quartiles as they stand in a table: 3.1 (2.9..3.4)."""
+    """Format a median with its quartiles for a table: 3.10 (2.90..3.40)."""
     low, middle, high = values
     return f"{middle:.2f} ({low:.2f}..{high:.2f})"
 
 
 def seconds_text(seconds: float) -> str:
-    """A time with three digits and the unit that suits it."""
+    """Format a time in seconds with three digits, in s, ms or µs."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -102,13 +103,13 @@ def seconds_text(seconds: float) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table: the first column to the left, numbers to the right."""
+    """A Markdown table with the first column left-aligned and the others right-aligned."""
     rule = ["---", *("---:" for _ in header[1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
 
 
 def circumstances(*distributions: str) -> str:
-    """Processor, cores and versions, for the foot of a table."""
+    """Processor, cores and versions of these distributions, for the line below a table."""
     versions = [f"{name} {metadata.version(name)}" for name in distributions]
     python = f"{platform.python_implementation()} {platform.python_version()}"
     line = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}; {', '.join([python, *versions])}."
@@ -125,7 +126,7 @@ def _processor() -> str:
 
 
 def publish(name: str, title: str, body: str, write: bool) -> None:
-    """Print a section, and put it in the place of its predecessor in docs/benchmarks.md when asked to."""
+    """Print a section; with `write`, replace the section of that name in docs/benchmarks.md or append it."""
     section = f"## {title}\n\n{body.strip()}\n"
     print(section)
     if not write:

@@ -1,4 +1,4 @@
-"""The tables of docs/accuracy.md, from what `kterm ulp` measured.
+"""Write the tables of docs/accuracy.md from the measurements of `kterm ulp`.
 
 kterm ulp numpy torch jax --samples 6 --json ulp.jsonl
 python -m benchmarks.accuracy ulp.jsonl [--write]
@@ -23,19 +23,21 @@ EXPLAINED = (
     ("jax", "[cs]elu", "*", "f'"),
     ("jax", "softsign", "*", "f'"),
 )
-"""Adapter, activation, dtype and function of what is a defect with an explanation, and says nothing of the table."""
+"""Adapter, activation, dtype and function of known defects. docs/accuracy.md explains them, and the constants of the
+activation table do not cover them.
+"""
 
 Row = dict[str, Any]
 
 
 def is_explained(row: Row) -> bool:
-    """Whether the page says why this one is worse than it need be."""
+    """Whether this measurement is of a known defect."""
     key = [row[field] for field in ("adapter", "activation", "dtype", "function")]
     return any(all(map(fnmatchcase, key, patterns)) for patterns in EXPLAINED)
 
 
 def largest(rows: list[Row], activation: str, function: str) -> str:
-    """The largest c of one function that is not explained, with whose it is."""
+    """The largest c, in units of u times the terms, without a known defect, with its adapter, dtype and z."""
     found = [row for row in rows if (row["activation"], row["function"]) == (activation, function)]
     worst = max((row for row in found if not is_explained(row)), key=lambda row: float(row["units"]))
     c = float(worst["units"])
@@ -43,7 +45,7 @@ def largest(rows: list[Row], activation: str, function: str) -> str:
 
 
 def constants(rows: list[Row]) -> str:
-    """The constants of the activation table beside the largest that was measured."""
+    """A table of the activation table's constants and the largest measured values."""
     body = [
         (f"`{name}`", f"{row.f_ulps:g}", largest(rows, name, "f"), f"{row.slope_ulps:g}", largest(rows, name, "f'"))
         for name, row in ACTIVATIONS.items()
@@ -52,7 +54,7 @@ def constants(rows: list[Row]) -> str:
 
 
 def cell(row: Row | None) -> str:
-    """One measurement: c, where it is, and from which |z| on there are NaNs or infinities."""
+    """The cell of one measurement: c, the z where it occurs, and the least |z| with a NaN or an infinity."""
     if row is None:
         return ""
     c = float(row["units"])
@@ -66,7 +68,7 @@ def cell(row: Row | None) -> str:
 
 
 def measurements(rows: list[Row], adapter: str) -> str:
-    """One adapter's c, by activation, function and dtype."""
+    """A table of one adapter's c by activation, function and dtype."""
     by = {(row["activation"], row["dtype"], row["function"]): row for row in rows if row["adapter"] == adapter}
     dtypes = [dtype for dtype in DTYPES if any(key[1] == dtype for key in by)]
     columns = [(dtype, function) for function in FUNCTIONS for dtype in dtypes]
@@ -75,7 +77,7 @@ def measurements(rows: list[Row], adapter: str) -> str:
 
 
 def main() -> None:
-    """Print the tables, and put them into the page when asked to."""
+    """Print the tables; with --write, update the page."""
     options = parser(__doc__)
     options.add_argument("measurements", type=Path)
     chosen = options.parse_args()

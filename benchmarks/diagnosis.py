@@ -19,20 +19,21 @@ import numpy as np
 
 from benchmarks._common import circumstances, one_thread, parser, publish, seconds_text, table
 from kterm.conformance.cases.case import Case, parse_case
-from kterm.conformance.cases.draw import draw
+from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.plan import WIDE, make_options
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.compare import readings
 from kterm.conformance.checks.verdict import Verdict, quantity_of
 from kterm.conformance.diagnosis.causes import Cause, causes
+from kterm.conformance.diagnosis.explanation import explanations_of, origin_of
 from kterm.conformance.diagnosis.hypotheses import Hypothesis, in_one_layer, known, of_a_twin, pairs
 from kterm.conformance.evaluation.kills.outcome import select_findings
 from kterm.conformance.evaluation.kills.trial import Trial, TrialOptions, TrialResult
 from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant
-from kterm.conformance.mutants.steps import Made, Work, run, showing, start
 from kterm.conformance.records import run as runs
 from kterm.reference import Array
 from kterm.reference.rounding import Reading
+from kterm.reference.steps import Made, Work, run, showing, start
 
 ADAPTERS = ("numpy", "torch", "jax")
 MOST_GROUPS = 6
@@ -160,11 +161,13 @@ def row(adapter: str, dtype: str, mutant: Mutant, shown: bool, told: Heard) -> R
         case=first.worst.case,
         others="; ".join(f"{said(cause)} ({cause.worst.case}, of {cause.cases})" for cause in found[1:]),
         said=said(first),
-        origin=first.worst.origin,
+        origin=origin_of(first.worst),
     )
     if not mutant.changes:
         return made
-    begins = {some[0].case: (some[0].origin, _begins(mutant, some[0], shown)) for some in told.found if some[0].origin}
+    begins = {
+        some[0].case: (origin_of(some[0]), _begins(mutant, some[0], shown)) for some in told.found if origin_of(some[0])
+    }
     asked = {case: one for case, one in begins.items() if one[1]}
     _, moves = asked.get(first.worst.case, ("", ""))
     misplaced = tuple((case, *one) for case, one in asked.items() if not _is_at(*one))
@@ -196,7 +199,7 @@ def _outcome(first: Cause, mutant: Mutant, found: Sequence[Sequence[Verdict]]) -
     if not first.mistakes:
         return "message" if first.worst.message else "not explained"
     lead = first.mistakes[0].name
-    covered = [some[0] for some in found if any(one.name == lead and one.fits for one in some[0].explanations)]
+    covered = [some[0] for some in found if any(one.name == lead and one.fits for one in explanations_of(some[0]))]
     if lead in SAME_NUMBERS.get(mutant.name, ()):
         return "the same"
     return "the same" if mutant.changes and all(_are_alike(mutant, lead, verdict) for verdict in covered) else "wrong"
@@ -209,9 +212,9 @@ def _passes(case: Case, mistakes: Sequence[Made], reading: Reading | None = None
     """A case's pass, with what is shown of a right one taken as given where errors are asked for."""
     before = None
     if case.draw:
-        earlier = draw((replace(case, draw=case.draw - 1),)).astype(np.dtype(np.float64))
+        earlier = make_draws((replace(case, draw=case.draw - 1),)).astype(np.dtype(np.float64))
         before = run(start(case.structure, earlier.parameters, earlier.x, earlier.y))
-    own = draw((case,)).astype(np.dtype(np.float64))
+    own = make_draws((case,)).astype(np.dtype(np.float64))
     given: dict[str, Array] = {}
     if reading is not None:
         right = _passes(case, ()).given
@@ -339,7 +342,7 @@ def _short(text: str, most: int = 240) -> str:
 
 def measured(spec: str, dtypes: Sequence[str], mutants: Sequence[Mutant]) -> list[Row]:
     """The rows of one adapter."""
-    prepared = runs.prepare([spec], make_options("quick", 0, dtypes))
+    prepared = runs.prepare(runs.RunRequest((spec,), make_options("quick", 0, dtypes)))
     adapter = prepared.adapters[0]
     asked = TrialOptions(adapter, prepared.options, prepared.concerning(adapter.name))
     rows = []

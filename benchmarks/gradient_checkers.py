@@ -1,9 +1,9 @@
-"""What it takes to verify the same gradients with kterm, torch.autograd.gradcheck and jax.test_util.check_grads.
+"""The time to verify the same gradients with kterm, torch.autograd.gradcheck and jax.test_util.check_grads.
 
     python -m benchmarks.gradient_checkers [--write]
 
-In float64, the one dtype that all of them can judge. Every checker gets the same network and numbers, and verifies the
-gradients of E with respect to all weights and biases, as PyTorch or JAX computes them.
+The dtype is float64, the only one that all of them can check. Every checker gets the same network and numbers. It
+verifies the gradients of E with respect to all weights and biases, as PyTorch or JAX computes them.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from benchmarks._common import (
 )
 from kterm.adapters.registry import load
 from kterm.conformance.cases.case import Group
-from kterm.conformance.cases.draw import draw
+from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import status
 from kterm.conformance.runners.runner import LocalRunner
@@ -36,26 +36,28 @@ BATCH = 8
 ACTIVATION = "tanh"
 WIDTHS = (4, 16, 64, 256)
 SLOW_AT_MOST = 64
-"""gradcheck's slow mode evaluates E twice a parameter: at width 256 that would be minutes a check."""
+"""The largest width for slow gradcheck, which evaluates E twice per parameter: at width 256 a check takes minutes."""
 SMALL_STEP = 1e-5
-"""Below check_grads' default: tells whether a rejection is only the truncation error of its finite difference."""
+"""Smaller than the default step of check_grads. It shows whether a rejection is only due to the truncation error of the
+finite difference.
+"""
 
 Check = Callable[[], bool]
-"""Whether the checker found the gradients right."""
+"""Runs a checker and returns whether it accepts the gradients."""
 
 
 def group(width: int) -> Group:
-    """One case: the first draw of an ordinary network of equal widths."""
+    """One case: the first draw of a network of equal widths in the normal regime."""
     network = Network((width,) * (DEPTH + 1), (ACTIVATION,) * DEPTH, "pre")
     return Group(Structure(network, BATCH, "f64"), "normal", 0, (0,))
 
 
 def kterm_check(width: int, adapter: str) -> Check:
-    """All of kterm's checks of one case, compilation included: layout, forward, k-terms, gradients, descent, batch."""
+    """All checks of kterm on one case, including compilation: layout, forward, k-terms, gradients, descent, batch."""
     cases, runner = group(width), LocalRunner(load(adapter))
 
     def check() -> bool:
-        (verdicts,) = examine(cases, runner)
+        (verdicts,) = examine(cases, runner).verdicts
         return status(verdicts) == "passed"
 
     return check
@@ -63,7 +65,7 @@ def kterm_check(width: int, adapter: str) -> Check:
 
 def torch_check(width: int, fast: bool) -> Check:
     """torch.autograd.gradcheck of E with its default tolerances."""
-    drawn = draw(group(width).cases)[0]
+    drawn = make_draws(group(width).cases)[0]
     parameters = [torch.tensor(a, requires_grad=True) for a in (*drawn.parameters.weights, *drawn.parameters.biases)]
     x, y = torch.tensor(drawn.x), torch.tensor(drawn.y)
 
@@ -80,8 +82,8 @@ def torch_check(width: int, fast: bool) -> Check:
 
 
 def jax_check(width: int, step: float | None = None) -> Check:
-    """jax.test_util.check_grads of E, reverse mode, first order, with its own tolerances and, unless given, step."""
-    drawn = draw(group(width).cases)[0]
+    """jax.test_util.check_grads of E in reverse mode and first order, with default tolerances and, by default, step."""
+    drawn = make_draws(group(width).cases)[0]
     parameters = tuple(jnp.asarray(a) for a in (*drawn.parameters.weights, *drawn.parameters.biases))
     x, y = jnp.asarray(drawn.x), jnp.asarray(drawn.y)
 
@@ -102,7 +104,7 @@ def jax_check(width: int, step: float | None = None) -> Check:
 
 
 def main() -> None:
-    """Measure, print, and write when asked to."""
+    """Measure and print; with --write, update the page."""
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
@@ -135,13 +137,19 @@ def main() -> None:
                 shown.append("not run")
         rows.append((f"{width}", f"{DEPTH * (width * width + width)}", *shown))
     header = ("width", "parameters", "kterm (torch)", "gradcheck slow", "gradcheck fast", "kterm (jax)", "check_grads")
-    body = f"""Time to verify the gradients of one network: depth {DEPTH}, {ACTIVATION}, biases, batch {BATCH}, float64,
-one thread; medians of {chosen.rounds} interleaved rounds after a warm-up. The columns do not do equal work. Slow
-gradcheck compares every entry with a finite difference; fast gradcheck and check_grads compare one random projection;
-kterm compares every entry of every z, x, k and gradient that the adapter shows with the rule's, and checks layout,
-descent and batch besides. kterm builds the framework's program anew each time, which with JAX means that it
-compiles. Each checker has its default tolerances; **rejected** marks gradients, right by kterm's account, that it took
-for wrong.{"".join(notes)}
+    body = f"""How long does it take to verify the gradients of one network? The network has depth {DEPTH},
+{ACTIVATION}, biases, batch {BATCH} and float64, and everything runs on one thread. Times are medians of
+{chosen.rounds} interleaved rounds after a warm-up.
+
+The columns do not do equal work:
+
+- Slow gradcheck compares every entry with a finite difference.
+- Fast gradcheck and check_grads compare one random projection.
+- kterm compares every entry of every z, x, k and gradient that the adapter shows with the rule. It also checks layout,
+  descent and batch. It builds the framework's program each time, which with JAX includes compilation.
+
+Each checker uses its default tolerances. **rejected** marks gradients that a checker rejected although they are right
+by kterm's account.{"".join(notes)}
 
 {table(header, rows)}
 

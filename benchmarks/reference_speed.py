@@ -1,8 +1,8 @@
-"""The reference against torch autograd, jitted jax.grad, and the bare matrix products that it contains; one thread.
+"""The time of the reference against torch autograd, jitted jax.grad and its own bare matrix products, on one thread.
 
     python -m benchmarks.reference_speed [--write]
 
-All four get the same numbers, and their gradients are compared before anything is timed.
+All four compute with the same numbers. Before anything is timed, the gradients are compared.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ JAX: dict[str, Callable[..., Any]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 @dataclass(frozen=True)
 class Problem:
-    """One network with its numbers."""
+    """One network with its parameters, inputs and targets."""
 
     network: Network
     parameters: Parameters
@@ -46,7 +46,7 @@ class Problem:
 
 
 def problem(width: int, batch: int, dtype: str, activation: str, bias: Bias) -> Problem:
-    """A network of equal widths, scaled so that neither activations nor gradients saturate."""
+    """A network of equal widths whose scale keeps activations and gradients from saturating."""
     rng = np.random.default_rng(width + batch)
 
     def normal(*shape: int) -> Array:
@@ -60,7 +60,7 @@ def problem(width: int, batch: int, dtype: str, activation: str, bias: Bias) -> 
 
 
 def with_torch(given: Problem) -> Callable[[], tuple[torch.Tensor, ...]]:
-    """Dense layers as nn.Linear computes them, half the summed squared error, and autograd for the parameters."""
+    """PyTorch: dense layers as nn.Linear computes them, half the summed squared error, and autograd."""
     activation = TORCH[given.network.activations[0]]
     weights = [torch.tensor(np.ascontiguousarray(w.T), requires_grad=True) for w in given.parameters.weights]
     biases = [torch.tensor(b, requires_grad=True) for b in given.parameters.biases] or [None] * DEPTH
@@ -77,7 +77,7 @@ def with_torch(given: Problem) -> Callable[[], tuple[torch.Tensor, ...]]:
 
 
 def with_jax(given: Problem) -> Callable[[], Any]:
-    """The same as a pure function, differentiated and compiled."""
+    """JAX: the same as a pure function, differentiated and compiled."""
     activation = JAX[given.network.activations[0]]
     weights = [jnp.asarray(w) for w in given.parameters.weights]
     biases = [jnp.asarray(b) for b in given.parameters.biases]
@@ -95,7 +95,7 @@ def with_jax(given: Problem) -> Callable[[], Any]:
 
 
 def bare_products(given: Problem) -> Callable[[], None]:
-    """The rule's matrix products alone: the same arrays, the same transposes, nothing between them."""
+    """Only the matrix products of the rule, with the same arrays and the same transposes."""
     weights = given.parameters.weights
     done = backpropagate(given.network, given.parameters, given.x, given.y)
     xs, ks = done.x, done.k
@@ -112,10 +112,10 @@ def bare_products(given: Problem) -> Callable[[], None]:
 
 
 def agree(given: Problem) -> None:
-    """Make sure that all three compute the same thing.
+    """Assert that the reference, PyTorch and JAX compute the same gradients.
 
-    In float64: in float32 a large enough network has some pre-activation so near to 0 that two sound implementations
-    take relu's slope from different sides of it.
+    The comparison is in float64. In float32, a large network has some pre-activation so near to 0 that two sound
+    implementations take the slope of relu from different sides.
     """
 
     def wide(array: Array) -> Array:
@@ -132,7 +132,7 @@ def agree(given: Problem) -> None:
 
 
 def measured(given: Problem, rounds: int) -> dict[str, list[float]]:
-    """Seconds a call for each of the four."""
+    """Seconds per call for each of the four, one number for each round."""
     agree(given)
     return interleaved(
         {
@@ -146,9 +146,9 @@ def measured(given: Problem, rounds: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Measure, print, and write when asked to."""
+    """Measure and print; with --write, update the page."""
     options = parser(__doc__)
-    options.add_argument("--rounds", type=int, default=31, help="turns of each function; a third of it at width 1024")
+    options.add_argument("--rounds", type=int, default=31, help="rounds of timing; a third of that at width 1024")
     options.add_argument("--bias", choices=("none", "pre", "post"), default="none")
     options.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
     chosen = options.parse_args()
@@ -177,11 +177,12 @@ def main() -> None:
                     )
     header = ("width", "batch", "dtype", "activation", "reference")
     header += ("torch ÷ reference", "jax ÷ reference", "reference ÷ products")
-    body = f"""Depth {DEPTH}, bias placement `{chosen.bias}`, one thread; medians of {chosen.rounds} interleaved rounds
-(a third of that at width 1024), and in brackets the quartiles of the ratios. `torch ÷ reference` above 1 means that the
-reference is the faster one; `reference ÷ products` is what it costs over the bare matrix products that it contains.
-PyTorch computes dense layer, loss and `torch.autograd.grad`; JAX a jitted `jax.grad`; the reference, besides gradients,
-gives z, x, k and E.
+    body = f"""How fast is the NumPy reference? The networks have depth {DEPTH} and bias placement
+`{chosen.bias}`, and everything runs on one thread. Times are medians of {chosen.rounds} interleaved rounds (a third of
+that at width 1024). Ratios are medians with their quartiles in brackets. `torch ÷ reference` above 1 means that the
+reference is faster. `reference ÷ products` is the time of the reference divided by the time of the bare matrix products
+that it contains. PyTorch computes dense layers, the loss and `torch.autograd.grad`, and JAX a jitted `jax.grad`. The
+reference returns z, x, k and E besides the gradients.
 
 {table(header, rows)}
 

@@ -1,4 +1,4 @@
-"""Wall time and cases a second of `kterm check`, by the number of workers.
+"""Wall time of `kterm check` and cases per second, by the number of workers.
 
 python -m benchmarks.suite_time [--profile quick] [--write] [ADAPTER ...]
 """
@@ -17,9 +17,9 @@ WORKERS = ("0", "1", "2")
 
 
 def run(adapter: str, profile: str, workers: str, report: Path) -> tuple[float, dict[str, Any]]:
-    """Seconds that one `kterm check` took, from start to exit, and its accounting."""
+    """Run `kterm check` once and return its wall time in seconds and its accounting. Exits if the command fails."""
     kterm = Path(sys.executable).with_name("kterm")
-    command = [kterm, "check", adapter, "--profile", profile, "-n", workers, "--report", report]
+    command = [kterm, "check", adapter, "--profile", profile, "-n", workers, "--no-cache", "--report", report]
     start = time.perf_counter()
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     taken = time.perf_counter() - start
@@ -31,7 +31,7 @@ def run(adapter: str, profile: str, workers: str, report: Path) -> tuple[float, 
 
 
 def main() -> None:
-    """Measure, print, and write when asked to."""
+    """Measure and print; with --write, update the page."""
     options = parser(__doc__)
     options.add_argument("adapters", nargs="*", default=["numpy", "torch", "jax"])
     options.add_argument("--profile", default="quick")
@@ -47,8 +47,9 @@ def main() -> None:
                 counts = (f"{accounting['planned']}", f"{answered}", f"{bad}")
                 rows.append((adapter, workers, *counts, seconds_text(taken), f"{answered / taken:.0f}"))
     header = ("adapter", "workers", "planned", "answered", "failed, blocked or errored", "wall time", "cases a second")
-    body = f"""`kterm check ADAPTER --profile {chosen.profile} -n WORKERS`, one run each: wall time from start to exit,
-imports and start of workers included, and the cases answered in it.
+    body = f"""How long does `kterm check ADAPTER --profile {chosen.profile} -n WORKERS --no-cache` take?
+Each row is one run. The wall time is from start to exit, including imports and the start of workers. The rate is the
+number of answered cases per second.
 
 {table(header, rows)}
 

@@ -1,6 +1,5 @@
 """HIPS autograd, checked with: kterm check examples/autograd_adapter.py:Autograd"""
 
-# pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportCallIssue=false
 from importlib.metadata import version
 from typing import Any
 
@@ -28,11 +27,8 @@ class Autograd(Adapter):
     """`grad` of a pure function; k_i is the gradient with respect to zeros added to z_i."""
 
     name = "autograd"
+    version = version("autograd")
     activations = ACTIVATIONS
-
-    @property
-    def version(self) -> str:
-        return version("autograd")
 
     def build(self, structure: Structure) -> Program:
         functions, bias = self.functions(structure), structure.network.bias

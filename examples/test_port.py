@@ -1,11 +1,11 @@
-"""Conformance tests for a framework's own repository, with NumPy in the place of the port."""
+"""Conformance tests for a framework's own repository. NumPy stands for the framework here."""
 
 from collections.abc import Callable
 
 import pytest
 
+from kterm import check_adapter, parametrize_with_cases
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance import check_adapter, parametrize_with_cases
 
 
 @parametrize_with_cases(Numpy(), profile="quick", draws=2)
@@ -16,4 +16,4 @@ def test_gradients(check: Callable[[], None]) -> None:
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_conforms(dtype: str) -> None:
     results = check_adapter(Numpy(), profile="quick", seed=1, dtypes=[dtype])
-    assert results.conforms, str(results)
+    results.raise_if_failed()

@@ -1,4 +1,4 @@
-"""The k-term rule of backpropagation in NumPy, its activations, and the rounding error of both."""
+"""The k-term rule of backpropagation in NumPy: the rule, its activations, and the rounding errors of both."""
 
 from .activations import ACTIVATIONS, Activation, Kink
 from .dtypes import DTYPES, DType

@@ -1,100 +1,27 @@
-"""The activation table: one row an activation, holding all that the suite knows of it.
+"""The activation table: one row for each activation, with all that the suite knows of it.
 
-A row gives `f` and `f'`; the points where `f'` (or `f`) jumps, with both one-sided values; the points where `f'` turns,
-so that its range over an interval is known exactly; the parameters, which are passed to every framework; and the
-error magnitudes of a sound implementation: computed values of `f` are within `f_ulps * u * f_terms(z)`, the worst
-measured over NumPy, PyTorch and XLA (whose tanh is off by 5 u) in the formats they compute in, where
-`f_terms` is the size of the terms that may cancel in a usual formula, and likewise for `f'`. A framework that does
-worse is reported; no magnitude here is widened to hide one.
+A row (`Activation`) holds:
+
+- `f` and `f'`, as NumPy formulas that neither cancel nor overflow;
+- the points where `f'` (or `f`) jumps, with both one-sided values;
+- the points where `f'` turns, so that its range over an interval is known exactly;
+- the parameters, which are passed to every framework;
+- the error magnitudes of a sound implementation. Computed values of `f` are within `f_ulps * u * f_terms(z)`, where
+  `f_terms` is the size of the terms that may cancel in a usual formula. `f_ulps` covers the largest error measured over
+  NumPy, PyTorch and XLA (whose tanh has an error of up to 5 u) in the formats that they compute in. The same holds for
+  `f'`. A framework with larger errors is reported; no magnitude is widened to hide it.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import special
+from .activation import Activation, Array, Function, Kink, ones
 
-Array = NDArray[Any]
-Function = Callable[[Array], Array]
+__all__ = ["ACTIVATIONS", "Activation", "Kink"]
+
 Number = float | np.floating[Any]
-
-
-def _one(z: Array) -> Array:
-    return np.ones_like(z)
-
-
-@dataclass(frozen=True)
-class Kink:
-    """A point where `f'` jumps from `left` to `right`, and `f` by `jump`.
-
-    `blur`, in units of u, is how far rounding inside the usual formula can move it: `relu6(z + 3)` rounds `z + 3`.
-    """
-
-    point: float
-    left: float
-    right: float
-    jump: float = 0.0
-    blur: float = 0.0
-
-
-@dataclass(frozen=True)
-class Activation:
-    """One row of the table. `f` and `derivative` are called through the methods of the same sense below."""
-
-    name: str
-    function: Function
-    slope: Function
-    f_ulps: float
-    f_terms: Function
-    slope_ulps: float
-    slope_terms: Function
-    parameters: Mapping[str, float] = field(default_factory=dict)
-    kinks: tuple[Kink, ...] = ()
-    seams: tuple[float, ...] = ()
-    """Points where a usual formula changes while f' does not jump: one value is right there."""
-    turning: tuple[float, ...] = ()
-    turning_period: float | None = None
-    underflow_gain: Function = _one
-    """What multiplies, in a usual formula for f or f', an intermediate result that may fall below the normal range:
-    |z| in z s(z).
-    """
-    piecewise_linear: bool = False
-    """Whether small integers stay exact through f and f': what lattice draws need."""
-
-    def f(self, z: Array) -> Array:
-        """f(z), elementwise, in z's dtype (float16 and bfloat16 are computed in float32 and rounded once)."""
-        return _in_blocks(self.function, z)
-
-    def derivative(self, z: Array) -> Array:
-        """f'(z), elementwise, in z's dtype; at a kink, the value most frameworks choose."""
-        return _in_blocks(self.slope, z)
-
-
-# Formulas make temporaries. In blocks of this many bytes they stay in cache and are not mapped anew by the allocator
-# each time, which is worth a factor of 2 to 5.
-_BLOCK = 1 << 17
-
-
-def _in_blocks(function: Function, z: Array) -> Array:
-    block = _BLOCK // z.itemsize
-    if z.size <= block:
-        return _in_working_precision(function, z)
-    flat = z.reshape(-1)
-    out = np.empty_like(flat)
-    for start in range(0, flat.size, block):
-        out[start : start + block] = _in_working_precision(function, flat[start : start + block])
-    return out.reshape(z.shape)
-
-
-def _in_working_precision(function: Function, z: Array) -> Array:
-    if z.dtype.itemsize == 2:
-        wide = function(z.astype(np.float32))
-        with np.errstate(over="ignore"):  # the infinity is right: SELU scales its input up
-            return wide.astype(z.dtype)
-    return function(z)
 
 
 def _step(condition: Array, z: Array) -> Array:
@@ -102,7 +29,7 @@ def _step(condition: Array, z: Array) -> Array:
 
 
 def _silu_slope(z: Array) -> Array:
-    # s (1 + z (1 - s)), with s = e / (1 + e); from 50 on it is 1 in every dtype.
+    # s (1 + z (1 - s)), with s = e / (1 + e). It is 1 in every dtype from z = 50 on.
     z = np.minimum(z, 50)
     e = np.exp(z)
     total = 1 + e
@@ -118,8 +45,8 @@ _GELU_CUBE = 0.044715
 
 
 def _gelu_tanh_gate(z: Array) -> tuple[Array, Array, Array]:
-    # (1 + tanh v) / 2 = sigmoid(2 v). Gives z, held within the range beyond which the gate is 0 or 1 in every dtype;
-    # 2 v; and the derivative of 2 v.
+    # (1 + tanh v) / 2 = sigmoid(2 v). Returns z, 2 v and the derivative of 2 v. z is clipped to a range outside which
+    # the gate is 0 or 1 in every dtype.
     z = np.clip(z, -100, 10)
     scale = z.dtype.type(_GELU_SCALE)
     cube = _GELU_CUBE * z * z
@@ -139,8 +66,8 @@ def _gelu_tanh_slope(z: Array) -> Array:
 
 
 def _mish_gate(z: Array) -> tuple[Array, Array, Array]:
-    # tanh(log(1 + e)) = n / (n + 2), with e = exp(z) and n = e (e + 2): nothing cancels. Gives z, held below 40, from
-    # where on the quotient is 1 in every dtype; e; and n.
+    # tanh(log(1 + e)) = n / (n + 2), with e = exp(z) and n = e (e + 2), so that nothing cancels. Returns z, e and n. z
+    # is clipped at 40, where the quotient is already 1 in every dtype.
     z = np.minimum(z, 40)
     e = np.exp(z)
     return z, e, e * (e + 2)
@@ -171,7 +98,7 @@ def _elu_slope(z: Array, alpha: Number) -> Array:
 
 def _selu(z: Array) -> Array:
     alpha, scale = z.dtype.type(SELU_ALPHA), z.dtype.type(SELU_SCALE)
-    with np.errstate(over="ignore"):  # the infinity is right: the scale is above 1
+    with np.errstate(over="ignore"):  # infinity is correct here: the scale is above 1
         return scale * _elu(z, alpha)
 
 
@@ -181,8 +108,8 @@ def _selu_slope(z: Array) -> Array:
 
 
 def _squareplus(z: Array, b: float) -> tuple[Array, Array]:
-    # f = (z + r) / 2 with r = sqrt(z**2 + b); for negative z, where that would cancel, (b / 4) / ((|z| + r) / 2). And
-    # f' = f / r.
+    # Returns f and f' = f / r. f = (z + r) / 2 with r = sqrt(z**2 + b). For negative z this would cancel, and
+    # f = (b / 4) / ((|z| + r) / 2) is used.
     r = np.hypot(z, np.sqrt(z.dtype.type(b)))
     larger = np.abs(z) / 2 + r / 2
     f = np.where(z >= 0, larger, b / 4 / larger)
@@ -213,7 +140,7 @@ def _row(name: str, f: Function, slope: Function, f_error: Any, slope_error: Any
 def _table() -> tuple[Activation, ...]:
     sigmoid, softplus = special.sigmoid, special.softplus
     exact = (0.0, _zero)
-    own_f = lambda f: lambda z: np.abs(f(z))  # noqa: E731  (a magnitude: nothing cancels, so the term is the value)
+    own_f = lambda f: lambda z: np.abs(f(z))  # noqa: E731  (nothing cancels, so the size of the terms is that of f)
     gated = lambda z: 1 + np.abs(z)  # noqa: E731
     inside = lambda low, high: lambda z: _step((z > low) & (z < high), z)  # noqa: E731
 
@@ -264,19 +191,19 @@ def _table() -> tuple[Activation, ...]:
         return n / (n + 2)
 
     def mish_slope_terms(z: Array) -> Array:
-        # z (1 - tanh**2) is computed with an absolute error of |z| u until tanh is exactly 1; in the left tail the gate
-        # by exp(z - softplus(z)), whose argument carries the rounding of a difference.
+        # z (1 - tanh**2) has an absolute error of |z| u until tanh is exactly 1. In the left tail the gate is computed
+        # as exp(z - softplus(z)), whose argument has the rounding error of a difference.
         return mish_gate(z) * (1 + np.abs(np.minimum(z, 40))) * (1 + np.clip(-z, 0, 40))
 
     def gelu_tanh_slope_terms(z: Array) -> Array:
-        # 1 - tanh(v)**2 is computed with an absolute error of u, then multiplied by z v', until tanh(v) is exactly 1.
+        # 1 - tanh(v)**2 has an absolute error of u until tanh(v) is exactly 1, and is multiplied by z v'.
         z, w, w_slope = _gelu_tanh_gate(z)
         return 1 + np.where(np.abs(w) < 40, np.abs(z) * w_slope, 0)
 
     return (
-        _row("identity", lambda z: z.copy(), _one, exact, exact, piecewise_linear=True),
+        _row("identity", lambda z: z.copy(), ones, exact, exact, piecewise_linear=True),
         _row("sigmoid", sigmoid, special.sigmoid_derivative, (5, sigmoid), (5, sigmoid), turning=(0.0,)),
-        _row("tanh", np.tanh, special.tanh_derivative, (8, own_f(np.tanh)), (15, _one), turning=(0.0,)),
+        _row("tanh", np.tanh, special.tanh_derivative, (8, own_f(np.tanh)), (15, ones), turning=(0.0,)),
         _row(
             "relu",
             lambda z: np.maximum(z, 0),
@@ -319,7 +246,7 @@ def _table() -> tuple[Activation, ...]:
             hard_sigmoid,
             hard_sigmoid_slope,
             (2, lambda z: np.minimum(np.abs(z) + 3, 6) / 6),
-            (1, lambda z: _step(np.abs(z) < 4, z) / 6),  # at the kinks as well, where 1/6 is one of the right answers
+            (1, lambda z: _step(np.abs(z) < 4, z) / 6),  # also at the kinks, where 1/6 is one of the right values
             kinks=(Kink(-3, 0, 1 / 6), Kink(3, 1 / 6, 0, blur=6)),
         ),
         _row(
@@ -349,7 +276,7 @@ def _table() -> tuple[Activation, ...]:
             underflow_gain=lambda z: np.full_like(z, CELU_ALPHA),
             seams=(0.0,),
         ),
-        # A usual derivative is exp(z - f(z)), whose argument carries the rounding of z - f.
+        # A usual derivative is exp(z - f(z)), whose argument has the rounding error of z - f.
         _row(
             "softplus",
             softplus,
@@ -413,7 +340,7 @@ def _table() -> tuple[Activation, ...]:
             special.tanhshrink,
             lambda z: np.square(np.tanh(z)),
             (3, lambda z: np.abs(z) + np.abs(np.tanh(z))),
-            (15, _one),
+            (15, ones),
             turning=(0.0,),
         ),
         _row(
@@ -439,10 +366,10 @@ def _table() -> tuple[Activation, ...]:
             squareplus,
             squareplus_slope,
             (3, lambda z: np.abs(z) / 2 + np.hypot(z, SQUAREPLUS_B**0.5) / 2),
-            (3, _one),
+            (3, ones),
             parameters={"b": SQUAREPLUS_B},
         ),
-        _row("sin", np.sin, np.cos, (2, _one), (2, _one), turning=(0.0,), turning_period=np.pi),
+        _row("sin", np.sin, np.cos, (2, ones), (2, ones), turning=(0.0,), turning_period=np.pi),
     )
 
 

@@ -1,4 +1,4 @@
-"""The floating-point types a framework can be asked for, and their unit roundoffs."""
+"""The floating-point formats under test, and their unit roundoffs."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class DType:
-    """A floating-point format, by the short name used in case ids.
+    """A floating-point format.
 
-    `u` is the unit roundoff (half a unit in the last place of 1), `u_acc` that of the accumulator inside a
-    matrix product, `tiny` the smallest normal number, and `subnormal` the smallest positive one.
+    `name` is the short name used in case ids, such as "f32", and `numpy` the dtype of its arrays. `u` is the unit
+    roundoff: half a unit in the last place of 1. `u_acc` is the unit roundoff of the accumulator inside a matrix
+    product.
     """
 
     name: str
@@ -27,14 +28,17 @@ class DType:
 
     @cached_property
     def tiny(self) -> float:
+        """The smallest positive normal number."""
         return float(ml_dtypes.finfo(self.numpy).smallest_normal)
 
     @cached_property
     def subnormal(self) -> float:
+        """The smallest positive number."""
         return float(ml_dtypes.finfo(self.numpy).smallest_subnormal)
 
     @cached_property
     def max(self) -> float:
+        """The largest finite number."""
         return float(ml_dtypes.finfo(self.numpy).max)
 
 

@@ -1,4 +1,4 @@
-"""Networks, their parameters and the structures a framework compiles: plain data, validated."""
+"""Networks, parameters and structures as validated plain data."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,10 +19,12 @@ BIASES: tuple[Bias, ...] = get_args(Bias)
 class Network:
     """The static structure of a multilayer perceptron.
 
-    `widths` is (n_0, ..., n_n), `activations` names one activation a layer (see `ACTIVATIONS`), and `bias` says where
-    the bias is added: "none", "pre" (inside the activation, as every framework's dense layer does) or "post" (outside).
+    `widths` is (n_0, ..., n_n). `activations` has one name for each layer; the names are the keys of `ACTIVATIONS`.
+    `bias` is the bias placement: "none", "pre" (added before the activation, as every framework's dense layer does) or
+    "post" (added after it).
 
-    Raises ValueError, naming the argument, for anything else.
+    Raises ValueError, naming the argument, if a width is not a positive integer, there is no layer, a name is unknown,
+    or there is not one activation for each layer.
     """
 
     widths: tuple[int, ...]
@@ -39,7 +41,7 @@ class Network:
                 raise ValueError(f"widths: {self.widths} holds {width!r}; every width must be an integer of at least 1")
         if len(self.activations) != self.depth:
             raise ValueError(
-                f"activations: {len(self.activations)} given for {self.depth} layers; give one name a layer"
+                f"activations: {len(self.activations)} given for {self.depth} layers; give one name per layer"
             )
         for name in self.activations:
             if name not in ACTIVATIONS:
@@ -55,9 +57,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Weights `W_1..W_n`, each (n_{i-1}, n_i), and biases `b_1..b_n`, each (n_i,); none for placement "none".
+    """Weights W_1..W_n, each (n_{i-1}, n_i), and biases b_1..b_n, each (n_i,). Bias placement "none" has no biases.
 
-    Every array may carry the same leading axes: a stack of parameter sets for one network.
+    All arrays have one floating-point dtype. They may have leading axes that broadcast: a stack of parameter sets for
+    one network. `validate` checks them against a network.
     """
 
     weights: tuple[Array, ...]
@@ -70,7 +73,11 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Structure:
-    """A network, a batch size and a dtype name: what a compiling framework compiles once."""
+    """A network, a batch size and a dtype name: what a framework that compiles has to compile once.
+
+    Raises ValueError, naming the argument, if `batch` is not an integer of at least 0 or `dtype` is not a key of
+    `DTYPES`.
+    """
 
     network: Network
     batch: int
@@ -89,19 +96,21 @@ class Structure:
 
 
 def validate(network: Network, parameters: Parameters, x: Array, y: Array | None = None) -> None:
-    """Raise ValueError, saying which argument has what and what it should have, unless all fit.
+    """Check that the arrays fit the network.
 
-    `x` is (..., B, n_0) and `y` is (..., B, n_n). All are of one floating-point dtype, and leading axes broadcast.
+    `x` must be (..., B, n_0) and `y` (..., B, n_n). All arrays must have one floating-point dtype, and their leading
+    axes must broadcast. Raises ValueError with the name of the first argument that does not fit, what it is and what it
+    should be.
     """
     depth, widths = network.depth, network.widths
-    if _plainly_fits(network, parameters, x, y):
+    if _fits_without_stack(network, parameters, x, y):
         return
     if len(parameters.weights) != depth:
-        raise ValueError(f"weights: {len(parameters.weights)} given for {depth} layers; give one matrix a layer")
-    biases_due = 0 if network.bias == "none" else depth
-    if len(parameters.biases) != biases_due:
+        raise ValueError(f"weights: {len(parameters.weights)} given for {depth} layers; give one matrix per layer")
+    biases_needed = 0 if network.bias == "none" else depth
+    if len(parameters.biases) != biases_needed:
         raise ValueError(
-            f"biases: {len(parameters.biases)} given where bias placement {network.bias!r} needs {biases_due}"
+            f"biases: {len(parameters.biases)} given where bias placement {network.bias!r} needs {biases_needed}"
         )
     if x.ndim < 2 or x.shape[-1] != widths[0]:
         raise ValueError(f"x: has shape {x.shape}; it should be (batch, {widths[0]})")
@@ -117,15 +126,15 @@ def validate(network: Network, parameters: Parameters, x: Array, y: Array | None
         _expect("y", y, (x.shape[-2], widths[-1]), x.dtype, stack)
 
 
-def _plainly_fits(network: Network, parameters: Parameters, x: Array, y: Array | None) -> bool:
-    """Whether all shapes and dtypes are just what is due, without leading axes: the usual case, told at once."""
+def _fits_without_stack(network: Network, parameters: Parameters, x: Array, y: Array | None) -> bool:
+    """Whether all shapes and dtypes fit and no array has leading axes: a fast check of the usual case."""
     widths, dtype = network.widths, x.dtype
     arrays = (*parameters.weights, *parameters.biases)
-    due: list[tuple[int, ...]] = list(pairwise(widths))
+    expected: list[tuple[int, ...]] = list(pairwise(widths))
     if network.bias != "none":
-        due += [(n,) for n in widths[1:]]
+        expected += [(n,) for n in widths[1:]]
     return (
-        [a.shape for a in arrays] == due
+        [a.shape for a in arrays] == expected
         and x.ndim == 2
         and x.shape[1] == widths[0]
         and dtype in _FLOATING
@@ -140,7 +149,10 @@ _FLOATING = frozenset({*(dtype.numpy for dtype in DTYPES.values()), np.dtype(np.
 def _expect(
     name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any], stack: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """The leading axes of this array and those before it, broadcast; or ValueError."""
+    """Check one array and return `stack`, the leading axes so far, broadcast with its own.
+
+    Raises ValueError, naming the array, if its shape, dtype or leading axes do not fit.
+    """
     if array.shape[-len(shape) :] != shape:
         raise ValueError(f"{name}: has shape {array.shape}; it should be {shape}")
     if array.dtype != dtype:

@@ -1,139 +1,57 @@
-"""Rounding error of the k-term rule, carried beside its values: the source of every tolerance.
+"""The k-term rule with its rounding errors: the source of every tolerance.
 
-Each step of the rule has a counterpart here that takes values with errors and gives a value with an error. One
-propagation has two readings (`Reading`): with p = 1 the errors are worst-case bounds and add (running error analysis,
-Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3); with p = 2 they are standard deviations of
-independent errors and add in squares (Higham and Mary 2019; Ipsen and Zhou, arXiv 1906.10465). Sums are written for a
-general p: `|.|**p` summed, then the p-th root.
+For example, `product(a, b, reading)` takes two matrices with errors and returns their product with its error. Each step
+of the rule has such a function here; `propagation` runs all of them in order.
 
-One thing is not roundoff and is carried apart, in `Estimate.jump`, which always adds linearly: where a
-pre-activation lies within its own error of a point at which f' jumps, every slope between the extremes is right
-(Clarke's subdifferential), so the slope is taken in the middle of that interval and half its length is a jump. Where
-it lies exactly at the point, `Conventions` may settle which of them is right.
+One propagation serves both readings (`Reading`). With p = 1, errors are worst-case bounds and add linearly (running
+error analysis; Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3). With p = 2, they are standard
+deviations of independent errors, and their squares add (Higham and Mary 2019; Ipsen and Zhou, arXiv 1906.10465). Both
+are the p-th root of a sum of p-th powers.
 
-All computation is in float64, whatever the format under test. The oracle's own rounding is of the same form with
-u = 2**-53 and the two add, which is the same as adding the unit roundoffs.
+`Estimate.jump` holds what is not roundoff. If a pre-activation lies within its own error of a point where f' jumps,
+every slope between the least and the greatest value of f' there is right (Clarke's subdifferential). The value is then
+the middle of that interval and the jump half its length. Jumps always add linearly. If a pre-activation lies exactly
+at the point, `Conventions` may fix one slope.
+
+All computation is in float64, whatever format is under test.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
-from .activations import ACTIVATIONS, Activation
-from .dtypes import DTYPES, DType
-from .network import Array, Network, Parameters
+from .activations import Activation
+from .error_model import SIGMAS, Estimate, Reading, bound, deviation
+from .network import Array
 
-SIGMAS = 10.0
-"""λ, the number of standard deviations at which a verdict is given."""
-
-ORACLE_U = DTYPES["f64"].u
-ORACLE_QUANTUM = DTYPES["f64"].subnormal
-_SQUARES_UNDERFLOW = 1e-75
+__all__ = [
+    "SIGMAS",
+    "Conventions",
+    "Estimate",
+    "Reading",
+    "activation",
+    "add_bias",
+    "as_shown",
+    "batch_sum",
+    "bound",
+    "derivative",
+    "deviation",
+    "hadamard",
+    "product",
+    "residual",
+    "squared_error",
+]
 
 Conventions = Mapping[str, Mapping[float, float]]
-"""By activation and kink, the one slope that is right exactly at the kink; where none is given, any between the
-one-sided derivatives is.
+"""The slope required exactly at a kink, by activation name and kink, such as {"relu": {0.0: 0.0}}.
+
+At a kink that is not listed, every slope between the one-sided derivatives is right.
 """
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How errors add (`p`), and out to how many of them a function's slope is looked at (`kappa`), for one format.
-
-    `underflow` is the absolute error that one operation may make below the normal range, `underflow_acc` that of one
-    inside a product. `selects` says that rows of x_0 select rows of a matrix, so that sums of one term are to be told
-    from others: they are exact.
-    """
-
-    p: int
-    kappa: float
-    format: DType
-    u: float
-    u_acc: float
-    underflow: float
-    underflow_acc: float
-    selects: bool = False
-
-    def times(self, n: int) -> float:
-        """What n independent errors of size 1 come to: n**(1/p)."""
-        return float(n) ** (1 / self.p)
-
-    def add(self, *errors: Array | None) -> Array | None:
-        """Errors of one sum, added; None stands for an exact term."""
-        present = [error for error in errors if error is not None]
-        if not present:
-            return None
-        return reduce(self.both, present)
-
-    def both(self, a: Array, b: Array) -> Array:
-        """Two errors of one sum, added."""
-        return a + b if self.p == 1 else np.hypot(a, b)
-
-    def accumulation(self, n: int) -> float:
-        """The factor on the terms of a sum of n products: gamma_n for the bound, sqrt(n) u for the deviation."""
-        return n * self.u_acc / (1 - n * self.u_acc) if self.p == 1 else float(n) ** 0.5 * self.u_acc
-
-    def product(self, a: Array, b: Array) -> Array:
-        """(sum_j a_ij**p b_jk**p)**(1/p) for nonnegative a, b."""
-        if self.p == 1:
-            return a @ b
-        if not a.shape[-1] or min(_smallest(a), _smallest(b)) >= _SQUARES_UNDERFLOW:
-            return np.sqrt(np.square(a) @ np.square(b))
-        # Squares below 1e-308 vanish: rows and columns are scaled to 1. What is still lost, where the large entries
-        # of a row meet the small ones of a column, is made up for by the root of a sum of n squares being at least
-        # the sum over sqrt(n).
-        row, column = (np.where(most > 0, most, 1.0) for most in (a.max(-1, keepdims=True), b.max(-2, keepdims=True)))
-        root = np.sqrt(np.square(a / row) @ np.square(b / column)) * row * column
-        return np.maximum(root, (a @ b) / a.shape[-1] ** 0.5)
-
-
-def _smallest(a: Array) -> float:
-    return float(np.min(a, where=a > 0, initial=np.inf))
-
-
-def deviation(dtype: DType, gradual: bool = False, selects: bool = False) -> Reading:
-    """The reading with p = 2: errors are standard deviations, and a verdict is given at `SIGMAS` of them.
-
-    `gradual` holds the format to gradual underflow, as IEEE 754 has it; otherwise what falls below the normal range may
-    be flushed to zero. `selects` is as in `Reading`.
-    """
-    return _reading(2, SIGMAS, dtype, gradual, selects)
-
-
-def bound(dtype: DType, gradual: bool = False, selects: bool = False) -> Reading:
-    """The reading with p = 1: errors are worst-case bounds; arguments as of `deviation`."""
-    return _reading(1, 1.0, dtype, gradual, selects)
-
-
-def _reading(p: int, kappa: float, dtype: DType, gradual: bool, selects: bool) -> Reading:
-    inside = DTYPES["f32"] if dtype.is_narrow else dtype
-    # Some compilers flush subnormal results to zero (XLA on CPU does, in every format).
-    underflow, underflow_acc = (max(f.subnormal / 2, ORACLE_QUANTUM) if gradual else f.tiny for f in (dtype, inside))
-    return Reading(p, kappa, dtype, dtype.u + ORACLE_U, dtype.u_acc + ORACLE_U, underflow, underflow_acc, selects)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value, its error (a bound or a standard deviation, by the reading) and its jump; None means none. One shape.
-
-    `once` says that the error is that of one rounding, u times the value: a product then need not carry it by itself.
-    """
-
-    value: Array
-    error: Array | None = None
-    jump: Array | None = None
-    once: bool = False
-
-    def tolerance(self, reading: Reading) -> Array:
-        """The largest departure that is not a finding: kappa errors, plus the jump."""
-        total = np.zeros_like(self.value) if self.error is None else reading.kappa * self.error
-        return total if self.jump is None else total + self.jump
-
-
 def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
-    """a @ b over an inner dimension n."""
+    """a @ b, for `a` (..., m, n) and `b` (..., n, k)."""
     n = a.value.shape[-1]
     value = a.value @ b.value
     size_a, size_b = np.abs(a.value), np.abs(b.value)
@@ -143,13 +61,14 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
     own = factor * reading.product(size_a, size_b) + reading.times(n) * reading.underflow_acc
     if reading.format.is_narrow:
         own = reading.both(own, reading.u * np.abs(value) + reading.underflow)
-    if reading.selects and (_picks(a.value) or _picks(b.value)):
+    if reading.selects and (_selects_entries(a.value) or _selects_entries(b.value)):
         terms = (a.value != 0).astype(float) @ (b.value != 0).astype(float)
-        # What is picked may still be lost below the normal range; of a shown factor it may have been, down to 0.
+        # A selected entry below the normal range may still be flushed. A shown factor may have been flushed already,
+        # so there even an entry of 0 may have lost something.
         size = np.abs(value)
         lost = size < 2 * reading.format.tiny if a.once or b.once else (size < reading.format.tiny) & (size > 0)
-        picked = rounded * size + np.where(lost, reading.underflow, 0.0)
-        own = np.where(terms <= 1, picked, own)
+        selected = rounded * size + np.where(lost, reading.underflow, 0.0)
+        own = np.where(terms <= 1, selected, own)
     error = reading.add(
         own,
         None if error_a is None else reading.product(error_a, size_b),
@@ -164,8 +83,8 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
     return Estimate(value, error, jump)
 
 
-def _picks(a: Array) -> bool:
-    """Whether a product with this matrix picks entries of the other."""
+def _selects_entries(a: Array) -> bool:
+    """Whether all entries are 0 or 1, so that a product with this matrix selects or adds entries of the other."""
     return bool(((a == 0) | (a == 1)).all())
 
 
@@ -174,8 +93,8 @@ def _sum(*terms: Array | None) -> Array | None:
     return reduce(np.add, present) if present else None
 
 
-def shifted(a: Estimate, bias: Array, reading: Reading) -> Estimate:
-    """a + bias, for an exact bias of shape (..., width)."""
+def add_bias(a: Estimate, bias: Array, reading: Reading) -> Estimate:
+    """a + bias, for `a` (..., B, width) and an exact bias (..., width)."""
     added = bias[..., None, :]
     value = a.value + added
     own = reading.u * np.abs(value) + reading.underflow
@@ -186,18 +105,19 @@ def shifted(a: Estimate, bias: Array, reading: Reading) -> Estimate:
 
 
 def _is_exact(value: Array, reading: Reading) -> Array:
-    """Where a value is a number of the format."""
+    """Elementwise: whether a value is representable in the format."""
     with np.errstate(over="ignore"):
         return value.astype(reading.format.numpy).astype(np.float64) == value
 
 
 def _reach(z: Estimate, reading: Reading) -> Array | None:
+    """How far the framework's z may lie from `z.value`; None if z has neither error nor jump."""
     spread = None if z.error is None else reading.kappa * z.error
     return _sum(spread, z.jump)
 
 
-def _turning(row: Activation, left: Array) -> Iterator[float | Array]:
-    """The points where f' turns; of a periodic f' the first two from `left` on, a maximum and a minimum."""
+def _turning_points(row: Activation, left: Array) -> Iterator[float | Array]:
+    """The points where f' turns. For a periodic f', the first two at or after `left`: a maximum and a minimum."""
     for point in row.turning:
         if row.turning_period is None:
             yield point
@@ -206,18 +126,22 @@ def _turning(row: Activation, left: Array) -> Iterator[float | Array]:
             yield from (first, first + row.turning_period)
 
 
-def _slopes(row: Activation, z: Array, reach: Array | None, reading: Reading) -> tuple[Array, Array, Array]:
-    """The least and the greatest value of f' within `reach` of z, and whether it jumps there; exact, not sampled."""
+def _slope_range(row: Activation, z: Array, reach: Array | None, reading: Reading) -> tuple[Array, Array, Array]:
+    """The least and the greatest value of f' within `reach` of z, and whether f' jumps there: three arrays shaped as z.
+
+    The range is exact, not sampled. Its ends are values of f' at z, at an end of the interval, where f' turns, or at a
+    kink.
+    """
     middle = row.derivative(z)
     low = high = middle
     left = right = z
     if reach is not None:
-        # One place further out, for the rounding of these ends; a z that is exact stays where it is.
+        # The computed ends are rounded, so each moves out to the next float64. An exact z keeps its place.
         left = np.where(reach > 0, np.nextafter(z - reach, -np.inf), z)
         right = np.where(reach > 0, np.nextafter(z + reach, np.inf), z)
         ends = (row.derivative(left), row.derivative(right))
         low, high = np.minimum(low, np.minimum(*ends)), np.maximum(high, np.maximum(*ends))
-        for point in _turning(row, left):
+        for point in _turning_points(row, left):
             inside = (left <= point) & (point <= right)
             extreme = row.derivative(np.broadcast_to(np.asarray(point, z.dtype), z.shape))
             low = np.where(inside, np.minimum(low, extreme), low)
@@ -232,26 +156,26 @@ def _slopes(row: Activation, z: Array, reach: Array | None, reading: Reading) ->
     return low, high, jumps
 
 
-def _vanishing(row: Activation, z: Array, reading: Reading, ulps: float) -> Array | float:
-    """What the formula loses when an intermediate result falls below the normal range: none where it is exact."""
+def _underflow_error(row: Activation, z: Array, reading: Reading, ulps: float) -> Array | float:
+    """The error of the formula if an intermediate result underflows. It is 0 for a formula that rounds nothing."""
     return reading.underflow * row.underflow_gain(z) if ulps else 0.0
 
 
 def activation(row: Activation, z: Estimate, reading: Reading) -> Estimate:
-    """f(z): the error of z through the steepest slope in reach, plus the formula's own."""
+    """f(z), elementwise: the error of z times the steepest slope in reach, plus the error of the formula."""
     value = row.f(z.value)
-    error = row.f_ulps * reading.u * row.f_terms(z.value) + _vanishing(row, z.value, reading, row.f_ulps)
+    error = row.f_ulps * reading.u * row.f_terms(z.value) + _underflow_error(row, z.value, reading, row.f_ulps)
     reach = _reach(z, reading)
     jump: Array | None = None
     if reach is not None:
-        low, high, _ = _slopes(row, z.value, reach, reading)
+        low, high, _ = _slope_range(row, z.value, reach, reading)
         steepest = np.maximum(np.abs(low), np.abs(high))
         error = reading.add(error, None if z.error is None else steepest * z.error)
         jump = None if z.jump is None else steepest * z.jump
     for kink in row.kinks:
         if kink.jump:
             near = np.abs(z.value - kink.point) <= (0.0 if reach is None else reach)
-            # At the point itself f is what the definition says; only an uncertain z may land on the other side.
+            # An exact z at the point has the value that the definition gives. Only an uncertain z may cross over.
             jump = _sum(jump, np.where(near & (reach is not None), kink.jump, 0.0))
     return Estimate(value, error, jump)
 
@@ -259,24 +183,25 @@ def activation(row: Activation, z: Estimate, reading: Reading) -> Estimate:
 def derivative(
     row: Activation, z: Estimate, reading: Reading, at_kinks: Mapping[float, float] | None = None
 ) -> Estimate:
-    """f'(z): how far f' changes in reach of z, plus the formula's own error.
+    """f'(z), elementwise: how far f' changes within reach of z, plus the error of the formula.
 
-    `at_kinks` settles the slope at a kink, by its point: for a z that no error takes away from it, and no other.
+    `at_kinks` maps a kink to the slope required there. It applies only to a z that lies exactly at the kink and has no
+    error.
     """
     reach = _reach(z, reading)
     value = row.derivative(z.value)
-    low, high, jumps = _slopes(row, z.value, reach, reading)
+    low, high, jumps = _slope_range(row, z.value, reach, reading)
     if z.jump is not None:
         jumps |= z.jump > 0
     terms = row.slope_terms(z.value)
     for point, slope in (at_kinks or {}).items():
-        settled = z.value == point if reach is None else (z.value == point) & (reach == 0)
-        if settled.any():
-            value, low, high = (np.where(settled, slope, values) for values in (value, low, high))
-            terms = np.where(settled, np.maximum(terms, abs(slope)), terms)
+        fixed = z.value == point if reach is None else (z.value == point) & (reach == 0)
+        if fixed.any():
+            value, low, high = (np.where(fixed, slope, values) for values in (value, low, high))
+            terms = np.where(fixed, np.maximum(terms, abs(slope)), terms)
     formula = row.slope_ulps * reading.u * terms
-    formula = formula + _vanishing(row, z.value, reading, row.slope_ulps)
-    # The range was taken out to kappa errors, so the error of one is its kappa-th part.
+    formula = formula + _underflow_error(row, z.value, reading, row.slope_ulps)
+    # The range covers kappa errors of z, so one error of f' is its kappa-th part.
     change = None if reach is None else np.where(jumps, 0.0, np.maximum(high - value, value - low) / reading.kappa)
     if not jumps.any():
         return Estimate(value, reading.add(formula, change))
@@ -285,7 +210,7 @@ def derivative(
 
 
 def residual(x: Estimate, y: Array, reading: Reading) -> Estimate:
-    """x - y. Three roundings: the difference, and a loss's scale down to its mean and up again to E."""
+    """x - y, for an exact y. It has three roundings: the difference, the scaling of a loss to a mean, and back to E."""
     value = x.value - y
     return Estimate(
         value, reading.add(x.error, reading.times(3) * reading.u * np.abs(value) + reading.underflow), x.jump
@@ -293,8 +218,9 @@ def residual(x: Estimate, y: Array, reading: Reading) -> Estimate:
 
 
 def squared_error(r: Estimate, reading: Reading) -> Estimate:
-    """E = 1/2 sum r**2, a scalar a batch. All terms have one sign, so a running sum errs by sqrt(n) u times their
-    total.
+    """E = 1/2 sum r**2, for `r` (..., B, width); one number for each batch, shape (...).
+
+    No term is negative, so the error of a running sum is at most its accumulation factor times the total.
     """
     n = r.value.shape[-1] * r.value.shape[-2]
     square = np.square(r.value)
@@ -309,7 +235,7 @@ def squared_error(r: Estimate, reading: Reading) -> Estimate:
 
 
 def hadamard(s: Estimate, d: Estimate, reading: Reading) -> Estimate:
-    """s o d, elementwise."""
+    """s ∘ d, elementwise, for two estimates of one shape."""
     value, size_s, size_d = s.value * d.value, np.abs(s.value), np.abs(d.value)
     error = reading.add(
         reading.u * np.abs(value) + reading.underflow,
@@ -326,113 +252,23 @@ def hadamard(s: Estimate, d: Estimate, reading: Reading) -> Estimate:
 
 
 def batch_sum(a: Estimate, reading: Reading) -> Estimate:
-    """The sum over the rows of a batch: a product with a row of ones."""
+    """The sum over the rows of a batch, (..., B, width) to (..., width): a product with a row of ones."""
     ones = Estimate(np.ones((*a.value.shape[:-2], 1, a.value.shape[-2])))
     total = product(ones, a, reading)
-    squeeze = [None if part is None else part[..., 0, :] for part in (total.value, total.error, total.jump)]
-    return Estimate(squeeze[0], squeeze[1], squeeze[2])  # pyright: ignore[reportArgumentType]  (a value is never None)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Intermediate values that a framework shows: z_1..z_n, x_1..x_n and k_1..k_n, where it does."""
-
-    z: tuple[Array | None, ...] | None = None
-    x: tuple[Array | None, ...] | None = None
-    k: tuple[Array | None, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """One quantity of the rule with its error; `symbol` is z, x, E, k, W (dE/dW) or b (dE/db); E has layer 0."""
-
-    symbol: str
-    layer: int
-    estimate: Estimate
-    side: Array | None = None
-
-    @property
-    def name(self) -> str:
-        """As it is written in reports: z_2, E, dE/dW_1."""
-        if self.symbol == "E":
-            return "E"
-        return f"dE/d{self.symbol}_{self.layer}" if self.symbol in "Wb" else f"{self.symbol}_{self.layer}"
+    error, jump = (None if part is None else part[..., 0, :] for part in (total.error, total.jump))
+    return Estimate(total.value[..., 0, :], error, jump)
 
 
 def as_shown(value: Array, computed: Estimate, reading: Reading) -> Estimate:
-    """A value that a framework shows, in place of the one computed for it."""
-    # What a compiler shows is rounded; what it goes on with need not be. It may keep a wider value, or contract a
-    # product and the sum that follows into one fused multiply-add.
+    """The estimate to continue from when a framework shows `value` where the oracle has `computed`."""
+    # The value that a compiled program returns is rounded, but the one it continues with need not be. It may keep a
+    # wider value, or contract a product and the sum that follows into one fused multiply-add.
     rounded = reading.u * np.abs(value) + reading.underflow
     if not reading.selects or computed.error is None:
         return Estimate(value, rounded, once=True)
-    # But where nothing was rounded there is nothing wider, entry by entry: not the same in all draws of a stack.
+    # An entry that was computed without rounding has no wider form. Draws of one stack differ in which entries these
+    # are.
     exact = (computed.error == 0) & (value == computed.value)
     if exact.all():
         return Estimate(value)
     return Estimate(value, np.where(exact, 0.0, rounded), once=not exact.any())
-
-
-def propagate(
-    network: Network,
-    parameters: Parameters,
-    x: Array,
-    y: Array,
-    reading: Reading,
-    shown: Shown | None = None,
-    conventions: Conventions | None = None,
-) -> Iterator[Quantity]:
-    """Every quantity of the rule with its error, in the order of the computation: z_1, x_1, ..., x_n, E, k_n, ...,
-    k_1, gradients.
-
-    `x`, `y` and parameters are float64 arrays holding numbers that are exact in the format under test, stacked or not.
-    Where `shown` holds a value, the step after it starts from that value, taken as it stands: a *local
-    certificate*, whose error does not grow with depth, and whose first failure is where a mistake is. `conventions`
-    settles slopes exactly at kinks.
-    """
-    shown, conventions = shown or Shown(), conventions or {}
-
-    def given(values: tuple[Array | None, ...] | None, i: int, computed: Estimate) -> Estimate:
-        own = None if values is None else values[i]
-        return computed if own is None else as_shown(own.astype(np.float64), computed, reading)
-
-    depth = network.depth
-    rows = [ACTIVATIONS[name] for name in network.activations]
-    weights = [Estimate(weight) for weight in parameters.weights]
-    zs, xs, slopes = [], [Estimate(x)], []
-    for i, row in enumerate(rows):
-        z = product(xs[-1], weights[i], reading)
-        if network.bias == "pre":
-            z = shifted(z, parameters.biases[i], reading)
-        yield Quantity("z", i + 1, z)
-        z = given(shown.z, i, z)
-        out = activation(row, z, reading)
-        if network.bias == "post":
-            out = shifted(out, parameters.biases[i], reading)
-        yield Quantity("x", i + 1, out)
-        zs.append(z)
-        xs.append(given(shown.x, i, out))
-        slopes.append(derivative(row, z, reading, conventions.get(row.name)))
-    r = residual(xs[-1], y, reading)
-    yield Quantity("E", 0, squared_error(r, reading))
-
-    s, ks, sides = r, [], []
-    for i in reversed(range(depth)):
-        k = hadamard(s, slopes[i], reading)
-        yield Quantity("k", i + 1, k, s.value)
-        k = given(shown.k, i, k)
-        ks.insert(0, k)
-        sides.insert(0, s)
-        if i:
-            s = product(k, _transposed(weights[i]), reading)
-
-    for i in reversed(range(depth)):
-        yield Quantity("W", i + 1, product(_transposed(xs[i]), ks[i], reading))
-    if network.bias != "none":
-        for i in reversed(range(depth)):
-            yield Quantity("b", i + 1, batch_sum(ks[i] if network.bias == "pre" else sides[i], reading))
-
-
-def _transposed(a: Estimate) -> Estimate:
-    error, jump = (None if part is None else part.mT for part in (a.error, a.jump))
-    return Estimate(a.value.mT, error, jump, a.once)

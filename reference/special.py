@@ -1,6 +1,7 @@
-"""The elementary functions behind the activations, each free of NaN, warnings and avoidable cancellation.
+"""The elementary functions behind the activations.
 
-Every function takes an array of float32, float64 or longdouble and answers in that dtype, for any finite input.
+Every function works elementwise on an array of float32, float64 or longdouble and returns an array of the same shape
+and dtype. For any finite input there is no NaN, no warning and no avoidable cancellation.
 """
 
 from typing import Any
@@ -17,9 +18,9 @@ _SQRT_PI = np.sqrt(PI)
 
 
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)), as e / (1 + e) with e = exp(z): full relative accuracy in both tails.
+    """1 / (1 + exp(-z)), computed as e / (1 + e) with e = exp(z), which is accurate in both tails.
 
-    From 50 on e is held, so that it cannot overflow; the quotient is 1 in every dtype well before that.
+    z is clipped at 50, so that e cannot overflow. The quotient is already 1 in every dtype there.
     """
     e = np.exp(np.minimum(z, 50))
     return e / (1 + e)
@@ -28,17 +29,17 @@ def sigmoid(z: Array) -> Array:
 def sigmoid_derivative(z: Array) -> Array:
     """s(1 - s) = e / (1 + e)**2 with e = exp(-|z|), so that nothing cancels."""
     e = np.exp(-np.abs(z))
-    return e / (1 + e * (2 + e))  # the square written out, which rounds 1 + e once and not twice
+    return e / (1 + e * (2 + e))  # (1 + e)**2 would double the rounding error of 1 + e
 
 
 def tanh_derivative(z: Array) -> Array:
     """1 - tanh(z)**2 = 4 exp(-2|z|) / (1 + exp(-2|z|))**2."""
     e = np.exp(np.minimum(z, -z))
-    e *= e  # exp(-2|z|), where 2|z| may overflow
+    e *= e  # exp(-2|z|); 2|z| itself may overflow
     below = e + 1
     below *= below
     e *= 4
-    e /= below  # in place: on small arrays the allocations are what costs
+    e /= below  # in place, because on small arrays allocations cost most
     return e
 
 
@@ -48,13 +49,14 @@ def softplus(z: Array) -> Array:
 
 
 def _log1p(e: Array) -> Array:
-    # log(1 + e) for 0 <= e <= 1. NumPy's log runs in SIMD and its log1p does not; (e - (u - 1)) / u is what 1 + e lost.
+    # log(1 + e) for 0 <= e <= 1. NumPy's log uses SIMD and its log1p does not. (e - (u - 1)) / u corrects for the
+    # rounding of u = 1 + e.
     u = 1 + e
     return np.log(u) + (e - (u - 1)) / u
 
 
 def tanhshrink(z: Array) -> Array:
-    """z - tanh(z); below 1 by Lambert's continued fraction for tanh, whose terms are all positive."""
+    """z - tanh(z). For |z| < 1 it uses Lambert's continued fraction for tanh, whose terms are all positive."""
     small = np.clip(z, -1, 1)
     square = np.square(small)
     tail = np.zeros_like(square)
@@ -64,21 +66,22 @@ def tanhshrink(z: Array) -> Array:
 
 
 def normal_cdf(z: Array) -> Array:
-    """The standard normal distribution function; nothing cancels in the left tail, where it costs z**2 units."""
+    """The standard normal distribution function. Nothing cancels in the left tail; the error there is z**2 units."""
     if z.dtype == np.longdouble and z.dtype.itemsize > 8:
         return _erfc_longdouble(-z * _SQRT_HALF) / 2
     return special.erfc(-z * z.dtype.type(_SQRT_HALF)) / 2
 
 
 def normal_pdf(z: Array) -> Array:
-    """The standard normal density. Clipped at 160, where it is zero in every dtype, so that z**2 cannot overflow."""
+    """The standard normal density. |z| is clipped at 160, where the density is 0, so that z**2 cannot overflow."""
     constant = z.dtype.type(1 / (_SQRT_PI / _SQRT_HALF))
     return np.exp(np.square(np.minimum(np.abs(z), 160)) / -2) * constant
 
 
 def _erfc_longdouble(z: Array) -> Array:
-    # SciPy has no longdouble erfc. Up to `split` a series of positive terms (DLMF 7.6.2); beyond, where 1 - erf would
-    # cancel, the continued fraction DLMF 7.9.2. The lengths suffice for 64 bits at the split, where both are slowest.
+    # SciPy has no longdouble erfc. Up to `split` this sums a series of positive terms for erf (DLMF 7.6.2). Beyond it,
+    # where 1 - erf would cancel, it uses the continued fraction DLMF 7.9.2. Both converge most slowly at the split, and
+    # their lengths give 64 bits there.
     split = np.longdouble(1.25)
     a = np.minimum(np.abs(z), np.longdouble(120))
     near, far = np.minimum(a, split), np.maximum(a, split)

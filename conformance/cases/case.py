@@ -4,14 +4,23 @@ same case.
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ...reference import BIASES, DTYPES, Network, Structure
+from .exact_numbers import CANDIDATES
 
 _ID = re.compile(
     r"(?P<widths>\d{1,19}(?:x\d{1,19})+)-(?P<activations>[a-z0-9_]+(?:\.[a-z0-9_]+)*)-b(?P<batch>\d{1,19})"
     r"-(?P<bias>[a-z]+)-(?P<dtype>[a-z0-9]+)-(?P<regime>[a-z]+)(?:-s(?:(?P<seed>\d{1,19})\.)?(?P<draw>\d{1,19}))?"
 )
 _EXAMPLE = "4x8x3-relu.tanh-b5-pre-f32-normal-s17"
+
+MOST_WIDTH = MOST_BATCH = 2**16
+MOST_DEPTH = 2**8
+MOST_NUMBERS = 2**24
+"""The most parameters and activations that a case may have in all, as in one layer of 4,096 by 4,096. Replaying a case
+takes 110 to 210 bytes a number: about 2 to 4 GB at this bound. The largest planned case has 60,000 numbers.
+"""
 
 
 class CaseError(ValueError):
@@ -61,27 +70,54 @@ def structure_id(structure: Structure) -> str:
     return f"{'x'.join(map(str, network.widths))}-{'.'.join(names)}-b{structure.batch}-{network.bias}-{structure.dtype}"
 
 
+def count_numbers(structure: Structure, regime: str) -> int:
+    """How many numbers are held at once where a case is made: the parameters and the activations of every layer, inputs
+    included, in every draw that is made at once.
+    """
+    widths = structure.network.widths
+    parameters = sum(n * m + m for n, m in pairwise(widths))
+    return (parameters + structure.batch * sum(widths)) * (CANDIDATES if regime == "lattice" else 1)
+
+
 def parse_case(text: str, regimes: tuple[str, ...]) -> Case:
-    """The case that an id names. Raises CaseError, in one line, for anything that is not the id of a case."""
+    """The case that an id names. Raises CaseError, in one line, for anything that is not the id of a case, and for a
+    case that is larger than `MOST_WIDTH`, `MOST_DEPTH`, `MOST_BATCH` or `MOST_NUMBERS`.
+    """
+    shown = f"case id {_short(text)!r}"
     found = _ID.fullmatch(text)
     if found is None or found["draw"] is None:
-        raise CaseError(f"case id {text!r} does not parse; it should look like {_EXAMPLE}")
+        raise CaseError(f"{shown} does not parse; it should look like {_EXAMPLE}")
     if found["bias"] not in BIASES:
-        raise CaseError(f"case id {text!r}: bias {found['bias']!r} should be one of {', '.join(BIASES)}")
+        raise CaseError(f"{shown}: bias {_short(found['bias'])!r} should be one of {', '.join(BIASES)}")
     if found["dtype"] not in DTYPES:
-        raise CaseError(f"case id {text!r}: dtype {found['dtype']!r} should be one of {', '.join(DTYPES)}")
+        raise CaseError(f"{shown}: dtype {_short(found['dtype'])!r} should be one of {', '.join(DTYPES)}")
     if found["regime"] not in regimes:
-        raise CaseError(f"case id {text!r}: regime {found['regime']!r} should be one of {', '.join(regimes)}")
+        raise CaseError(f"{shown}: regime {_short(found['regime'])!r} should be one of {', '.join(regimes)}")
     widths = tuple(map(int, found["widths"].split("x")))
     names = tuple(found["activations"].split("."))
+    for what, given, most in (
+        ("width", max(widths), MOST_WIDTH),
+        ("depth", len(widths) - 1, MOST_DEPTH),
+        ("batch", int(found["batch"]), MOST_BATCH),
+    ):
+        if given > most:
+            raise CaseError(f"{shown}: {what} {given} is too large; the most is {most:,}")
     if len(names) == 1:
         names *= len(widths) - 1
     try:
         network = Network(widths, names, found["bias"])  # pyright: ignore[reportArgumentType]  (checked above)
         structure = Structure(network, int(found["batch"]), found["dtype"])
     except ValueError as error:
-        raise CaseError(f"case id {text!r}: {error}") from None
+        raise CaseError(f"{shown}: {error}") from None
+    if (numbers := count_numbers(structure, found["regime"])) > MOST_NUMBERS:
+        raise CaseError(
+            f"{shown}: it would hold {numbers:,} numbers, and the most is {MOST_NUMBERS:,}; give smaller sizes"
+        )
     case = Case(structure, found["regime"], int(found["seed"] or 0), int(found["draw"]))
     if case.id != text:
-        raise CaseError(f"case id {text!r} is not in its one canonical form; did you mean {case.id}?")
+        raise CaseError(f"{shown} is not in its one canonical form; did you mean {case.id}?")
     return case
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}..."

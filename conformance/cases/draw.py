@@ -1,6 +1,4 @@
-"""Draws: the numbers put into a structure: a function of the version of the regimes' numbers, the case id (structure,
-regime, seed, index) and nothing else.
-"""
+"""Draws: the numbers of a case. They depend on the version of the numbers (`NUMBERS`) and on the case id only."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,15 +10,16 @@ from .case import Case
 from .regimes import REGIMES, Draw, each
 
 NUMBERS = "1"
-"""Raised when the same case id comes to mean other numbers."""
+"""Raised when the same case id stands for other numbers than before."""
 
 _TRIES = 16
 
 
-def draw(cases: Sequence[Case]) -> Draw:
+def make_draws(cases: Sequence[Case]) -> Draw:
     """The stacked draws of cases that share a structure and a regime, in the structure's dtype.
 
-    A draw that can show nothing (a dead network, an overflow) is drawn again, and marked dead when no try is better.
+    A draw that can show nothing (a dead network, an overflow) is drawn again, up to a fixed number of times. If no try
+    is better, it is marked dead.
     """
     structure, regime = cases[0].structure, REGIMES[cases[0].regime]
     drawn = [_attempt(case, 0) for case in cases]
@@ -42,12 +41,12 @@ def _attempt(case: Case, attempt: int) -> Draw:
     digest = hashlib.blake2b(f"{NUMBERS}/{case.id}/{attempt}".encode(), digest_size=16).digest()
     rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
     drawn = REGIMES[case.regime].numbers(case.structure, rng)
-    # Rounded to the format under test, so that inputs carry no error, and widened again for the oracle.
+    # Rounded to the format under test, so that inputs carry no error, then widened for the oracle.
     return drawn.astype(case.structure.format.numpy).astype(np.dtype(np.float64))
 
 
 def stacked(draws: Sequence[Draw]) -> Draw:
-    """Draws of one structure as a stack."""
+    """Draws of one structure as a stack: every array has one more leading axis."""
 
     def stack(*arrays: Array) -> Array:
         return np.stack(arrays)
@@ -63,8 +62,8 @@ def stacked(draws: Sequence[Draw]) -> Draw:
 
 
 def _trouble(structure: Structure, stack: Draw) -> tuple[Array, Array]:
-    """A case an entry: whether the draw is unfit (said to be so by its regime, or near overflow), and whether some
-    weight gradient is all zero.
+    """Two arrays with one entry a case: whether the draw is unfit (its regime says so, or it is near overflow), and
+    whether some weight gradient is all zero.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         answer = backpropagate(structure.network, stack.parameters, stack.x, stack.y)
@@ -76,8 +75,8 @@ def _trouble(structure: Structure, stack: Draw) -> tuple[Array, Array]:
 
 
 def present_arrays(regime: str, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
-    """The arrays as an adapter is to meet them, copies that are its own: in a regime of odd arrays Fortran-ordered,
-    non-contiguous, reversed, read-only.
+    """Copies of the arrays as an adapter receives them. In a regime of odd arrays they are Fortran-ordered,
+    non-contiguous, reversed or read-only, in turn.
     """
     ways = (_fortran, _gapped, _reversed, _read_only) if REGIMES[regime].odd_arrays else (np.array,)
     counter = iter(range(10_000))
@@ -106,4 +105,4 @@ def _read_only(array: Array) -> Array:
     return copy
 
 
-__all__ = ["NUMBERS", "REGIMES", "Draw", "draw", "present_arrays", "stacked"]
+__all__ = ["NUMBERS", "REGIMES", "Draw", "make_draws", "present_arrays", "stacked"]

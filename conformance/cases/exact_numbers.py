@@ -1,9 +1,9 @@
-"""Lattice draws: numbers so chosen that every float of the forward and the backward pass is exact, in any order of
-summation, so that a framework's answer must match bit for bit.
+"""Numbers for which every float of the forward and the backward pass is exact, in any order of summation. A framework's
+answer must then match bit for bit.
 
-All entries are small integers times a power of two. Such a sum of products is exact in a format of p bits when the sum
-of the absolute values of its terms, in units of the product of the factors' last places, is at most 2**p: then every
-partial sum, in whatever order, and every product is a whole number of those units below 2**p.
+All entries are small integers times a power of two. Such a sum of products is exact in a format of p bits if the sum of
+the absolute values of its terms, in units of the product of the factors' last places, is at most 2**p. Then every
+partial sum, in any order, and every product is a whole number of those units below 2**p.
 """
 
 import itertools
@@ -12,25 +12,26 @@ import numpy as np
 
 from ...reference import ACTIVATIONS, Array, Parameters, Structure, backpropagate
 
-_CANDIDATES = 96
+CANDIDATES = 96
+"""How many draws are made, of which the best is taken: they are all held at once."""
 # Bits of the integers drawn, by bits of the format: what depth 3 leaves room for.
 _BITS = {53: (5, 4), 24: (3, 2), 11: (2, 1), 8: (1, 0)}
 
 
 def lattice(structure: Structure, rng: np.random.Generator) -> tuple[Parameters, Array, Array, bool]:
     """Parameters, x (B, n_0) and y (B, n_n) in float64, and whether the pass through them is exact in the structure's
-    format, away from every kink, with a gradient in every layer. The best of a fixed number of candidates.
+    format, away from every kink, with a gradient in every layer. It is the best of a fixed number of candidates.
     """
     network, batch = structure.network, structure.batch
     wide, narrow = _BITS[int(-np.log2(structure.format.u))]
 
     def integers(*shape: int) -> Array:
-        # In three ranges in turn, down to one size for all; no zeros, since they show nothing.
-        most = np.array((2**wide, 2**narrow, 1))[np.arange(_CANDIDATES) % 3].reshape(-1, *(1 for _ in shape))
-        sign = rng.choice((-1.0, 1.0), size=(_CANDIDATES, *shape))
-        return sign * (1 + np.floor(rng.random((_CANDIDATES, *shape)) * most))
+        # In three ranges in turn, the last with one size for all. There are no zeros, since a zero shows nothing.
+        most = np.array((2**wide, 2**narrow, 1))[np.arange(CANDIDATES) % 3].reshape(-1, *(1 for _ in shape))
+        sign = rng.choice((-1.0, 1.0), size=(CANDIDATES, *shape))
+        return sign * (1 + np.floor(rng.random((CANDIDATES, *shape)) * most))
 
-    # Shifted by a power of two that differs from array to array, so that a layer's pre-activations straddle its kinks.
+    # Shifted by a power of two that differs between arrays, so that the pre-activations of a layer straddle its kinks.
     weights = tuple(integers(*pair) * 2.0**-wide for pair in itertools.pairwise(network.widths))
     biases = () if network.bias == "none" else tuple(integers(n) * 2.0 ** -(wide + 1) for n in network.widths[1:])
     x, y = integers(batch, network.widths[0]) / 2, integers(batch, network.widths[-1]) / 2
@@ -42,7 +43,9 @@ def lattice(structure: Structure, rng: np.random.Generator) -> tuple[Parameters,
 
 
 def exact(structure: Structure, parameters: Parameters, x: Array, y: Array) -> Array:
-    """Of a stack of draws, in float64: which are exact throughout, alive in every layer, and away from every kink."""
+    """One boolean for each draw of a stack, in float64: exact throughout, alive in every layer, and away from every
+    kink.
+    """
     network, dtype = structure.network, structure.format
     bits, limit = -np.log2(dtype.u), dtype.max
     answer = backpropagate(network, parameters, x, y)
@@ -58,7 +61,7 @@ def exact(structure: Structure, parameters: Parameters, x: Array, y: Array) -> A
 
     def summed(a: Array, b: Array) -> None:
         nonlocal good
-        total = (np.abs(a) @ np.abs(b)).reshape(len(a), -1).max(1)
+        total = (np.abs(a) @ np.abs(b)).reshape(len(a), -1).max(1, initial=0.0)
         good &= total <= 2.0**bits * _quantum(a) * _quantum(b)
 
     slopes = [ACTIVATIONS[name].derivative(z) for name, z in zip(network.activations, answer.z, strict=True)]
@@ -88,11 +91,11 @@ def exact(structure: Structure, parameters: Parameters, x: Array, y: Array) -> A
 
 
 def _quantum(a: Array) -> Array:
-    """The largest power of two that divides every entry, one a draw; infinite where all are zero."""
+    """The largest power of two that divides every entry, one for each draw; infinite if none is nonzero."""
     fraction, exponent = np.frexp(a)
     integer = np.ldexp(fraction, 53).astype(np.int64)
     lowest = np.ldexp((integer & -integer).astype(np.float64), exponent - 53)
-    return np.where(a == 0, np.inf, lowest).reshape(len(a), -1).min(1)
+    return np.where(a == 0, np.inf, lowest).reshape(len(a), -1).min(1, initial=np.inf)
 
 
-__all__ = ["exact", "lattice"]
+__all__ = ["CANDIDATES", "exact", "lattice"]

@@ -1,4 +1,4 @@
-"""Plans: the cases that a profile puts to an adapter: a function of profile, seed and what the adapter declares."""
+"""Plans: the cases that a profile asks of an adapter. A plan depends on profile, seed and declarations only."""
 
 import difflib
 import hashlib
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...adapters import Adapter
+from ...adapters.declarations import check_declarations, version_line
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
-from ..mutants import PlantedAdapter
 from . import smoke
 from .case import Group
 from .regimes import REGIMES, Deal
@@ -31,20 +31,22 @@ class Description:
     device: str
     max_structures: int | None
     slopes_at_kinks: tuple[tuple[str, float, float], ...] = ()
-    """(activation, kink, f' there), of the activations that it has."""
+    """(activation, kink, f' there), for activations that the adapter has."""
     mutant: str | None = None
-    """The name of the mutant that it wears."""
+    """The name of the mutant that is planted in it."""
+    has_script: bool = False
+    """Whether its class can write a script of the framework's own calls."""
 
     @property
     def conventions(self) -> dict[str, dict[float, float]]:
-        """The declared slopes, as they are judged by: by activation and kink."""
+        """The declared slopes at kinks, by activation and kink."""
         found: dict[str, dict[float, float]] = {}
         for name, point, slope in self.slopes_at_kinks:
             found.setdefault(name, {})[point] = slope
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """The description in plain JSON types."""
         return {**asdict(self), "slopes_at_kinks": [list(one) for one in self.slopes_at_kinks]}
 
     @classmethod
@@ -58,50 +60,29 @@ class Description:
 def describe(adapter: Adapter, spec: str) -> Description:
     """What `adapter` declares, in canonical order.
 
-    Raises ValueError, naming the declaration, where it holds a name that the suite does not know or nothing at all, or
-    a slope at a kink that is none.
+    Raises ValueError, in one line that names the declaration, if the suite cannot use it: see
+    `kterm.adapters.declarations.check_declarations`.
     """
-    for field, declared, known in (
-        ("dtypes", adapter.dtypes, DTYPES),
-        ("activations", adapter.activations, ACTIVATIONS),
-        ("biases", adapter.biases, BIASES),
-    ):
-        unknown = [name for name in declared if name not in known]
-        if unknown or not declared:
-            what = f"unknown {unknown[0]!r}" if unknown else "none declared"
-            raise ValueError(f"adapter {adapter.name}: {field}: {what}; known are {', '.join(known)}")
+    check_declarations(adapter)
     return Description(
         spec,
         adapter.name,
-        str(adapter.version),
+        version_line(adapter),
         adapter.weight_layout.name,
         tuple(name for name in DTYPES if name in adapter.dtypes),
         tuple(name for name in ACTIVATIONS if name in adapter.activations),
         tuple(name for name in BIASES if name in adapter.biases),
         adapter.device,
-        adapter.max_structures,
+        None if adapter.max_structures is None else int(adapter.max_structures),
         tuple(one for one in _slopes_at_kinks(adapter) if one[0] in adapter.activations),
-        adapter.mutant.name if isinstance(adapter, PlantedAdapter) else None,
+        adapter.planted_mutant,
+        adapter.has_script,
     )
 
 
 def _slopes_at_kinks(adapter: Adapter) -> list[tuple[str, float, float]]:
-    """What `adapter` declares, in canonical order. Raises ValueError as `describe` does."""
+    """The declared (activation, kink, slope), in canonical order."""
     declared = adapter.slopes_at_kinks
-    where = f"adapter {adapter.name}: slopes_at_kinks:"
-    if unknown := [name for name in declared if name not in ACTIVATIONS]:
-        raise ValueError(f"{where} unknown activation {unknown[0]!r}; known are {', '.join(ACTIVATIONS)}")
-    for name, slopes in declared.items():
-        sides = {kink.point: sorted((kink.left, kink.right)) for kink in ACTIVATIONS[name].kinks}
-        for point, slope in slopes.items():
-            if point not in sides:
-                there = ", ".join(f"{kink:g}" for kink in sides) or "none"
-                raise ValueError(f"{where} {name} has no kink at {point}; it has {there}")
-            low, high = sides[point]
-            if not low <= slope <= high:
-                raise ValueError(
-                    f"{where} {name} at {point}: {slope} is not between its one-sided derivatives, {low} and {high}"
-                )
     return [
         (name, float(kink.point), float(declared[name][kink.point]))
         for name, row in ACTIVATIONS.items()
@@ -112,7 +93,7 @@ def _slopes_at_kinks(adapter: Adapter) -> list[tuple[str, float, float]]:
 
 @dataclass(frozen=True)
 class Share:
-    """How many structures of one regime, and how many draws of each, a profile takes for every dtype it names."""
+    """How many structures of one regime a profile takes for each dtype in `dtypes`, and how many draws of each."""
 
     regime: str
     dtypes: tuple[str, ...]
@@ -131,14 +112,14 @@ PROFILES: dict[str, tuple[Share, ...]] = {
     )
     for profile in ("smoke", "quick", "standard", "thorough")
 }
-"""What each profile takes, from the regimes' own rows; besides, all begin with the smoke profile."""
+"""What each profile takes, from the rows of the regimes. Every profile begins with the smoke profile as well."""
 
 _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run asks for: a profile, a seed, and the dtypes and activations to keep to (empty: all)."""
+    """What a run asks for: a profile, a seed, and the dtypes and activations to keep (empty: all)."""
 
     profile: str = "standard"
     seed: int = 0
@@ -147,12 +128,14 @@ class Options:
 
 
 class OptionError(ValueError):
-    """A run that cannot be made: an unknown profile, dtype or activation, or a negative seed; one line."""
+    """Options that make no run: an unknown profile, dtype or activation, or a seed out of range. The message is one
+    line.
+    """
 
 
 def require_known(what: str, name: str, known: Collection[str], listing: str = "") -> None:
-    """Raise ChoiceError for another name, with what it may have been meant to be, and `listing`, which says where to
-    look up what is known; by default all of it is named.
+    """Raise OptionError for an unknown name. The message suggests a similar known name and ends with `listing`, which
+    says where known names are listed; by default it lists all of them.
     """
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
@@ -161,12 +144,14 @@ def require_known(what: str, name: str, known: Collection[str], listing: str = "
 
 
 def make_options(profile: str, seed: int, dtypes: Sequence[str] = (), activations: Sequence[str] = ()) -> Options:
-    """A choice, checked. Raises ChoiceError, naming what is known."""
+    """Checked options. Raises OptionError, naming what is known."""
     for what, given, known in (
         ("profile", (profile,), PROFILES),
         ("dtype", dtypes, DTYPES),
         ("activation", activations, ACTIVATIONS),
     ):
+        if isinstance(given, str):
+            raise OptionError(f"{what}s: {given!r} is one string; write {what}s=[{given!r}]")
         for name in given:
             require_known(what, name, known)
     if not 0 <= seed < 2**63:
@@ -176,14 +161,14 @@ def make_options(profile: str, seed: int, dtypes: Sequence[str] = (), activation
 
 @dataclass(frozen=True)
 class Plan:
-    """The groups of cases to run for one adapter, probes first; and what it declares too little for."""
+    """The groups of cases to run for one adapter, layout probes first, and what the adapter does not declare."""
 
     groups: tuple[Group, ...]
     unsupported: tuple[str, ...]
 
 
 def plan(adapter: Description, options: Options) -> Plan:
-    """The plan for one adapter. Structures are made from what it declares; what is left out is listed by name."""
+    """The plan for one adapter. Structures use what it declares; what it lacks is listed by name."""
     wanted_dtypes = options.dtypes or tuple(DTYPES)
     wanted_activations = options.activations or tuple(ACTIVATIONS)
     dtypes = [name for name in wanted_dtypes if name in adapter.dtypes]
@@ -193,7 +178,7 @@ def plan(adapter: Description, options: Options) -> Plan:
     left_out += [f"bias {name}" for name in BIASES if name not in adapter.biases]
     if not dtypes or not pool:
         return Plan((), tuple(left_out))
-    # A narrow dtype asked for by name is run as the wide ones are.
+    # A narrow dtype that is asked for by name gets the structures of the wide ones.
     wide = [dtype for dtype in (*WIDE, *(name for name in options.dtypes if name in NARROW)) if dtype in dtypes]
     probes = tuple(_probes(adapter, dtypes[0]))
     first = _distinct(smoke.groups(smoke.shipped(), pool, adapter.biases, wide))
@@ -202,7 +187,7 @@ def plan(adapter: Description, options: Options) -> Plan:
 
 
 def regular(adapter: Description, options: Options) -> tuple[Group, ...]:
-    """What a profile holds besides the probes and the smoke profile."""
+    """The groups of a profile without the layout probes and the smoke profile."""
     return tuple(_regular(adapter, options, options.dtypes, adapter.activations))
 
 
@@ -216,7 +201,7 @@ def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool
 
 
 def _distinct(groups: Iterable[Group]) -> tuple[Group, ...]:
-    """Each structure of a regime and seed once, where it comes first, with all the draws it has."""
+    """Each structure of a regime and seed once, at its first place, with the most draws that it has anywhere."""
     found: dict[tuple[str, int], Group] = {}
     for group in groups:
         before = found.setdefault((group.id, group.seed), group)
@@ -226,8 +211,8 @@ def _distinct(groups: Iterable[Group]) -> tuple[Group, ...]:
 
 
 def _sampled(groups: tuple[Group, ...], first: int, most: int | None) -> tuple[Group, ...]:
-    """At most so many groups: half of them of the `first`, which say most, and the others of each regime in turn, the
-    further on in its dtypes the later.
+    """At most `most` groups. Half of them are from the `first`, which show most; the others are taken from each regime
+    in turn, spread over its groups.
     """
     if most is None or len(groups) <= most:
         return groups
@@ -249,7 +234,7 @@ def _spread(groups: tuple[Group, ...], most: int) -> tuple[Group, ...]:
 
 
 def _probes(adapter: Description, dtype: str) -> Iterator[Group]:
-    # The simplest network that the adapter can build; random weights are as asymmetric as any.
+    # The simplest network that the adapter can build. Random weights are as asymmetric as any.
     names = [name for name in _PROBE_ACTIVATIONS if name in adapter.activations] or list(adapter.activations)
     for widths in ((3, 3, 3), (2, 3, 4)):
         network = Network(widths, (names[0],) * 2, adapter.biases[0])
@@ -272,6 +257,6 @@ def _share(share: Share, dtype: str, names: Sequence[str], biases: Sequence[Bias
             group = Group(Structure(network, shape.batch, dtype), share.regime, seed, draws)
             if group.id not in made:
                 break
-            widths = (widths[0] + 1, *widths[1:])  # small structures may come up twice
+            widths = (widths[0] + 1, *widths[1:])  # small structures may repeat
         made.add(group.id)
         yield group

@@ -1,4 +1,4 @@
-"""Regimes: each a way to make networks and their numbers, and what is known of those numbers.
+"""Regimes: ways to make networks and their numbers, and what is known of those numbers.
 
 A regime is one row of `REGIMES`: which activations it is for, how its structures are shaped, how a draw is made (a
 small function from a structure and a generator to a draw), how its numbers round, and how much of it each profile
@@ -20,9 +20,10 @@ from .shapes import Deal, Shape
 
 @dataclass(frozen=True)
 class Draw:
-    """Parameters, inputs (B, n_0) and targets (B, n_n). As a stack, every array has one leading axis, a case an entry.
+    """Parameters, inputs (B, n_0) and targets (B, n_n). In a stack, every array has one more leading axis, one entry a
+    case.
 
-    `dead` marks, a case an entry, a draw that can show nothing: some weight gradient is all zero, or overflows.
+    `dead` marks draws that can show nothing, one entry a case: some weight gradient is all zero, or overflows.
     """
 
     parameters: Parameters
@@ -30,8 +31,9 @@ class Draw:
     y: Array
     dead: Array
 
-    def __getitem__(self, i: int) -> "Draw":
-        return Draw(each(self.parameters, lambda a: a[i]), self.x[i], self.y[i], self.dead[i])
+    def __getitem__(self, index: int | Array | None) -> "Draw":
+        """One draw of a stack for an integer, a smaller stack for an index array, and a stack of one for None."""
+        return Draw(each(self.parameters, lambda a: a[index]), self.x[index], self.y[index], self.dead[index])
 
     def astype(self, dtype: np.dtype) -> "Draw":
         """The same numbers in another dtype."""
@@ -41,13 +43,13 @@ class Draw:
 
 
 def each(parameters: Parameters, change: Callable[[Array], Array]) -> Parameters:
-    """`change` of every weight and bias."""
+    """Apply `change` to every weight and bias."""
     return Parameters(tuple(map(change, parameters.weights)), tuple(map(change, parameters.biases)))
 
 
 Rounding = Literal["normal", "gradual", "exact"]
-"""How a regime's numbers round: as usual, where what falls below the normal range may be flushed to zero; with gradual
-underflow, as IEEE 754 has it; not at all.
+"""How the numbers of a regime round. normal: results below the normal range may be flushed to zero. gradual: with
+gradual underflow, as in IEEE 754. exact: not at all.
 """
 
 
@@ -55,9 +57,9 @@ underflow, as IEEE 754 has it; not at all.
 class Regime:
     """One row of the table.
 
-    `shape` is called with the number of the structure, a deal of the adapter's activations (those of `pool`), a deal
-    of all the adapter has, and a generator. `wide` and `narrow` say for f32 and f64, and for bf16 and f16, how many
-    structures and how many draws of each a profile takes.
+    `shape` takes the number of the structure, a deal of the adapter's activations that `pool` accepts, a deal of all
+    its activations, and a generator. `wide` (f32, f64) and `narrow` (bf16, f16) give, for each profile, the number of
+    structures and of draws of each.
     """
 
     numbers: Callable[[Structure, np.random.Generator], Draw]
@@ -67,24 +69,24 @@ class Regime:
     pool: Callable[[Activation], bool] = lambda row: True
     rounding: Rounding = "normal"
     selects: bool = False
-    """Whether rows of x_0 select rows of W_1, so that sums of one term are exact and pre-activations are what was put
-    in.
+    """Whether rows of x_0 select rows of W_1, so that sums of one term are exact and pre-activations are the numbers
+    chosen.
     """
     odd_arrays: bool = False
-    """Whether arrays are put in with odd strides and locks."""
+    """Whether arrays have odd strides, orders and flags."""
     records_choices: bool = False
-    """Whether the values that a framework chooses for f' at kinks are read from its answers."""
+    """Whether the values that a framework takes for f' at kinks are read from its answers."""
     dead_is_expected: bool = False
     """Whether a layer without a gradient is what the regime is about."""
     twins: bool = False
-    """Whether structures of the same shape that differ in one thing are built and called beside each structure."""
+    """Whether structures of the same shape that differ in one thing are built and called next to each structure."""
 
 
 # Numbers.
 
 
 def _normal(structure: Structure, rng: np.random.Generator) -> Draw:
-    """Gaussian numbers, weights scaled by 1/sqrt(fan-in) and by a gain that differs from draw to draw."""
+    """Gaussian numbers. Weights are scaled by 1/sqrt(fan-in) and by a gain that differs from draw to draw."""
     network, batch = structure.network, structure.batch
     gain = 2.0 ** rng.integers(-1, 2)
     widths = network.widths
@@ -95,7 +97,7 @@ def _normal(structure: Structure, rng: np.random.Generator) -> Draw:
 
 
 def _degenerate(structure: Structure, rng: np.random.Generator) -> Draw:
-    """Plain, with all rows equal, or with half of the rows zero, in equal parts."""
+    """Plain numbers, all rows equal, or half of the rows zero, with equal probability."""
     drawn = _normal(structure, rng)
     kind = rng.integers(3)
     x, y = drawn.x, drawn.y
@@ -113,7 +115,7 @@ def _lattice(structure: Structure, rng: np.random.Generator) -> Draw:
 
 
 def _outputs(drawn: Draw, structure: Structure) -> Array:
-    """What the rule answers in float64 to numbers rounded to the structure's format."""
+    """The outputs of the rule in float64, for numbers rounded to the structure's format."""
     dtype = structure.format.numpy
     given = drawn.astype(dtype).astype(np.dtype(np.float64))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -121,7 +123,7 @@ def _outputs(drawn: Draw, structure: Structure) -> Array:
 
 
 def _converged(structure: Structure, rng: np.random.Generator) -> Draw:
-    """Residuals of about 1e-6 of the outputs, or as near to that as the format can tell apart."""
+    """Residuals of about 1e-6 of the outputs, or as close to that as the format can resolve."""
     drawn = _normal(structure, rng)
     out = _outputs(drawn, structure)
     near = max(2.0**-20, min(0.5, 512 * structure.format.u))
@@ -129,8 +131,8 @@ def _converged(structure: Structure, rng: np.random.Generator) -> Draw:
 
 
 def _selecting(structure: Structure, rng: np.random.Generator, layer: int, wanted: Array) -> Draw:
-    """A network whose pre-activations at `layer` are rows of `wanted` (n_{layer-1}, n_layer), exactly: each row of the
-    batch selects one, through identities where `layer` is not the first.
+    """A network whose pre-activations at `layer` are rows of `wanted` (n_{layer-1}, n_layer), exactly. Each row of the
+    batch selects one, through identities if `layer` is not the first.
     """
     network, widths = structure.network, structure.network.widths
     drawn = _normal(structure, rng)
@@ -143,7 +145,7 @@ def _selecting(structure: Structure, rng: np.random.Generator, layer: int, wante
     if network.bias == "pre":
         bias = rng.integers(-2, 3, size=widths[layer]) / 2.0
         moved, format_ = wanted - bias, structure.format.numpy
-        # Only where taking the bias away and putting it back rounds nothing.
+        # Only where subtracting and adding the bias rounds nothing.
         stored = moved.astype(format_).astype(np.float64)
         bias = np.where(((stored == moved) & ((stored + bias).astype(format_) == wanted)).all(0), bias, 0.0)
         weight, biases[layer - 1] = wanted - bias, bias
@@ -153,13 +155,13 @@ def _selecting(structure: Structure, rng: np.random.Generator, layer: int, wante
 
 
 def aimed_layer(structure: Structure) -> int:
-    """The layer whose pre-activations are aimed at: the first that is not a leading identity, or the last."""
+    """The layer whose pre-activations are chosen: the first that is not a leading identity, or else the last."""
     names = structure.network.activations
     return next((i for i, name in enumerate(names, 1) if name != "identity"), len(names))
 
 
 def _kinks(structure: Structure, rng: np.random.Generator) -> Draw:
-    """Pre-activations exactly where f' jumps, or where a formula changes, right beside that, and elsewhere."""
+    """Pre-activations exactly at points where f' jumps or a formula changes, right next to them, and elsewhere."""
     layer, widths, format_ = aimed_layer(structure), structure.network.widths, structure.format
     row = ACTIVATIONS[structure.network.activations[layer - 1]]
     points = [kink.point for kink in row.kinks] + list(row.seams) or [0.0]
@@ -177,7 +179,7 @@ _TAILS = {"f64": ((20, 40), (88, 104), (709, 745)), "f16": ((8, 12), (16, 18), (
 
 
 def _tails(structure: Structure, rng: np.random.Generator) -> Draw:
-    """Pre-activations where exponentials saturate, overflow and underflow, and targets near what comes out."""
+    """Pre-activations where exponentials saturate, overflow and underflow. Targets are near the outputs."""
     layer, widths = aimed_layer(structure), structure.network.widths
     shape = widths[layer - 1 : layer + 1]
     ranges = np.array(_TAILS.get(structure.dtype, _TAILS["f64"]), float)[rng.integers(3, size=shape)]
@@ -194,15 +196,17 @@ def _tails(structure: Structure, rng: np.random.Generator) -> Draw:
 
 
 def _long(structure: Structure, rng: np.random.Generator) -> Draw:
-    """Plain, with residuals that have no mean, and are smaller where E is a sum of too many for its format: long sums
-    grow as their root. In bf16 and f16 their terms are of one sign instead: there they are accumulated in a wider type,
-    and an accumulator that is none loses what comes late.
+    """Plain numbers with residuals of mean zero, so that long sums grow as their root. Residuals are smaller if E would
+    sum too many of them for its format.
+
+    In bf16 and f16 all terms of a sum have one sign instead. There sums are accumulated in a wider type, and a narrow
+    accumulator loses the late terms.
     """
     drawn, format_, widths = _normal(structure, rng), structure.format, structure.network.widths
     noise = drawn.y
     if format_.is_narrow:
         weights = [np.abs(weight) / weight.shape[0] ** 0.5 for weight in drawn.parameters.weights]
-        # Signs at both ends, which all terms of a sum have in common.
+        # Signs at both ends, which all terms of a sum share.
         first, last = (rng.choice((-1.0, 1.0), size=n) for n in (widths[0], widths[-1]))
         weights[0], weights[-1] = weights[0] * first[:, None], weights[-1] * last
         parameters = Parameters(tuple(weights), tuple(map(np.abs, drawn.parameters.biases)))
@@ -276,7 +280,7 @@ REGIMES: dict[str, Regime] = {
         shapes.two_layers,
         wide={"quick": (2, 10), "standard": (4, 40), "thorough": (16, 100)},
         narrow={"quick": (1, 10), "standard": (2, 20), "thorough": (8, 60)},
-        # Numbers below the normal range come through f and f' of these as such.
+        # These pass numbers below the normal range through f and f' unchanged.
         pool=lambda row: row.piecewise_linear,
         rounding="gradual",
     ),
@@ -308,4 +312,4 @@ REGIMES: dict[str, Regime] = {
     ),
     "layout": Regime(_normal, shapes.plain),
 }
-"""The regimes by name; "layout" holds the probes that prove an adapter's declared weight layout before all else."""
+"""The regimes by name. "layout" holds the probes that prove an adapter's declared weight layout before all else."""

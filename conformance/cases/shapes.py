@@ -1,6 +1,4 @@
-"""Shapes: how the structures of each regime are made, from the number of the structure, what an adapter has, and a
-generator.
-"""
+"""Shapes: how the structures of each regime are made, from their number, the adapter's activations and a generator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +9,13 @@ from ...reference import ACTIVATIONS
 
 
 class Deal:
-    """Deals names like cards, one shuffled deck after another, so that each comes up equally often."""
+    """Deals names like cards, one shuffled deck after another, so that each occurs equally often."""
 
     def __init__(self, names: Sequence[str], rng: np.random.Generator) -> None:
         self.names, self._rng, self._deck = tuple(names), rng, list[str]()
 
     def __call__(self, count: int) -> list[str]:
-        """The next so many."""
+        """The next `count` names."""
         while len(self._deck) < count:
             self._deck += [self.names[int(j)] for j in self._rng.permutation(len(self.names))]
         dealt, self._deck = self._deck[:count], self._deck[count:]
@@ -37,33 +35,33 @@ _DEPTHS = (1, 2, 2, 2, 3, 3, 4, 5, 8)
 
 
 def _between(rng: np.random.Generator, low: int, high: int) -> int:
-    """Log-uniform, both ends included."""
+    """A log-uniform integer; both ends are included."""
     return int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
 
 
 def _sizes(rng: np.random.Generator) -> tuple[int, int, tuple[int, ...]]:
-    """Depth, batch, and one width more than the depth."""
+    """Depth, batch size, and depth + 1 widths."""
     depth = int(_DEPTHS[rng.integers(len(_DEPTHS))])
     batch = _between(rng, 2, 32)
     return depth, batch, tuple(_between(rng, 1, 64) for _ in range(depth + 1))
 
 
 def plain(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    """Depth to 8, widths to 64, batch to 32."""
+    """Depth up to 8, widths up to 64, batch size up to 32."""
     depth, batch, widths = _sizes(rng)
     return Shape(batch, widths, tuple(pool(depth)))
 
 
 def normal(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    """Plain, but for one that is deep."""
+    """Plain; one structure of each plan is deep."""
     if i != 10:
         return plain(i, pool, every, rng)
-    # One that is deep: local certificates keep it conclusive.
+    # A deep one. Local certificates keep it conclusive.
     return Shape(_between(rng, 2, 6), tuple(_between(rng, 3, 8) for _ in range(33)), tuple(pool(32)))
 
 
 def square(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    """Every width the batch size."""
+    """All widths are the batch size."""
     depth = min(int(_DEPTHS[rng.integers(len(_DEPTHS))]), 5)
     batch = _between(rng, 2, 16)
     return Shape(batch, (batch,) * (depth + 1), tuple(pool(depth)))
@@ -79,15 +77,16 @@ def degenerate(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Sha
 
 
 def lattice(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    """Small enough for sums to be exact."""
+    """Small enough for exact sums."""
     depth = 1 + i % 3
-    # Batch and output width are powers of two: a loss that takes a mean, which is then undone, stays exact.
+    # Batch size and output width are powers of two, so that a loss that takes a mean, which is then undone, stays
+    # exact.
     widths = (*(int(n) for n in rng.integers(2, 5, size=depth)), 2 ** int(rng.integers(0, 3)))
     return Shape(2 ** int(rng.integers(1, 3)), widths, tuple(pool(depth)))
 
 
 def aimed(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    """Rows select pre-activations: of the first layer, or behind an identity of the second; one layer may follow."""
+    """Rows select pre-activations of the first layer, or of the second behind an identity. One layer may follow."""
     behind = i % 3 == 2 and "identity" in every.names
     names = (*["identity"] * behind, *pool(1), *(every(1) if i % 3 else ()))
     width = 4 + int(rng.integers(0, 5))
@@ -105,9 +104,10 @@ _KINDS = ("input", "batch", "output", "hidden")
 
 
 def tiles(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    """One dimension large and the others small. First each kind of dimension in turn, long and odd: past every edge of
-    a tile, and no multiple of any. Then one below, at and one above the edges, so that 60 structures are all
-    combinations of kind, edge and side.
+    """One dimension is large and the others are small.
+
+    First each kind of dimension in turn is long and odd: past every tile edge, and a multiple of none. Then it is one
+    below, at, or one above an edge. 60 structures hold all combinations of kind, edge and side.
     """
     kind, j = _KINDS[i % 4], i - len(_KINDS)
     size = int(rng.integers(2048, 4096)) | 1 if j < 0 else _EDGES[j % 5] + j % 3 - 1
@@ -125,15 +125,13 @@ _POINTS = np.linspace(-1.0, 1.0, 9)
 
 
 def twins(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
-    """Two small layers of activations that are told apart, where the adapter has such: in other order, they are another
-    network.
-    """
+    """Two small layers whose activations differ, if the adapter has such: in the other order it is another network."""
     names = pool(2)
     for _ in range(8):
         first, second = (ACTIVATIONS[name].f(_POINTS) for name in names)
         if np.abs(first - second).max() > 1 / 64:
             break
         names = pool(2)
-    # One row more fills a tile of four or eight, in which the last row of a larger batch may still stand.
+    # One more row fills a tile of four or eight, in which the last row of a larger batch may remain.
     batch = (3, 7)[i % 2]
     return Shape(batch, tuple(int(n) for n in rng.integers(2, 6, size=3)), tuple(names))

@@ -1,7 +1,7 @@
-"""Smoke: the few cases that find every known mistake. They come first in every profile, and are a profile of their own.
+"""The smoke profile: the few cases that find every known mistake. Every profile begins with them.
 
-They are data, measured and written by `kterm mutants --smallest`; every adapter gets them as far as it declares what
-they need, with other activations and biases in place of those that it lacks.
+They are data, measured and written by `kterm mutants --smallest`. If an adapter lacks an activation or a bias placement
+of a case, another that it has takes its place.
 """
 
 import tomllib
@@ -23,7 +23,7 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class Recipe:
-    """The first draws, under seed 0, of a network in a regime, whatever its dtype."""
+    """The first draws, under seed 0, of a network in a regime, for any dtype."""
 
     network: Network
     batch: int
@@ -32,12 +32,12 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """A group's id with a star for the dtype."""
+        """The id of its groups, with a star for the dtype."""
         return Group(Structure(self.network, self.batch, "f64"), self.regime, 0, ()).id.replace("-f64-", "-*-")
 
     def group(self, names: Sequence[str], biases: Sequence[Bias], dtype: str) -> Group | None:
-        """Its cases in a dtype, for what has these activations and biases; those that it has in place of others. None
-        where none of them suits the regime.
+        """The group in a dtype, for an adapter with these activations and bias placements; None if no activation suits
+        the regime.
         """
         suited = [name for name in names if REGIMES[self.regime].pool(ACTIVATIONS[name])]
         if not suited:
@@ -53,7 +53,7 @@ class Recipe:
 def groups(
     recipes: Iterable[Recipe], names: Sequence[str], biases: Sequence[Bias], dtypes: Sequence[str]
 ) -> Iterator[Group]:
-    """The groups of each recipe in each of the dtypes."""
+    """The groups of each recipe in each dtype."""
     for recipe in recipes:
         for dtype in dtypes:
             group = recipe.group(names, biases, dtype)
@@ -63,12 +63,12 @@ def groups(
 
 @cache
 def shipped() -> tuple[Recipe, ...]:
-    """The smoke profile, what shows most first."""
+    """The recipes of the smoke profile; the one that shows most comes first."""
     return read(SHIPPED)
 
 
 def read(path: Path) -> tuple[Recipe, ...]:
-    """The recipes of a file, in its order. Raises CaseError for what names no structure."""
+    """The recipes of a file, in its order. Raises CaseError if an entry names no structure."""
     entries = tomllib.loads(path.read_text(encoding="utf-8"))["group"]
     return tuple(_recipe(entry["cases"], entry["draws"]) for entry in entries)
 
@@ -79,11 +79,11 @@ def _recipe(name: str, draws: int) -> Recipe:
 
 
 def text(recipes: Iterable[Recipe]) -> str:
-    """The file that holds them."""
+    """The recipes as the text of a file."""
     return _HEAD + "".join(f'\n[[group]]\ncases = "{one.name}"\ndraws = {one.draws}\n' for one in recipes)
 
 
 def recipe_of(group: Group) -> Recipe:
-    """What a group is, whatever its dtype."""
+    """The recipe of a group: everything except its dtype."""
     structure = group.structure
     return Recipe(structure.network, structure.batch, group.regime, len(group.draws))

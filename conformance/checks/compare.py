@@ -1,14 +1,15 @@
-"""Judging: what was observed against what the rule gives, entry by entry, in units of the derived tolerance."""
+"""Comparison of observations with the rule, entry by entry, in units of the derived tolerance."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ...adapters import Observation
-from ...reference import Array, Parameters, Structure
-from ...reference.rounding import Conventions, Estimate, Quantity, Reading, Shown, bound, deviation, propagate
+from ...adapters.quantities import stack_arrays
+from ...reference import Array, Structure
+from ...reference.propagation import Quantity, Shown, propagate
+from ...reference.rounding import Conventions, Estimate, Reading, bound, deviation
 from ..cases.regimes import REGIMES, Draw
 from .verdict import Check, Grade
 
@@ -21,16 +22,16 @@ _CHECK_OF: dict[str, Check] = {
     "b": "bias_gradients",
 }
 CONCLUSIVE_POWER = 10.0
-"""Below this power a tolerance is above a tenth of the tensor: the case could not have shown a mistake."""
+"""Below this power the tolerance is more than a tenth of the tensor: the case could not have shown a mistake."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One quantity of a stack of D observations, judged: arrays of shape (D,), `at` a flat index into one tensor.
+    """One quantity of a stack of D observations, compared: arrays of shape (D,). `at` is a flat index into one tensor.
 
     `worst` is the largest error in units of its tolerance; `within_bound` says whether every error lies within the
-    worst-case bound. `slack` is by how much f (of an x) or f' (of a k) would have to be off for the entries above their
-    tolerance, absolutely, were all else right; infinite for other quantities.
+    worst-case bound. `slack` is the absolute error of f (for an x) or f' (for a k) that would explain the entries above
+    their tolerance if all else were right; it is infinite for other quantities.
     """
 
     check: Check
@@ -48,7 +49,7 @@ class Comparison:
     slack: Array
 
     def grade(self, i: int) -> Grade:
-        """The grade of the i-th observation."""
+        """The grade of observation `i`."""
         if self.worst[i] > 1:
             return "inaccurate" if self.within_bound[i] else "wrong"
         return "pass" if self.power[i] >= CONCLUSIVE_POWER else "inconclusive"
@@ -61,13 +62,13 @@ def compare(
     regime: str = "normal",
     conventions: Conventions | None = None,
 ) -> Iterator[Comparison]:
-    """Every quantity that the observations hold, against the rule, in the order of the computation.
+    """Compare every quantity of the observations with the rule, in the order of the computation.
 
-    Where z, x and k are shown, each step is judged from the framework's own previous value. The stack and the
-    observations have one entry a case; all observations show the same quantities. `conventions` are the slopes that the
-    framework is held to exactly at kinks.
+    If z, x and k are shown, each step is compared from the framework's own previous value. `stack` and `observed` have
+    one entry a case, and all observations show the same quantities. `conventions` are the slopes that the framework
+    must have exactly at kinks.
     """
-    views = views_of(observed)
+    views = stack_arrays(observed)
     reading, worst_case = readings(structure, regime)
     bounds: list[Quantity] | None = None
     for number, step in enumerate(steps_of(structure, stack, views, reading, conventions)):
@@ -89,18 +90,18 @@ def compare(
 
 
 def readings(structure: Structure, regime: str) -> tuple[Reading, Reading]:
-    """How errors are read of a structure's numbers in a regime: as deviations, and as bounds."""
+    """The two readings of errors in a regime: as standard deviations, and as worst-case bounds."""
     known = REGIMES[regime]
     both = [make(structure.format, known.rounding == "gradual", known.selects) for make in (deviation, bound)]
     if known.rounding == "exact":
-        # With no error nothing comes within reach of a kink either: there is one right slope everywhere.
+        # Without any error nothing comes within reach of a kink: there is one right slope everywhere.
         both = [replace(one, u=0.0, u_acc=0.0, underflow=0.0, underflow_acc=0.0) for one in both]
     return both[0], both[1]
 
 
 def tolerated(estimate: Estimate, reading: Reading, regime: str) -> Array:
-    """The largest departures that are no findings; where numbers are exact half of a unit in the last place, which no
-    two numbers of the format are apart.
+    """The largest errors that are no findings. For exact numbers this is half a unit in the last place, which is less
+    than the distance of any two numbers of the format.
     """
     if REGIMES[regime].rounding != "exact":
         return estimate.tolerance(reading)
@@ -115,8 +116,8 @@ def steps_of(
     reading: Reading,
     conventions: Conventions | None = None,
 ) -> Iterator[Quantity]:
-    """Every quantity of the rule with its error, as a verdict takes it: each step from the values shown of the one
-    before. `conventions` as of `compare`.
+    """Every quantity of the rule with its error, each step from the shown values of the previous one. `conventions` is
+    as in `compare`.
     """
     wide = stack.astype(np.dtype(np.float64))
     depth = structure.network.depth
@@ -124,32 +125,12 @@ def steps_of(
     def shown(symbol: str) -> tuple[Array | None, ...] | None:
         return tuple(views.get(f"{symbol}_{i}") for i in range(1, depth + 1))
 
-    # The outputs are always shown, and are the last x: the residual starts from them.
+    # The outputs are always shown, and they are the last x: the residual starts from them.
     xs = shown("x") or ()
     given = Shown(z=shown("z"), x=(*xs[:-1], views["outputs"]), k=shown("k"))
     with np.errstate(over="ignore", invalid="ignore"):
-        # A framework may show infinities; they are judged as such.
+        # A framework may show infinities; they are compared like other values.
         yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given, conventions)
-
-
-def views_of(observed: Sequence[Observation]) -> dict[str, Array]:
-    """Stacks of every array the observations hold, by name, each (D, ...)."""
-
-    def stacked(values: Sequence[Any]) -> Array:
-        return np.stack(list(values))
-
-    first = observed[0]
-    views = {"outputs": stacked([o.outputs for o in observed]), "E": stacked([o.error for o in observed])}
-    for symbol, field in (
-        ("z", "z"),
-        ("x", "x"),
-        ("k", "k"),
-        ("dE/dW", "weight_gradients"),
-        ("dE/db", "bias_gradients"),
-    ):
-        for i in range(len(getattr(first, field) or ())):
-            views[f"{symbol}_{i + 1}"] = stacked([getattr(o, field)[i] for o in observed])
-    return views
 
 
 def _compared(structure: Structure, step: Quantity, name: str, observed: Array, tolerance: Array) -> Comparison:
@@ -195,20 +176,20 @@ def _slack(step: Quantity, error: Array, ratio: Array) -> Array:
 
 
 def departures(structure: Structure, value: Array, observed: Array, tolerance: Array) -> Array:
-    """The error of each entry in units of its tolerance; 0 where anything is right, infinite for what is no number."""
+    """The error of each entry in units of its tolerance: 0 if any value is right, infinite for a NaN."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         error = np.abs(observed - value)
         ratio = np.where(error <= 0, 0.0, error / tolerance)
-        # Where the value itself leaves the format, an infinity of its sign is right.
+        # If the value itself leaves the format, an infinity of its sign is right.
         most = structure.format.max
         overflow = (np.abs(value) + tolerance >= most) & np.isinf(observed) & (np.sign(observed) == np.sign(value))
         return np.where(overflow | ~np.isfinite(value), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
 def _power(value: Array, tolerance: Array, jump: Array | None) -> Array:
-    """The norm of each tensor over the norm of its tolerance; infinite where the tolerance is zero.
+    """The norm of each tensor divided by the norm of its tolerance; infinite if the tolerance is zero.
 
-    Entries at a kink, where more than one answer is right, are left out where there are others.
+    Entries at a kink, where more than one answer is right, are left out unless there are no others.
     """
     v, t = (np.where(np.isfinite(a), np.abs(a), 0.0).reshape(a.shape[0], -1) for a in (value, tolerance))
     if jump is not None:
@@ -220,15 +201,3 @@ def _power(value: Array, tolerance: Array, jump: Array | None) -> Array:
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         power = norm_v / norm_t * (scale_v / scale_t)
     return np.where(norm_t == 0, np.inf, power)
-
-
-def descended(parameters: Parameters, observed: Observation, rate: float) -> Parameters:
-    """One descent step from an observation's own gradients, in the parameters' dtype."""
-
-    def step(a: Array, g: Array) -> Array:
-        return (a.astype(np.float64) - rate * g.astype(np.float64)).astype(a.dtype)
-
-    return Parameters(
-        tuple(map(step, parameters.weights, observed.weight_gradients)),
-        tuple(map(step, parameters.biases, observed.bias_gradients)),
-    )

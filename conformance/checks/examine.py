@@ -1,87 +1,177 @@
-"""Examining a group: every check of every case, in dependency order, from draws to verdicts."""
+"""Examining a group: every check of every case, in dependency order, from draws to verdicts.
+
+`examine` gives verdicts and keeps the calls that they are about. It looks for no causes: `diagnosis` does, from what is
+kept here.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...adapters import Observation
 from ...adapters.quantities import arrays
-from ...reference import backpropagate
 from ..cases.case import Case, Group
-from ..cases.draw import draw
+from ..cases.draw import make_draws
 from ..cases.regimes import REGIMES, Draw
-from ..diagnosis.diagnose import Calls, tell
 from ..runners.runner import Answer, NoAnswer, Runner
-from .compare import Comparison, compare
-from .findings import ExpectationFor, before_each, blocked, contracted, is_expected_in, verdict_on, with_expectation
-from .kink_choices import with_choices
-from .repeats import ask_repeats, explained_by
+from .calls import Call, Calls, JudgedCalls, before_each
+from .contract import check_answer, check_finite
+from .findings import ExpectationFor, blocked, judge, with_contract
+from .kink_choices import with_kink_slopes
+from .layout_probe import probe
+from .repeats import Repeats, ask_repeats
 from .twins import TwinPrograms, build_twins
-from .verdict import Check, Grade, Verdict, quantity_of
+from .verdict import CHECKS, Verdict
 
-DEATHS = 3
-"""A structure in which the adapter died or hung this often is given up."""
+LOST_LIMIT = 3
+"""After this many calls in which the adapter died or hung, the rest of a structure is not tried."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """The verdicts on a group, a list for each case, and the calls that they are about.
+
+    `draws` holds the numbers of all cases as a stack, and `answers` what each call returned. `repeats` is None if no
+    case has an observation. `judged` holds the compared calls with their verdicts, for diagnosis. Layout probes and
+    blocked groups have verdicts alone.
+    """
+
+    verdicts: list[list[Verdict]]
+    draws: Draw | None = None
+    answers: tuple[Answer | NoAnswer, ...] = ()
+    repeats: Repeats | None = None
+    judged: tuple[JudgedCalls, ...] = ()
+
+    def failing_calls(self, case: int, verdict: Verdict) -> tuple[Call, ...]:
+        """The call that a verdict on a case is about, and after it the further calls that show it: the two parts of a
+        batch. Raises ValueError if no call was made.
+        """
+        repeated = None if self.repeats is None else self.repeats.calls_of(verdict)
+        if repeated is not None:
+            return repeated
+        if self.draws is None:
+            raise ValueError(f"no call was made for {verdict.case}")
+        answer = self.answers[case]
+        return (Call(self.draws[case], answer.observation if isinstance(answer, Answer) else None),)
 
 
 def examine(
     group: Group,
     runner: Runner,
     expectation_for: ExpectationFor = lambda _: None,
-    diagnose: bool = True,
-    drawn: Draw | None = None,
-) -> list[list[Verdict]]:
-    """The verdicts of each case of a group, a list a case; with `diagnose`, failures are told (`tell`). `drawn` are the
-    group's numbers, where they are known already.
+    *,
+    layout_error: str | None = None,
+    draws: Draw | None = None,
+) -> Examination:
+    """Run every check on every case of a group. Nothing that an adapter does raises here.
 
-    `excuse` gives the id of the expectation that excuses a finding, or None. An expected finding blocks nothing: what
-    follows is judged from the framework's own values, where it left any. Nothing an adapter does raises here.
+    `expectation_for` returns the id of the expectation that matches a finding, or None. An expected finding blocks
+    nothing: what follows is judged from the framework's own values, as far as it shows any. `layout_error` is what the
+    layout probes found wrong; it blocks the group. `draws` are the group's numbers as a stack, if they are known
+    already.
     """
-    cases, stack = group.cases, drawn or draw(group.cases)
-    twins = build_twins(group, stack[0], runner)
-    answers = _answers(group, stack, runner, twins)
-    good = [i for i, answer in enumerate(answers) if isinstance(answer, Answer) and answer.observation is not None]
-    first = good[0] if good else None
-    extras = None if first is None else ask_repeats(group, stack[first], _observation(answers[first]), runner, twins)
-    verdicts: list[list[Verdict]] = [
-        _contract(case, answer, expectation_for) for case, answer in zip(cases, answers, strict=True)
-    ]
-    if first is not None and extras is not None:
-
-        def explained(verdict: Verdict, again: Observation) -> Verdict:
-            # The call before it was that of the last draw, where a program remembers it.
-            twice, both = _pick(stack, [first, first]), [_observation(answers[first]), again]
-            before = [None, good[-1]]
-            if not diagnose:
-                return verdict
-            return explained_by(
-                group, verdict, twice, both, stack, before, expectation_for, runner.describe().conventions
-            )
-
-        verdicts[first] += extras.contract(cases[first], expectation_for, explained)
-    sound = [i for i in good if not any(verdict.is_unexpected for verdict in verdicts[i])]
-    sorted_out = _stack_by_quantities(group, stack, [(i, _observation(answers[i])) for i in sound])
-    for i, verdict in sorted_out.unsound:
-        verdicts[i] += contracted(cases[i], [verdict], expectation_for)
-    for chosen in sorted_out.stacks:
-        observed = [_observation(answers[i]) for i in chosen]
-        conventions = runner.describe().conventions
-        picked = _pick(stack, chosen)
-        compared = list(compare(group.structure, picked, observed, group.regime, conventions))
-        judged = [
-            _judged(group, cases[i], compared, at, bool(stack.dead[i]), expectation_for) for at, i in enumerate(chosen)
-        ]
-        calls = Calls(
-            group.structure, group.regime, picked, observed, compared, stack, before_each(chosen), conventions
+    if group.regime == "layout":
+        return Examination(probe(group, runner))
+    if layout_error is not None:
+        return Examination(
+            [[Verdict(case.id, "contract", "all", "blocked", message="behind layout")] for case in group.cases]
         )
-        judged = tell(calls, judged, is_expected_in(group, expectation_for)) if diagnose else judged
-        for position, i in enumerate(chosen):
+    return _Examiner(group, runner, expectation_for, draws or make_draws(group.cases)).examine()
+
+
+class _Examiner:
+    """One group, with what its checks share."""
+
+    def __init__(self, group: Group, runner: Runner, expectation_for: ExpectationFor, draws: Draw) -> None:
+        self._group, self._runner, self._expectation_for, self._draws = group, runner, expectation_for, draws
+        self._conventions = runner.describe().conventions
+        self._verdicts: list[list[Verdict]] = []
+        self._judged: list[JudgedCalls] = []
+
+    def examine(self) -> Examination:
+        """Ask for every answer first, then judge all of them."""
+        group, cases = self._group, self._group.cases
+        twins = build_twins(group, self._draws[0], self._runner)
+        answers = _ask(group, self._draws, self._runner, twins)
+        observed = {
+            i: answer.observation
+            for i, answer in enumerate(answers)
+            if isinstance(answer, Answer) and answer.observation is not None
+        }
+        first = next(iter(observed), None)
+        repeats = None
+        if first is not None:
+            repeats = ask_repeats(group, self._draws[first], observed[first], self._runner, twins)
+        self._verdicts = [
+            check_answer(case, answer, self._expectation_for) for case, answer in zip(cases, answers, strict=True)
+        ]
+        if first is not None and repeats is not None:
+            found = repeats.check_contract(cases[first], self._expectation_for)
+            self._verdicts[first] += found
+            self._judged += repeats.judged_repeat(found, self._draws, first, max(observed), self._conventions)
+        sound = {i: observation for i, observation in observed.items() if not self._fails(i)}
+        for chosen in self._stack_by_quantities(sound):
+            self._judge_draws(chosen, [sound[i] for i in chosen])
+        if first is not None and repeats is not None:
+            found, judged = repeats.check_numbers(
+                group, cases[first], self._draws[first], self._verdicts[first], self._expectation_for
+            )
+            self._verdicts[first] += found
+            self._judged += judged
+        verdicts = [_with_passed_contract(case, some) for case, some in zip(cases, self._verdicts, strict=True)]
+        return Examination(verdicts, self._draws, tuple(answers), repeats, tuple(self._judged))
+
+    def _fails(self, i: int) -> bool:
+        return any(verdict.is_unexpected for verdict in self._verdicts[i])
+
+    def _stack_by_quantities(self, observed: dict[int, Observation]) -> list[list[int]]:
+        """The cases whose observations show the same quantities, without those that are not finite where they should
+        be: these fail the contract.
+        """
+        stacks: dict[tuple[str, ...], list[int]] = {}
+        for i, observation in observed.items():
+            found = check_finite(self._group, self._group.cases[i], self._draws[i], observation)
+            if found is None:
+                stacks.setdefault(tuple(arrays(observation)), []).append(i)
+            else:
+                self._verdicts[i] += with_contract(self._group.cases[i], [found], self._expectation_for)
+        return list(stacks.values())
+
+    def _judge_draws(self, chosen: Sequence[int], observed: Sequence[Observation]) -> None:
+        """Compare a stack of answers with the rule, and stop each case at the first check that fails."""
+        group = self._group
+        calls = Calls(
+            group.structure,
+            group.regime,
+            self._draws[np.array(chosen)],
+            tuple(observed),
+            self._draws,
+            tuple(before_each(chosen)),
+            self._conventions,
+        )
+        judged: list[tuple[Verdict, ...]] = []
+        for at, i in enumerate(chosen):
+            dead = bool(self._draws.dead[i])
+            verdicts = _until_failure(
+                group.cases[i], judge(group, group.cases[i], calls.compared, at, self._expectation_for, dead=dead)
+            )
             if REGIMES[group.regime].records_choices:
-                judged[position] = with_choices(group.structure, stack[i], arrays(observed[position]), judged[position])
-            verdicts[i] += judged[position]
-    if first is not None and extras is not None:
-        told = extras.verdicts(group, cases[first], stack[first], verdicts[first], expectation_for, diagnose)
-        verdicts[first] += told
-    return [_with_passed_contract(case, some) for case, some in zip(cases, verdicts, strict=True)]
+                verdicts = with_kink_slopes(group.structure, self._draws[i], arrays(observed[at]), verdicts)
+            self._verdicts[i] += verdicts
+            judged.append(tuple(verdicts))
+        self._judged.append(JudgedCalls(calls, tuple(judged)))
+
+
+def _until_failure(case: Case, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts up to the end of the first check that fails, and the checks after it as blocked."""
+    first = next((verdict for verdict in verdicts if verdict.is_unexpected), None)
+    if first is None:
+        return list(verdicts)
+    failed = first.check
+    # Checks come in the order of the computation.
+    before = [verdict for verdict in verdicts if CHECKS.index(verdict.check) <= CHECKS.index(failed)]
+    return [*before, *blocked(case, failed)]
 
 
 def _with_passed_contract(case: Case, verdicts: list[Verdict]) -> list[Verdict]:
@@ -90,111 +180,25 @@ def _with_passed_contract(case: Case, verdicts: list[Verdict]) -> list[Verdict]:
     return [Verdict(case.id, "contract", "observation", "pass"), *verdicts]
 
 
-def _observation(answer: Answer | NoAnswer) -> Observation:
-    assert isinstance(answer, Answer)
-    assert answer.observation is not None
-    return answer.observation
-
-
-def _pick(stack: Draw, chosen: Sequence[int]) -> Draw:
-    index = np.array(chosen)
-    return stack[index]  # pyright: ignore[reportArgumentType]  (an index array picks a sub-stack)
-
-
-def _answers(group: Group, stack: Draw, runner: Runner, twins: TwinPrograms) -> list[Answer | NoAnswer]:
+def _ask(group: Group, draws: Draw, runner: Runner, twins: TwinPrograms) -> list[Answer | NoAnswer]:
+    """The answer to each draw, from one program that is built again if its process is lost."""
     answers: list[Answer | NoAnswer] = []
-    deaths, built = 0, False
+    lost, built = 0, False
     for i in range(len(group.draws)):
-        if deaths >= DEATHS:
-            answers.append(NoAnswer("died", f"not tried: the adapter died or hung {deaths} times in this structure"))
+        if lost >= LOST_LIMIT:
+            answers.append(NoAnswer("died", f"not tried: the adapter died or hung {lost} times in this structure"))
             continue
         try:
             if not built:
                 runner.build(group.structure, None, twins.is_built)
                 built = True
-            one = stack[i]
+            one = draws[i]
             answers.append(runner.call(group.regime, one.parameters, one.x, one.y))
         except NoAnswer as no:
             if not built and no.kind in ("raised", "unsupported"):
                 return [no] * len(group.draws)
             answers.append(no)
-            if no.kind in ("died", "hung"):
-                deaths, built = deaths + 1, False
+            if no.lost:
+                lost, built = lost + 1, False
                 twins.discard()
     return answers
-
-
-def _contract(case: Case, answer: Answer | NoAnswer, expectation_for: ExpectationFor) -> list[Verdict]:
-    if isinstance(answer, NoAnswer):
-        grade: Grade = "unsupported" if answer.kind == "unsupported" else "errored"
-        what = answer.message if answer.kind in ("raised", "unsupported") else f"{answer.kind}: {answer.message}"
-        return [Verdict(case.id, "contract", "program", grade, message=what)]
-    found = [Verdict(case.id, "contract", "observation", "wrong", message=problem) for problem in answer.problems]
-    return contracted(case, found, expectation_for)
-
-
-class _Stacks:
-    """Observations sorted into stacks that show the same quantities, and the ones that are not finite where they
-    should be.
-    """
-
-    def __init__(self) -> None:
-        self.stacks: list[list[int]] = []
-        self.unsound: list[tuple[int, Verdict]] = []
-
-
-def _stack_by_quantities(group: Group, stack: Draw, observed: Sequence[tuple[int, Observation]]) -> _Stacks:
-    sorted_out, by_shown = _Stacks(), {}
-    for i, observation in observed:
-        strays = [name for name, array in arrays(observation).items() if not np.isfinite(array.astype(float)).all()]
-        if strays and (finite := _finite_where_not(group, stack[i], observation, strays)):
-            sorted_out.unsound.append((i, _not_finite(group, group.cases[i], finite)))
-            continue
-        by_shown.setdefault(tuple(arrays(observation)), []).append(i)
-    sorted_out.stacks = list(by_shown.values())
-    return sorted_out
-
-
-def _not_finite(group: Group, case: Case, names: Sequence[str]) -> Verdict:
-    """The finding, told of the quantity where it began, so that it can be expected of an activation."""
-    activations = group.structure.network.activations
-
-    def place(name: str) -> int:
-        check, layer = quantity_of(name)
-        forward, layer = check in ("forward", "error"), layer or len(activations)
-        return layer if forward else 2 * len(activations) + 1 - layer
-
-    first = min(names, key=place)
-    message = f"{', '.join(names)} not finite where the rule gives a finite number"
-    layer = quantity_of(first)[1] or len(activations)
-    return Verdict(case.id, "contract", first, "wrong", message=message, activation=activations[layer - 1])
-
-
-def _finite_where_not(group: Group, one: Draw, observation: Observation, names: Sequence[str]) -> list[str]:
-    wide = one.astype(np.dtype(np.float64))
-    with np.errstate(over="ignore", invalid="ignore"):
-        rule = backpropagate(group.structure.network, wide.parameters, wide.x, wide.y)
-    values = {"outputs": rule.outputs, "E": rule.error}
-    for symbol, some in (("z", rule.z), ("x", rule.x[1:]), ("k", rule.k)):
-        values |= {f"{symbol}_{i}": value for i, value in enumerate(some, 1)}
-    values |= {f"dE/dW_{i}": value for i, value in enumerate(rule.weight_gradients, 1)}
-    values |= {f"dE/db_{i}": value for i, value in enumerate(rule.bias_gradients, 1)}
-    shown, most = arrays(observation), group.structure.format.max
-    # A value within a factor 2 of the largest number may overflow by rounding alone.
-    return [
-        name for name in names if (~np.isfinite(shown[name].astype(float)) & (np.abs(values[name]) < most / 2)).any()
-    ]
-
-
-def _judged(
-    group: Group, case: Case, compared: Sequence[Comparison], i: int, dead: bool, expectation_for: ExpectationFor
-) -> list[Verdict]:
-    verdicts: list[Verdict] = []
-    failed: Check | None = None
-    for one in compared:
-        if failed is not None and one.check != failed:
-            break
-        verdict = with_expectation(verdict_on(group, case.id, one, i, dead), expectation_for)
-        failed = one.check if verdict.is_unexpected else failed
-        verdicts.append(verdict)
-    return verdicts + (blocked(case, failed) if failed else [])

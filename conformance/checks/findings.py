@@ -1,4 +1,7 @@
-"""Verdicts on single quantities and calls, and what follows from them for the rest of a case."""
+"""From comparisons to verdicts: grades, expectations, and the checks that a failure blocks.
+
+Every verdict on numbers is made here: of the draws of a group, of the steps of a descent, of the parts of a batch.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,14 +14,36 @@ from .compare import Comparison
 from .verdict import CHECKS, Check, Verdict
 
 ExpectationFor = Callable[[Verdict], str | None]
-"""The id of the expectation that excuses a finding, or None."""
+"""Returns the id of the expectation that matches a finding, or None."""
+
+
+def judge(
+    group: Group,
+    case: Case,
+    compared: Sequence[Comparison],
+    i: int,
+    expectation_for: ExpectationFor,
+    *,
+    dead: bool = False,
+    check: Check | None = None,
+    step: int | None = None,
+) -> list[Verdict]:
+    """The verdicts on call `i` of a stack, one for each comparison, with their expectations.
+
+    `dead` says that the draw can show nothing. `check` replaces the check of each comparison (descent, batch), and
+    `step` is the number of the descent step.
+    """
+    verdicts = [verdict_on(group, case.id, one, i, dead) for one in compared]
+    if check is not None:
+        verdicts = [replace(verdict, check=check, step=step) for verdict in verdicts]
+    return [with_expectation(verdict, expectation_for) for verdict in verdicts]
 
 
 def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> Verdict:
-    """The verdict on one quantity of the i-th call of a stack; `dead` as of its draw."""
+    """The verdict on one quantity of call `i` of a stack."""
     grade = one.grade(i)
     if dead and (grade == "pass" or REGIMES[group.regime].rounding == "exact"):
-        grade = "inconclusive"  # numbers that are not exact say nothing of an exact match
+        grade = "inconclusive"  # numbers that are not exact cannot be required to match bit for bit
     at = tuple(int(j) for j in np.unravel_index(int(one.at[i]), one.shape)) if one.shape and 0 not in one.shape else ()
     layer = one.layer or group.structure.network.depth
     passed = grade in ("pass", "inconclusive")
@@ -39,19 +64,19 @@ def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> 
 
 
 def with_expectation(verdict: Verdict, expectation_for: ExpectationFor) -> Verdict:
-    """The verdict, with the expectation that excuses it where it is a finding and one does."""
+    """The verdict with the id of the expectation that matches it, if it is a finding and one does."""
     return replace(verdict, expectation=expectation_for(verdict)) if verdict.is_finding else verdict
 
 
-def contracted(case: Case, found: Sequence[Verdict], expectation_for: ExpectationFor) -> list[Verdict]:
-    """What was found of the contract, and the rest of the case blocked where that is not expected."""
+def with_contract(case: Case, found: Sequence[Verdict], expectation_for: ExpectationFor) -> list[Verdict]:
+    """Findings about the contract with their expectations; if one is unexpected, the rest of the case is blocked."""
     found = [with_expectation(verdict, expectation_for) for verdict in found]
-    troubled = any(verdict.fails for verdict in found)
-    return [*found, *(blocked(case, "contract") if troubled else ())]
+    fails = any(verdict.fails for verdict in found)
+    return [*found, *(blocked(case, "contract") if fails else ())]
 
 
 def blocked(case: Case, behind: Check) -> list[Verdict]:
-    """Every check of a case that comes after a failed one, but for those asked once a structure."""
+    """A blocked verdict for every check of a case after a failed one, except those that run once a structure."""
     besides = {"layout", "descent", "batch"} | ({"bias_gradients"} if case.structure.network.bias == "none" else set())
     return [
         Verdict(case.id, check, "all", "blocked", message=f"behind {behind}")
@@ -61,12 +86,7 @@ def blocked(case: Case, behind: Check) -> list[Verdict]:
 
 
 def is_expected_in(group: Group, expectation_for: ExpectationFor) -> Callable[[Comparison, int], bool]:
-    """Whether an expectation covers a departure."""
+    """A function that says whether an expectation matches what call `i` of a comparison shows."""
     return lambda one, i: (
         with_expectation(verdict_on(group, group.cases[0].id, one, i, False), expectation_for).expectation is not None
     )
-
-
-def before_each(chosen: Sequence[int]) -> list[int | None]:
-    """The number of the call before each draw's."""
-    return [i - 1 if i else None for i in chosen]

@@ -1,4 +1,4 @@
-"""What a framework chooses as f' where f' jumps, or where a formula changes: read from cases of the kinks regime."""
+"""The slopes that a framework takes where f' jumps or a formula changes, read from cases of the kinks regime."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,11 +10,11 @@ from ..cases.regimes import Draw, aimed_layer
 from .verdict import Verdict
 
 KinkSlopes = tuple[tuple[float, float], ...]
-"""(point, the value of f' there), one a pre-activation that lies exactly at a point."""
+"""(point, the value of f' there) for each pre-activation that lies exactly at a point."""
 
 
 def points(row: Activation) -> dict[float, tuple[float, float]]:
-    """The points of a row's table where a convention shows, each with its one-sided derivatives from left and right."""
+    """The points where a convention shows, each with its derivatives from the left and from the right."""
     found = {kink.point: (kink.left, kink.right) for kink in row.kinks}
     for seam in row.seams:
         slope = float(row.derivative(np.array([seam]))[0])
@@ -23,8 +23,8 @@ def points(row: Activation) -> dict[float, tuple[float, float]]:
 
 
 def quantity(structure: Structure, shown: Mapping[str, Array]) -> str | None:
-    """The observed quantity that the choices are read from: k of the layer aimed at, or, where none is shown, the first
-    layer's weight gradient, whose rows are those of k_1. None where neither serves.
+    """The quantity from which the slopes are read: k of the chosen layer or, if no k is shown, the gradient of the
+    first layer's weights, whose rows are those of k_1. None if neither can be used.
     """
     layer = aimed_layer(structure)
     if f"k_{layer}" in shown:
@@ -33,10 +33,10 @@ def quantity(structure: Structure, shown: Mapping[str, Array]) -> str | None:
 
 
 def chosen(structure: Structure, one: Draw, shown: Mapping[str, Array]) -> KinkSlopes:
-    """The slopes chosen in one draw of the kinks regime: k over what is multiplied by f', at every exact point.
+    """The slopes taken in one draw of the kinks regime, at every exact point: k divided by what is multiplied by f'.
 
-    From the framework's own k of the layer after, where it shows it; from the rule's otherwise. A quotient carries a
-    few units of rounding. Where the divisor vanishes nothing is read.
+    The divisor uses the framework's own k of the next layer if it is shown, and the rule's otherwise. A quotient
+    carries a few units of rounding. Nothing is read where the divisor vanishes.
     """
     read = quantity(structure, shown)
     if read is None:
@@ -53,7 +53,8 @@ def chosen(structure: Structure, one: Draw, shown: Mapping[str, Array]) -> KinkS
             sides = after @ wide.parameters.weights[layer].T
         k = shown[read].astype(np.float64)
         if read == "dE/dW_1":
-            # Row j of the gradient is the k of the one row of the batch that selects j; where two do, neither is told.
+            # Row j of the gradient is the k of the one row of the batch that selects j. If two rows do, neither can be
+            # read.
             k = np.where(wide.x.sum(0)[:, None] == 1, k, np.nan)[wide.x.argmax(1)]
         found = []
         for point in points(row):
@@ -62,21 +63,21 @@ def chosen(structure: Structure, one: Draw, shown: Mapping[str, Array]) -> KinkS
     return tuple(found)
 
 
-def with_choices(
+def with_kink_slopes(
     structure: Structure, one: Draw, shown: Mapping[str, Array], verdicts: Sequence[Verdict]
 ) -> list[Verdict]:
-    """The verdicts of a case, that on the quantity which the choices are read from with what was chosen."""
+    """The verdicts of a case, with the slopes on the verdict for the quantity that they are read from."""
     read, found = quantity(structure, shown), chosen(structure, one, shown)
     return [replace(v, chosen=found) if v.quantity == read else v for v in verdicts]
 
 
 def convention(values: Sequence[float], left: float, right: float, u: float) -> str:
-    """How the values chosen at one point are told: as the one-sided derivative or the middle that they agree with to
-    within the rounding of a quotient (64 u), or as they are; several where they differ, "-" where there are none.
+    """The values taken at one point as text: the one-sided derivative or the middle that they equal within the rounding
+    of a quotient (64 u), or the numbers. Several if they differ, "-" if there are none.
     """
     known = (left, right, (left + right) / 2)
-    told: set[float] = set()
+    found: set[float] = set()
     for value in values:
         scale = max(abs(left), abs(right), abs(value))
-        told.add(next((k for k in known if abs(value - k) <= 64 * u * scale), float(f"{value:.3g}")))
-    return " or ".join(f"{value:.5g}" for value in sorted(told)) or "-"
+        found.add(next((k for k in known if abs(value - k) <= 64 * u * scale), float(f"{value:.3g}")))
+    return " or ".join(f"{value:.5g}" for value in sorted(found)) or "-"

@@ -1,10 +1,10 @@
 """Layout probes: small networks that prove, before anything else is judged, that weights are laid out as declared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..cases.case import Case, Group
-from ..cases.draw import draw
+from ..cases.draw import make_draws
 from ..runners.runner import LAYOUTS, NoAnswer, Runner
 from .compare import compare
 from .verdict import Verdict
@@ -13,11 +13,17 @@ from .verdict import Verdict
 def probe(group: Group, runs: Runner) -> list[list[Verdict]]:
     """The layout verdict of each case of a probe group.
 
-    The declared layout holds when outputs and weight gradients agree with the rule. Otherwise the other layouts are
-    tried: one that agrees where the declared one does not is what the framework really uses. Where none agrees the
-    probe is inconclusive, and the checks behind it say what else is wrong.
+    The declared layout is right if outputs and weight gradients agree with the rule. Otherwise the other layouts are
+    tried; one that agrees is the layout that the framework really uses. If none agrees, the probe is inconclusive, and
+    the later checks say what else is wrong.
     """
     return [[_probe(group, case, runs)] for case in group.cases]
+
+
+def find_layout_error(probes: Iterable[Group], runner: Runner) -> str | None:
+    """The message of the first layout probe that fails, or None."""
+    verdicts = (verdict for group in probes for some in probe(group, runner) for verdict in some)
+    return next((verdict.message for verdict in verdicts if verdict.is_finding), None)
 
 
 def _probe(group: Group, case: Case, runs: Runner) -> Verdict:
@@ -30,7 +36,7 @@ def _probe(group: Group, case: Case, runs: Runner) -> Verdict:
         if no.kind == "unsupported":
             return Verdict(case.id, "layout", "weights", "unsupported", message=no.message)
         odd, trouble = (), f"{no.kind}: {no.message}"
-        if no.kind in ("died", "hung"):
+        if no.lost:
             return Verdict(case.id, "layout", "weights", "errored", message=trouble)
     else:
         if not odd:
@@ -39,7 +45,7 @@ def _probe(group: Group, case: Case, runs: Runner) -> Verdict:
         if name != declared and not _tried(group, case, runs, name):
             message = (
                 f"consistent with weights laid out {name} where the adapter declares {declared} "
-                f"({shape} probe: as declared, it {trouble}); mend weight_layout"
+                f"({shape} probe: as declared, it {trouble}); fix weight_layout"
             )
             return Verdict(case.id, "layout", "weights", "wrong", message=message)
     if odd and all(name.startswith("dE/dW") for name in odd) and shape == "square":
@@ -58,13 +64,13 @@ def _tried(group: Group, case: Case, runs: Runner, layout: str) -> Sequence[str]
 
 
 def _departures(group: Group, case: Case, runs: Runner, layout: str | None) -> Sequence[str]:
-    """The outputs and weight gradients that the rule does not give."""
-    stack = draw([case])
+    """The names of the outputs and weight gradients that disagree with the rule."""
+    stack = make_draws([case])
     runs.build(group.structure, layout)
     one = stack[0]
     answer = runs.call(group.regime, one.parameters, one.x, one.y)
     if answer.observation is None:
         return tuple(answer.problems)
-    # From the inputs alone: judged from its own intermediate values, a transposed network would agree with itself.
+    # From the inputs alone: compared from its own intermediate values, a transposed network would agree with itself.
     compared = compare(group.structure, stack, [replace(answer.observation, z=None, x=None, k=None)])
     return tuple(c.quantity for c in compared if (c.quantity == "outputs" or c.symbol == "W") and not c.worst[0] <= 1)

@@ -1,93 +1,136 @@
-"""What is asked once a structure, after its cases: the first again, a short descent, and the batch in two parts."""
+"""Calls made once a structure, after its cases: the first call again, a descent, and the batch in two parts."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...adapters import Observation
 from ...adapters.quantities import arrays
-from ...reference import Parameters
-from ...reference.rounding import Conventions, deviation, propagate
+from ...reference import Parameters, descend
+from ...reference.propagation import propagate
+from ...reference.rounding import Conventions, deviation
 from ..cases.case import Case, Group
 from ..cases.draw import stacked
 from ..cases.regimes import REGIMES, Draw
-from ..diagnosis.diagnose import Calls, tell
 from ..runners.runner import Answer, NoAnswer, Runner, differing, same_bits
-from .compare import CONCLUSIVE_POWER, compare, descended
-from .findings import ExpectationFor, before_each, contracted, is_expected_in, verdict_on, with_expectation
+from .calls import Call, Calls, JudgedCalls, before_each
+from .compare import Comparison
+from .findings import ExpectationFor, judge, with_contract
 from .twins import TwinPrograms
-from .verdict import CHECKS, Check, Grade, Verdict
+from .verdict import CHECKS, Check, Verdict
 
 _DESCENT_STEPS = 3
+_SAME_CALL, _EARLIER = "same call twice", "earlier observation"
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A repeated call without an answer: the check that asked for it, the error, and the numbers of the call."""
+
+    check: Check
+    message: str
+    draw: Draw
+
+
+@dataclass
 class Repeats:
-    """What is asked once a structure: the first case again, a short descent, and the batch in two parts; and what came
-    of its twins.
+    """What the repeated calls of a structure returned, and what its twin programs showed.
+
+    `draw` and `first` are the numbers and the observation of the first answered case. `again` is what the same call
+    returned later, if it differs. `descent` and `halves` hold the numbers of their calls as a stack, and the
+    observations.
     """
 
-    def __init__(self, twins: TwinPrograms, first: Observation) -> None:
-        self.twins, self.first = twins, first
-        self.again: Answer | None = None
-        """What the first call got when it was made again, where that differs."""
-        self.overwritten = False
-        self.trouble: tuple[Check, str] | None = None
-        self.descent: tuple[Draw, list[Observation]] | None = None
-        self.halves: tuple[Draw, list[Observation]] | None = None
+    draw: Draw
+    first: Observation
+    twins: TwinPrograms
+    again: Answer | None = None
+    overwritten: bool = False
+    lost: Lost | None = None
+    descent: tuple[Draw, list[Observation]] | None = None
+    halves: tuple[Draw, list[Observation]] | None = None
 
-    def contract(
-        self, case: Case, expectation_for: ExpectationFor, explained: Callable[[Verdict, Observation], Verdict]
-    ) -> list[Verdict]:
-        """Whether the program gave the same bits twice and left its earlier answer alone. `explained` is the verdict
-        with what explains the answer that the second call got.
-        """
+    def check_contract(self, case: Case, expectation_for: ExpectationFor) -> list[Verdict]:
+        """Whether the program gave the same bits twice, left its earlier answer alone, and its twins did too."""
         found = []
         if self.again is not None:
-            message, again = _difference(self.first, self.again), self.again.observation
-            verdict = Verdict(case.id, "contract", "same call twice", "wrong", message=message)
-            found.append(verdict if again is None else explained(verdict, again))
+            message = _difference(self.first, self.again)
+            found.append(Verdict(case.id, "contract", _SAME_CALL, "wrong", message=message))
         if self.overwritten:
             message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
-            found.append(Verdict(case.id, "contract", "earlier observation", "wrong", message=message))
+            found.append(Verdict(case.id, "contract", _EARLIER, "wrong", message=message))
         found += [Verdict(case.id, "contract", "twins", "wrong", message=what) for what in self.twins.findings]
-        if self.trouble is not None and self.trouble[0] == "contract":
-            found.append(Verdict(case.id, "contract", "same call twice", "errored", message=self.trouble[1]))
-        return contracted(case, found, expectation_for)
+        if self.lost is not None and self.lost.check == "contract":
+            found.append(Verdict(case.id, "contract", _SAME_CALL, "errored", message=self.lost.message))
+        return with_contract(case, found, expectation_for)
 
-    def verdicts(
-        self,
-        group: Group,
-        case: Case,
-        one: Draw,
-        before: Sequence[Verdict],
-        expectation_for: ExpectationFor,
-        diagnose: bool,
-    ) -> list[Verdict]:
-        """The descent and batch checks, blocked where anything before them failed."""
+    def judged_repeat(
+        self, found: Sequence[Verdict], draws: Draw, first: int, last: int, conventions: Conventions
+    ) -> list[JudgedCalls]:
+        """The same call made twice, if it gave other bits. `draws` are those of all cases; `first` is the index of the
+        case that is repeated, and `last` that of the call just before the repetition.
+        """
+        if self.again is None or self.again.observation is None:
+            return []
+        verdict = next(v for v in found if v.quantity == _SAME_CALL)
+        structure_of, both = self.twins.group, (self.first, self.again.observation)
+        calls = Calls(
+            structure_of.structure,
+            structure_of.regime,
+            draws[np.array([first, first])],
+            both,
+            draws,
+            (None, last),
+            conventions,
+        )
+        return [JudgedCalls(calls, together=verdict)]
+
+    def check_numbers(
+        self, group: Group, case: Case, one: Draw, before: Sequence[Verdict], expectation_for: ExpectationFor
+    ) -> tuple[list[Verdict], list[JudgedCalls]]:
+        """The verdicts on descent and batch, blocked if anything before them failed, and the calls for diagnosis."""
         if any(v.fails or v.grade == "blocked" for v in before):
-            return [
-                Verdict(case.id, check, "all", "blocked", message="behind an earlier check") for check in CHECKS[-2:]
-            ]
+            last_checks = CHECKS[-2:]
+            return [Verdict(case.id, c, "all", "blocked", message="behind an earlier check") for c in last_checks], []
         found: list[Verdict] = []
-        if self.trouble is not None:
-            found.append(Verdict(case.id, self.trouble[0], "program", "errored", message=self.trouble[1]))
+        judged: list[JudgedCalls] = []
+        if self.lost is not None:
+            found.append(Verdict(case.id, self.lost.check, "program", "errored", message=self.lost.message))
         if self.descent is not None:
-            found += _descent_verdicts(group, case, one, *self.descent, expectation_for, diagnose)
+            steps = _judge_descent(group, case, one, *self.descent, expectation_for)
+            found += [verdict for step in steps.verdicts for verdict in step]
+            judged.append(steps)
         if self.halves is not None:
-            verdict = with_expectation(_batch_verdict(group, case, *self.halves), expectation_for)
-            if diagnose and verdict.is_unexpected:
-                stack, observed = self.halves
-                earlier = before_each(range(len(observed)))
-                verdict = explained_by(group, verdict, stack, observed, stack, earlier, expectation_for)
+            verdict = _judge_halves(group, case, *self.halves, expectation_for)
             found.append(verdict)
-        return found
+            if verdict.is_unexpected:
+                stack, observed = self.halves
+                before_calls = tuple(before_each(range(len(observed))))
+                calls = Calls(group.structure, group.regime, stack, tuple(observed), stack, before_calls)
+                judged.append(JudgedCalls(calls, together=verdict))
+        return found, judged
+
+    def calls_of(self, verdict: Verdict) -> tuple[Call, ...] | None:
+        """The repeated calls that a verdict is about, the failing one first; None if it is about none of them."""
+        is_repeat = verdict.check in ("descent", "batch") or verdict.quantity == _SAME_CALL
+        if is_repeat and verdict.grade == "errored" and self.lost is not None:
+            return (Call(self.lost.draw, None),)
+        if verdict.quantity == _SAME_CALL and self.again is not None:
+            return (Call(self.draw, self.again.observation),)
+        if verdict.step is not None and self.descent is not None:
+            stack, observed = self.descent
+            return (Call(stack[verdict.step - 1], observed[verdict.step - 1]),)
+        if verdict.check == "batch" and self.halves is not None:
+            stack, observed = self.halves
+            return tuple(Call(stack[i], observation) for i, observation in enumerate(observed))
+        return None
 
 
 def ask_repeats(group: Group, one: Draw, first: Observation, runner: Runner, twins: TwinPrograms) -> Repeats:
-    """Ask for all of it, given the first case that was answered, and what was answered."""
-    repeats = Repeats(twins, first)
-    asked: Check = "contract"
+    """Make the repeated calls, given the numbers and the observation of the first answered case."""
+    repeats = Repeats(one, first, twins)
+    asking = _Asking(group, runner, "contract", one)
     try:
         # Before the same numbers are put in again, which would write the same answer over it.
         repeats.overwritten = runner.changed_since()
@@ -100,17 +143,17 @@ def ask_repeats(group: Group, one: Draw, first: Observation, runner: Runner, twi
             return repeats
         regime = REGIMES[group.regime]
         if regime.selects or regime.rounding != "normal":
-            return repeats  # whose numbers would not be what the regime is about after a step
-        asked = "descent"
-        repeats.descent = _descent(group, one, first, runner)
-        asked = "batch"
+            return repeats  # after a step, the numbers would no longer be what the regime is about
+        asking.check = "descent"
+        repeats.descent = _descend(asking, one, first)
+        asking.check = "batch"
         if group.structure.batch > 1:
-            repeats.halves = _halves(group, one, first, runner)
+            repeats.halves = _halve(asking, one, first)
     except NoAnswer as no:
-        if no.kind in ("died", "hung"):
+        if no.lost:
             # The call was answered before; the process that held the program is gone.
             runner.build(group.structure)
-        repeats.trouble = (asked, no.message)
+        repeats.lost = Lost(asking.check, no.message, asking.draw)
     return repeats
 
 
@@ -121,21 +164,33 @@ def _difference(first: Observation, answer: Answer) -> str:
     return f"the same call, made again after others, gave other bits in {changed}"
 
 
-def _asked(group: Group, one: Draw, runner: Runner) -> Observation:
-    answer = runner.call(group.regime, one.parameters, one.x, one.y)
-    if answer.observation is None:
-        raise NoAnswer("raised", "; ".join(answer.problems))
-    return answer.observation
+@dataclass
+class _Asking:
+    """Calls of the current program; keeps the check that asks and the numbers of the last call."""
+
+    group: Group
+    runner: Runner
+    check: Check
+    draw: Draw
+
+    def call(self, one: Draw) -> Observation:
+        """The observation of one call. Raises NoAnswer, also if its form is wrong."""
+        self.draw = one
+        answer = self.runner.call(self.group.regime, one.parameters, one.x, one.y)
+        if answer.observation is None:
+            raise NoAnswer("raised", "; ".join(answer.problems))
+        return answer.observation
 
 
-def _descent(group: Group, one: Draw, first: Observation, runner: Runner) -> tuple[Draw, list[Observation]] | None:
+def _descend(asking: _Asking, one: Draw, first: Observation) -> tuple[Draw, list[Observation]] | None:
     draws, observed, current = [], [], first
     for _ in range(_DESCENT_STEPS):
         rate = _rate(one.parameters, current)
         if rate is None:
             break
-        one = replace(one, parameters=descended(one.parameters, current, rate))
-        current = _asked(group, one, runner)
+        after = descend(one.parameters, current.weight_gradients, current.bias_gradients, rate)
+        one = replace(one, parameters=after)
+        current = asking.call(one)
         draws.append(one)
         observed.append(current)
     return (stacked(draws), observed) if draws else None
@@ -144,8 +199,8 @@ def _descent(group: Group, one: Draw, first: Observation, runner: Runner) -> tup
 def _rate(parameters: Parameters, observed: Observation) -> float | None:
     """A power of two that moves weights by about 1/64 of their size: enough to matter, and to stay alive.
 
-    Anew for each step, since gradients near a minimum grow with the first; and from the biases' gradients too, which
-    outside a saturated layer are the only large ones. None where there is no finite step to take.
+    It is chosen again for each step, since gradients near a minimum grow with the first. It takes the gradients of the
+    biases into account, which outside a saturated layer are the only large ones. None if no finite step exists.
     """
     gradients = (*observed.weight_gradients, *observed.bias_gradients)
     slope = max(float(np.abs(g.astype(float)).max()) for g in gradients)
@@ -155,92 +210,79 @@ def _rate(parameters: Parameters, observed: Observation) -> float | None:
     return float(2.0 ** (np.floor(np.log2(size / slope)) - 6))
 
 
-def _halves(group: Group, one: Draw, first: Observation, runner: Runner) -> tuple[Draw, list[Observation]]:
+def _halve(asking: _Asking, one: Draw, first: Observation) -> tuple[Draw, list[Observation]]:
     """The whole batch, then with the residual of its even rows made zero, then of its odd rows."""
-    even = np.arange(group.structure.batch)[:, None] % 2 == 0
+    even = np.arange(asking.group.structure.batch)[:, None] % 2 == 0
     parts = [replace(one, y=np.where(rows, first.outputs, one.y)) for rows in (even, ~even)]
-    return stacked([one, *parts]), [first, *(_asked(group, part, runner) for part in parts)]
+    return stacked([one, *parts]), [first, *(asking.call(part) for part in parts)]
 
 
-def _descent_verdicts(
-    group: Group,
-    case: Case,
-    one: Draw,
-    stack: Draw,
-    observed: list[Observation],
-    expectation_for: ExpectationFor,
-    diagnose: bool,
-) -> list[Verdict]:
-    """Of each step, judged from its own weights, every finding, or else the quantity that is furthest out. `one` holds
-    the numbers of the call before the first step.
+def _judge_descent(
+    group: Group, case: Case, one: Draw, stack: Draw, observed: list[Observation], expectation_for: ExpectationFor
+) -> JudgedCalls:
+    """For each step, judged from its own weights: every finding, or else the quantity with the largest error.
+
+    `one` holds the numbers of the call before the first step.
     """
-    compared = list(compare(group.structure, stack, observed))
-    found: list[list[Verdict]] = []
-    for step in range(len(observed)):
-        verdicts = [
-            replace(verdict, check="descent", quantity=f"step {step + 1}: {verdict.quantity}")
-            for verdict in (verdict_on(group, case.id, one, step, False) for one in compared)
-        ]
-        findings = [with_expectation(verdict, expectation_for) for verdict in verdicts if verdict.is_finding]
-        found.append(findings or [max(verdicts, key=lambda v: v.worst)])
     history = stacked([one, *(stack[step] for step in range(len(observed)))])
-    calls = Calls(group.structure, group.regime, stack, observed, compared, history, list(range(len(observed))))
-    told = tell(calls, found, is_expected_in(group, expectation_for)) if diagnose else found
-    return [verdict for step in told for verdict in step]
+    calls = Calls(group.structure, group.regime, stack, tuple(observed), history, tuple(range(len(observed))))
+    judged = []
+    for step in range(len(observed)):
+        verdicts = judge(group, case, calls.compared, step, expectation_for, check="descent", step=step + 1)
+        findings = [verdict for verdict in verdicts if verdict.is_finding]
+        judged.append(tuple(findings or [max(verdicts, key=lambda v: v.worst)]))
+    return JudgedCalls(calls, tuple(judged))
 
 
-def explained_by(
-    group: Group,
-    verdict: Verdict,
-    stack: Draw,
-    observed: list[Observation],
-    history: Draw,
-    before: Sequence[int | None],
-    expectation_for: ExpectationFor,
-    conventions: Conventions | None = None,
+def _judge_halves(
+    group: Group, case: Case, stack: Draw, observed: list[Observation], expectation_for: ExpectationFor
 ) -> Verdict:
-    """The verdict on several calls, explained by the first after the first that departs by itself, where one does.
-    `history` and `before` as of `Calls`.
+    """Whether the gradients of the two parts of the batch add up to those of the whole: the quantity with the largest
+    error.
     """
-    compared = list(compare(group.structure, stack, observed, group.regime, conventions))
-    is_known = is_expected_in(group, expectation_for)
-    departing = (
-        (i, one.quantity)
-        for i in range(1, len(observed))
-        for one in compared
-        if not one.worst[i] <= 1 and not is_known(one, i)
-    )
-    at, name = next(departing, (None, ""))
-    if at is None:
+    compared = _compare_halves(group, stack, observed)
+    verdicts = judge(group, case, compared, 0, expectation_for, check="batch")
+    worst = max(reversed(range(len(verdicts))), key=lambda i: verdicts[i].worst)
+    one, verdict = compared[worst], verdicts[worst]
+    if verdict.grade != "inconclusive":
         return verdict
-    calls = Calls(group.structure, group.regime, stack, observed, compared, history, before, conventions)
-    findings = [[replace(verdict, quantity=name)] if i == at else [] for i in range(len(observed))]
-    (told,) = tell(calls, findings, is_known)[at]
-    return replace(verdict, origin=told.origin, explanations=told.explanations)
+    # With too little power the numbers are kept: they show how small the gradients are.
+    return replace(
+        verdict, observed=float(one.observed[0]), expected=float(one.expected[0]), tolerance=float(one.tolerance[0])
+    )
 
 
-def _batch_verdict(group: Group, case: Case, stack: Draw, observed: list[Observation]) -> Verdict:
-    """Whether the gradients of the two parts of the batch add up to that of the whole."""
+def _compare_halves(group: Group, stack: Draw, observed: list[Observation]) -> list[Comparison]:
     wide, reading = stack.astype(np.dtype(np.float64)), deviation(group.structure.format)
-    shown = [arrays(o) for o in observed]
-    worst = Verdict(case.id, "batch", "all", "pass", power=np.inf)
-    activations = group.structure.network.activations
+    shown, tiny = [arrays(o) for o in observed], np.finfo(float).tiny
+    compared = []
     for step in propagate(group.structure.network, wide.parameters, wide.x, wide.y, reading):
         if step.symbol not in "Wb":
             continue
         whole, *parts = (each[step.name].astype(np.float64) for each in shown)
+        # The errors of three calls: of the whole batch and of its two parts.
         tolerance = step.estimate.tolerance(reading).sum(0)
         total = np.sum(parts, axis=0)
         error = np.abs(whole - total)
-        ratio = np.where(error == 0, 0.0, error / np.where(tolerance == 0, np.finfo(float).tiny, tolerance))
-        at = np.unravel_index(int(ratio.argmax()), ratio.shape)
-        power = float(np.linalg.norm(whole) / max(float(np.linalg.norm(tolerance)), np.finfo(float).tiny))
-        low = power < CONCLUSIVE_POWER
-        grade: Grade = "wrong" if ratio[at] > 1 else "inconclusive" if low else "pass"
-        verdict = Verdict(
-            case.id, "batch", step.name, grade, float(ratio[at]), tuple(int(j) for j in at), power,
-            float(whole[at]), float(total[at]), float(tolerance[at]), activation=activations[step.layer - 1],
-        )  # fmt: skip
-        if verdict.worst >= worst.worst:
-            worst = verdict
-    return worst
+        ratio = np.where(error == 0, 0.0, error / np.where(tolerance == 0, tiny, tolerance))
+        ratio = np.where(np.isnan(ratio), np.inf, ratio)
+        at = int(ratio.argmax())
+        power = float(np.linalg.norm(whole) / max(float(np.linalg.norm(tolerance)), tiny))
+        compared.append(
+            Comparison(
+                check="batch",
+                quantity=step.name,
+                symbol=step.symbol,
+                layer=step.layer,
+                shape=whole.shape,
+                worst=ratio.flat[at : at + 1],
+                at=np.array([at]),
+                power=np.array([power]),
+                observed=whole.flat[at : at + 1],
+                expected=total.flat[at : at + 1],
+                tolerance=tolerance.flat[at : at + 1],
+                within_bound=np.array([False]),
+                slack=np.array([np.inf]),
+            )
+        )
+    return compared

@@ -1,5 +1,6 @@
-"""Twins: structures of one shape that differ in one thing, put to an adapter in one process. A cache that is keyed on
-too little, or a buffer kept by shape alone, takes one for another.
+"""Twin programs: structures of one shape that differ in one thing, built by an adapter in one process.
+
+A cache with an incomplete key, or a buffer kept by shape alone, confuses them.
 """
 
 from collections.abc import Iterable
@@ -18,15 +19,15 @@ from ..runners.runner import Answer, NoAnswer, Runner, differing
 
 @dataclass(frozen=True)
 class Twin:
-    """A structure, and the numbers that are put into it."""
+    """A structure and the numbers of its call."""
 
     structure: Structure
     numbers: Draw
 
 
 def twins_of(structure: Structure, one: Draw, adapter: Description) -> list[Twin]:
-    """The structures that differ from one in the order of its activations, in its bias placement, in its dtype, or in
-    one more row of the batch, as far as an adapter declares them; with the same numbers, as far as they fit.
+    """Structures that differ from one in the order of activations, in the bias placement, in the dtype, or by one more
+    row of the batch, as far as an adapter declares them. The numbers are the same, as far as they fit.
     """
     network = structure.network
     turned = network.activations[1:] + network.activations[:1]
@@ -55,41 +56,42 @@ def _longer(rows: Array) -> Array:
 
 
 class TwinPrograms:
-    """The twins that an adapter was put to beside a structure, and what came of it.
+    """The twin programs of a structure, and what they showed.
 
-    They come before the structure itself: where an earlier program stands in for it, its answers are wrong. A twin in a
-    wider dtype comes after it, since a program in that would stand in for it with right answers.
+    Most are built before the structure: if the cached program of a twin is reused for it, the structure's results are
+    wrong. A twin in a wider dtype is built after it. If its program were reused for the structure, the results would
+    still pass; if the narrow program is reused for it, all its results are numbers of the narrow dtype.
     """
 
     def __init__(self, group: Group, early: list[Twin], late: list[Twin]) -> None:
-        self._group, self._early, self._late = group, early, late
+        self.group, self._early, self._late = group, early, late
         self._built: list[tuple[Twin, Observation | None]] = []
         self.findings: list[str] = []
 
     @property
     def is_built(self) -> bool:
-        """Whether there are programs that the structure's own is to live beside."""
+        """Whether twins are built, so that the structure's own program must be kept next to them."""
         return bool(self._built)
 
     def discard(self) -> None:
-        """Give the twins up: the process that held their programs is gone."""
+        """Forget the twins: the process that held their programs is gone."""
         self._built, self._late = [], []
 
     def build_early(self, runs: Runner) -> None:
-        """Build and call those that come first. A twin that is not answered for is passed over."""
+        """Build and call the twins that come before the structure. A twin without an answer is left out."""
         for twin in self._early:
             try:
                 runs.build(twin.structure, None, self.is_built)
                 self._built.append((twin, None))
                 self._built[-1] = twin, self._call(twin, runs).observation
             except NoAnswer as no:
-                if no.kind in ("died", "hung"):
+                if no.lost:
                     self.discard()
                     return
 
     def recheck(self, runs: Runner) -> None:
-        """Call those that came first again, now that the structure's own program was built and called, and build and
-        call the others; then make its own program the current one again. Raises NoAnswer where the process is lost.
+        """Call the early twins again, now that the structure's own program exists, and build and call the late ones.
+        Then make the structure's program the current one again. Raises NoAnswer if the process is lost.
         """
         own = len(self._built)
         for number, (twin, first) in enumerate(self._built):
@@ -101,10 +103,10 @@ class TwinPrograms:
                 runs.build(twin.structure, None, True)
                 answer = self._call(twin, runs)
             except NoAnswer as no:
-                if no.kind in ("died", "hung"):
+                if no.lost:
                     raise
                 continue
-            before = self._group.structure
+            before = self.group.structure
             if answer.observation is not None and _is_of(before.format, answer.observation, twin):
                 self.findings.append(
                     f"the program of {structure_id(twin.structure)}, built after {structure_id(before)}, answers as "
@@ -115,7 +117,7 @@ class TwinPrograms:
 
     def _call(self, twin: Twin, runs: Runner) -> Answer:
         numbers = twin.numbers
-        return runs.call(self._group.regime, numbers.parameters, numbers.x, numbers.y)
+        return runs.call(self.group.regime, numbers.parameters, numbers.x, numbers.y)
 
     def _changed(self, twin: Twin, first: Observation, runs: Runner) -> list[str]:
         name, found = structure_id(twin.structure), list[str]()
@@ -127,7 +129,7 @@ class TwinPrograms:
         try:
             answer = self._call(twin, runs)
         except NoAnswer as no:
-            if no.kind in ("died", "hung"):
+            if no.lost:
                 raise
             answer = Answer(None, (no.message,))
         if answer.observation is None:
@@ -143,8 +145,8 @@ class TwinPrograms:
 
 
 def _is_of(narrow: DType, observed: Observation, twin: Twin) -> bool:
-    """Whether all that was observed, in a wider format, are numbers of a narrower one: what computing in the wider
-    hardly ever gives, the squares in E least of all, and never where the rule gives none but such numbers.
+    """Whether all results of the twin, which is in a wider format, are numbers of the narrow format although the rule's
+    own are not. Computing in the wider format hardly ever gives that.
     """
     if not _fit(narrow, arrays(observed).values()):
         return False
@@ -159,8 +161,8 @@ def _fit(narrow: DType, some: Iterable[Array]) -> bool:
 
 
 def build_twins(group: Group, one: Draw, runs: Runner) -> TwinPrograms:
-    """The twins of a group's structure, in a regime that has them, with those that come first built and called on the
-    numbers of one of its draws.
+    """The twins of a group's structure, with the early ones built and called on the numbers of one draw. Empty unless
+    the regime has twins.
     """
     if not REGIMES[group.regime].twins:
         return TwinPrograms(group, [], [])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ...reference.rounding import SIGMAS
+from ...adapters.quantities import split_name
 
 Check = Literal[
     "contract",
@@ -36,33 +36,16 @@ _WORDS = re.compile(r"[A-Za-z]{2,}")
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """A mistake, completing "the rule with ...", and the largest departure of the answer from what it gives, in σ. The
-    name is the same for the same mistake elsewhere.
-    """
-
-    name: str
-    mistake: str
-    sigmas: float
-
-    @property
-    def fits(self) -> bool:
-        """Whether the answer lies within the tolerance of what the mistake gives."""
-        return self.sigmas <= SIGMAS
-
-
-@dataclass(frozen=True)
 class Verdict:
     """A check's answer for one tensor of one case.
 
-    `worst` is the largest error in units of its tolerance, at index `at`; `power` is the tensor's norm over the norm of
-    its tolerance: how large a mistake would have to be to go unseen is about 1/power. `observed`, `expected` and
-    `tolerance` are the numbers at `at`, and are recorded where the verdict is not a pass. `activation` is that of the
-    tensor's layer. `slack` is, of a finding in an x or a k, by how much f or f' would have to be off to explain it,
-    absolutely. `expectation` is the id of the expectation that excuses a finding, where one does.
-    `chosen` holds, in the kinks regime, (point, value of f' there) for every pre-activation that lies at a kink.
-    The first finding of a case that no expectation excuses tells in `origin` where the mistake begins, and in
-    `explanations` which known mistakes explain the case, the nearest first, and after those the next best.
+    `worst` is the largest error in units of its tolerance, at index `at`. `power` is the norm of the tensor divided by
+    the norm of its tolerance: a relative mistake of about 1/power or more would have been seen. `observed`, `expected`
+    and `tolerance` are the numbers at `at`; they are recorded unless the verdict is a pass. `activation` is that of the
+    tensor's layer. For a finding in an x or a k, `slack` is the absolute error of f or f' that would explain it.
+    `expectation` is the id of the expectation that matches a finding, or None. `step` is the number of the descent step
+    that the verdict is about, counted from 1; None outside a descent. `chosen` holds, in the kinks regime, (point,
+    value of f' there) for every pre-activation that lies exactly at a kink.
     """
 
     case: str
@@ -80,8 +63,7 @@ class Verdict:
     message: str = ""
     expectation: str | None = None
     chosen: tuple[tuple[float, float], ...] = ()
-    origin: str = ""
-    explanations: tuple[Explanation, ...] = ()
+    step: int | None = None
 
     @property
     def is_finding(self) -> bool:
@@ -90,7 +72,7 @@ class Verdict:
 
     @property
     def is_unexpected(self) -> bool:
-        """Whether it is a finding that no expectation excuses."""
+        """Whether it is a finding that no expectation matches."""
         return self.is_finding and self.expectation is None
 
     @property
@@ -100,8 +82,13 @@ class Verdict:
 
     @property
     def kind(self) -> str:
-        """The quantity without its layer and its step; what a finding is about where that is no quantity."""
-        return self.quantity.rpartition(": ")[2].split("_")[0]
+        """The quantity without its layer, such as dE/dW; for a finding about something else, what it is about."""
+        return split_name(self.quantity)[0]
+
+    @property
+    def label(self) -> str:
+        """The quantity as reports print it: dE/dW_1, or step 2: dE/dW_1 within a descent."""
+        return self.quantity if self.step is None else f"step {self.step}: {self.quantity}"
 
     @property
     def gist(self) -> str:
@@ -123,16 +110,23 @@ _CHECK_OF: dict[str, Check] = {
 
 
 def quantity_of(name: str) -> tuple[Check | None, int | None]:
-    """The check that asks after a quantity by its name in verdicts, and its layer, counted from 1; without a layer for
-    the outputs and E, and neither for what is no quantity of the rule. A quantity of a descent step counts as itself.
+    """The check that compares a quantity, by its name in verdicts, and its layer, counted from 1.
+
+    The outputs and E have no layer. A name that is no quantity of the rule has neither check nor layer.
     """
-    symbol, _, layer = name.rpartition(": ")[2].partition("_")
+    symbol, layer = split_name(name)
     check = _CHECK_OF.get(symbol)
-    return check, int(layer) if check is not None and layer.isdigit() else None
+    return check, None if check is None else layer
+
+
+def failure_of(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The failure of a case: its first unexpected finding or error, else its first expected finding, else None."""
+    unexpected = next((v for v in verdicts if v.fails), None)
+    return unexpected or next((v for v in verdicts if v.is_finding), None)
 
 
 def status(verdicts: Sequence[Verdict]) -> Status:
-    """What the verdicts of one case come to: the gravest of them, with expected failures apart."""
+    """The status of a case: the most serious of its verdicts, with expected failures kept apart."""
     grades = {verdict.grade for verdict in verdicts if not verdict.is_finding}
     if "errored" in grades:
         return "errored"

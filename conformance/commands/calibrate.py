@@ -13,7 +13,7 @@ from ..evaluation.calibration.measure import measure_calibration, plan_calibrati
 from ..evaluation.calibration.report import format_title, print_report
 from ..records import run as runs
 from ..runners.threads import pin_here
-from ..runners.workers import choose_adapters, parse_workers
+from ..runners.workers import parse_workers
 from .output import make_console, open_output, show_progress
 
 _DTYPES = ("f32", "f64")
@@ -53,7 +53,9 @@ def run_calibrate(options: CalibrateOptions) -> int:
     if options.draws < 1 or options.networks < 0:
         raise OptionError(f"--draws {options.draws}, --networks {options.networks}: give at least 1, and at least 0")
     workers = parse_workers(options.workers)
-    run = runs.prepare(choose_adapters(options.adapters), run_options, options.expectations, options.device)
+    run = runs.prepare(
+        runs.RunRequest(tuple(options.adapters), run_options, options.expectations, options.device, workers=workers)
+    )
     planned = plan_calibration(run, options.draws, options.networks)
     console = make_console(_WIDTH)
     with ExitStack() as stack:

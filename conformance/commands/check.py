@@ -1,12 +1,8 @@
-"""What `kterm check` does: a pytest run of the suite, hermetic against the folder it is called in, and a readable
-report.
-"""
+"""What `kterm check` does: a pytest run of the suite, independent of the folder it is called in, and a report."""
 
 import os
-import shutil
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,103 +10,112 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ...adapters.registry import is_installed
-from ..cases.plan import OptionError, make_options
+from ..interfaces.suite import STOP
 from ..records import run as runs
-from ..records.record import read
+from ..records.folder import RunFolder
+from ..records.record import Record, RecordError, read
 from ..records.report import CheckTable, cause_lines, expected_lines, summary_lines, title
-from ..runners.process import TIMEOUT
+from ..records.run import RunRequest
+from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
 
+CONFORMS, DOES_NOT, INTERRUPTED = 0, 1, 130
 _HERE = Path(__file__).resolve().parents[1] / "interfaces"
-DEFAULT = ("torch", "jax")
-_FALLBACK = ("numpy",)
 
 
-def run_check(
-    specs: Sequence[str],
-    profile: str,
-    seed: int,
-    workers: str,
-    dtypes: Sequence[str],
-    activations: Sequence[str],
-    report: Path | None,
-    expectations: Path | None,
-    device: str | None,
-    timeout: float | None,
-    mutant: str | None = None,
-) -> int:
-    """Check, print, and give the exit code: 0 conforms, 1 does not."""
+def run_check(request: RunRequest) -> int:
+    """Check, print, and give the exit code: 0 conforms, 1 does not, 130 where the user interrupted it.
+
+    Raises AdapterError, OptionError and ExpectationError before any work, and RecordError where the results cannot be
+    written.
+    """
     started = time.monotonic()
     pin_here()
-    options = make_options(profile, seed, dtypes, activations)
-    specs = list(specs) or [name for name in DEFAULT if is_installed(name)] or list(_FALLBACK)
-    run = runs.prepare(specs, options, expectations, device, timeout or TIMEOUT, mutant)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(title(run.header()), markup=False)
-    report = report and report.absolute()
-    try:
-        folder = runs.new_folder(report)
-    except OSError as error:
-        raise OptionError(f"--report {report}: {error.strerror}; name a file that can be written") from None
-    try:
-        runs.save(run, folder)
-        code = _pytest(run, folder, report, workers, console)
-        record = read(report or folder / "record.jsonl", passes=False)
-        console.print(CheckTable(record))
-        console.print()
-        for line in (*cause_lines(record), *expected_lines(record)):
+    if not request.uses_cache:
+        turn_off_here()
+    with RunFolder(request.report) as folder:
+        run = runs.prepare(request)
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(title(run.header()), markup=False)
+        if line := cache_line(adapter.spec for adapter in run.adapters):
             console.print(line, markup=False)
-        for line in summary_lines(record):
-            console.print(line, markup=False)
-        console.print(f"{time.monotonic() - started:.1f} s; seed {seed}", markup=False)
-    finally:
-        if report is None:
-            shutil.rmtree(folder, ignore_errors=True)
-    return 0 if record.conforms and code == pytest.ExitCode.OK else 1
+        try:
+            watcher, code = _pytest(run, request, folder, console)
+            _require_written(watcher, folder)
+            record = read(runs.conclude(run, folder), passes=False)
+        except KeyboardInterrupt:
+            if request.report is not None:
+                print(f"kterm: the results so far are kept in {folder.keep()}", file=sys.stderr)
+            raise
+        _print(record, request.report, watcher.is_interrupted, console)
+        console.print(f"{time.monotonic() - started:.1f} s; seed {run.options.seed}", markup=False)
+    if watcher.is_interrupted:
+        return INTERRUPTED
+    return CONFORMS if record.conforms and code == pytest.ExitCode.OK else DOES_NOT
 
 
-def _pytest(run: runs.Run, folder: Path, report: Path | None, workers: str, console: Console) -> int:
+def _require_written(watcher: "_Watcher", folder: RunFolder) -> None:
+    if watcher.trouble:
+        kept = f"; the results so far are kept in {folder.keep()}" if folder.report is not None else ""
+        raise RecordError(f"{watcher.trouble}{kept}")
+
+
+def _print(record: Record, report: Path | None, is_interrupted: bool, console: Console) -> None:
+    console.print(CheckTable(record))
+    console.print()
+    lines = [*cause_lines(record, report), *expected_lines(record)]
+    lines += summary_lines(record, report, stopped=is_interrupted)
+    for line in lines:
+        console.print(line, markup=False)
+    if is_interrupted:
+        console.print("interrupted" + (f"; what was checked until then is in {report}" if report else ""), markup=False)
+
+
+def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Console) -> tuple["_Watcher", int]:
     """One pytest session over the suite, without the plugins, options and files of the folder it is called in."""
+    runs.save(run, folder.path)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
-    arguments = [
-        str(_HERE),
-        "-c",
-        str(_HERE / "pytest.ini"),
-        "--rootdir",
-        str(_HERE),
-        "--noconftest",
-        "-p",
-        "kterm.conformance.interfaces.plugin",
-    ]
-    arguments += ["-p", "no:terminal", "-p", "no:cacheprovider", f"--kterm-run={folder}"]
-    arguments += [f"--kterm-report={report}"] if report else []
-    if workers != "0":
-        arguments += ["-p", "xdist", "-n", workers, "--max-worker-restart", "1000"]
+    # Workers start as `python -c`, with the current directory at the head of their path: a logging.py there would hide
+    # the standard library's.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    arguments = [str(_HERE), "-c", str(_HERE / "check.ini"), "--rootdir", str(_HERE), "--noconftest"]
+    arguments += ["-p", "kterm.conformance.interfaces.plugin", "-p", "no:terminal", "-p", "no:cacheprovider"]
+    arguments.append(f"--kterm-run={folder.path}")
+    if request.workers:
+        arguments += ["-p", "xdist", "-n", str(request.workers), "--max-worker-restart", "1000"]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    # FORCE_COLOR asks for colours in a pipe too, and not for every frame of the bar.
+    is_shown = console.is_terminal and sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
         watcher = _Watcher(progress, len(run.groups))
         code = pytest.main(arguments, plugins=[watcher])
     for text in watcher.internal:
         print(text, file=sys.stderr)
-    return int(code)
+    return watcher, int(code)
 
 
 class _Watcher:
-    """Moves the progress bar, and keeps what pytest itself has to say of a crash."""
+    """Moves the progress bar, and keeps what pytest reports of a crash, of a full disk and of an interrupt."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
         self._task = progress.add_task("structures", total=total)
         self.internal: list[str] = []
+        self.trouble = ""
+        self.is_interrupted = False
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.when == "call" or report.failed:
             self._progress.advance(self._task)
+        self.trouble = next((str(v) for name, v in report.user_properties if name == STOP), self.trouble)
         # Findings come as text and are in the record; anything else is a fault of the suite, or a worker that died.
         if report.failed and not isinstance(report.longrepr, str):
             self.internal.append(f"{report.nodeid}: {report.longrepr}")
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        # pytest's own ways of stopping are subclasses.
+        self.is_interrupted = excinfo.type is KeyboardInterrupt
 
     def pytest_internalerror(self, excrepr: Any) -> None:
         self.internal.append(str(excrepr))

@@ -1,6 +1,6 @@
 """The `kterm` command. Heavy imports wait until a command needs them, so that --help is quick and imports no framework.
 
-Exit codes: 0 conforms, 1 does not, 2 usage or configuration error, 3 an adapter could not be loaded.
+Exit codes: 0 conforms, 1 does not, 2 usage or configuration error, 3 an adapter could not be loaded, 130 interrupted.
 """
 
 import sys
@@ -20,12 +20,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-CONFORMS, DOES_NOT, USAGE, NOT_LOADED = 0, 1, 2, 3
+CONFORMS, DOES_NOT, USAGE, NOT_LOADED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Turn the suite's own errors into one line on standard error and the exit code that is due."""
+    """Turn the suite's own errors, and an interrupt, into one line on standard error and the exit code that is due."""
     from ...adapters.registry import AdapterError
     from ..cases.case import CaseError
     from ..cases.plan import OptionError
@@ -41,6 +41,8 @@ def _one_line_errors() -> Iterator[None]:
         _stop(str(error), USAGE)
     except NoAnswer as no:
         _stop(f"the adapter {no.kind}: {no.message}", DOES_NOT)
+    except KeyboardInterrupt:
+        _stop("interrupted", INTERRUPTED)
 
 
 def _stop(message: str, code: int) -> None:
@@ -66,18 +68,28 @@ def check(
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
 ) -> None:
-    """Check adapters: by default torch and jax, those of them that are installed."""
+    """Check adapters: without a name torch and jax, as far as they are installed."""
     with _one_line_errors():
-        if workers != "auto" and not workers.isdigit():
-            _stop(f"-n {workers}: give a number of workers, or auto", USAGE)
+        from ..cases.plan import make_options
+        from ..records.run import RunRequest
+        from ..runners.process import TIMEOUT
+        from ..runners.workers import parse_workers
         from .check import run_check
 
-        code = run_check(
-            adapters or [], profile, seed, workers, dtype or [], activation or [], report, expectations, device,
-            timeout, mutant,
-        )  # fmt: skip
-        raise typer.Exit(code)
+        request = RunRequest(
+            adapters=tuple(adapters or ()),
+            options=make_options(profile, seed, dtype or (), activation or ()),
+            expectations=expectations,
+            device=device,
+            timeout=TIMEOUT if timeout is None else timeout,
+            mutant=mutant,
+            workers=parse_workers(workers),
+            report=report and report.absolute(),
+            uses_cache=not no_cache,
+        )
+        raise typer.Exit(run_check(request))
 
 
 @app.command()
@@ -277,3 +289,7 @@ def adapters() -> None:
 def main() -> None:
     """Run the command line."""
     app(prog_name="kterm")
+
+
+if __name__ == "__main__":
+    main()

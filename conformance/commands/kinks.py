@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
-from ...adapters.registry import is_installed
 from ...reference import ACTIVATIONS, DTYPES
 from ..cases.case import Group, parse_case
 from ..cases.plan import Description, make_options
@@ -17,10 +17,10 @@ from ..checks.kink_choices import convention, points
 from ..checks.verdict import Verdict
 from ..records import run as runs
 from ..records.record import read
-from ..records.report import failure_lines
-from ..runners.process import TIMEOUT, ProcessRunner
+from ..records.report import failure_lines, printable
+from ..records.run import RunRequest
+from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
-from .check import DEFAULT
 
 Conventions = dict[tuple[str, str, float], dict[str, list[float]]]
 """By adapter, activation and point: the values chosen, by dtype."""
@@ -48,8 +48,7 @@ def run_kinks(specs: Sequence[str], seed: int, dtypes: Sequence[str], device: st
         names = {a["name"]: a["version"] for a in held.header["adapters"]}
         troubles: list[str] = []
     else:
-        specs = list(specs) or [name for name in DEFAULT if is_installed(name)] or ["numpy"]
-        run = runs.prepare(specs, make_options("quick", seed, dtypes), None, device, TIMEOUT)
+        run = runs.prepare(RunRequest(tuple(specs), make_options("quick", seed, dtypes), device=device))
         names = {adapter.name: adapter.version for adapter in run.adapters}
         troubles = [line for adapter in run.adapters for line in _examined(run, adapter, found)]
     console.print(_table(names, found))
@@ -63,15 +62,17 @@ def _examined(run: runs.Run, adapter: Description, into: Conventions) -> list[st
     runner = ProcessRunner(adapter.spec, run.device, run.timeout)
     try:
         groups: list[Group] = [g for a, g in run.groups if a == adapter and REGIMES[g.regime].records_choices]
-        answered = [some for group in groups for some in examine(group, runner, run.expectation_for(adapter.name))]
+        answered = [
+            some for group in groups for some in examine(group, runner, run.expectation_for(adapter.name)).verdicts
+        ]
     finally:
         runner.close()
     collected(adapter.name, [v for some in answered for v in some], into)
-    return failure_lines(adapter, answered)
+    return failure_lines(adapter, answered, run.device)
 
 
 def _table(versions: Mapping[str, str], found: Conventions) -> Table:
-    adapters = [f"{name} {version}" for name, version in versions.items()]
+    adapters = [Column(Text(printable(f"{name} {version}"))) for name, version in versions.items()]
     table = Table("activation", "point", "from the left", "from the right", *adapters, box=None, pad_edge=False)
     for name, row in ACTIVATIONS.items():
         for point, (left, right) in points(row).items():

@@ -86,7 +86,7 @@ def _make_trials(options: MutantsOptions) -> list[TrialOptions]:
     for name in options.mutants:
         mutant(name)
     specs = options.adapters or _DEFAULT_ADAPTERS
-    run = runs.prepare(specs, run_options, options.expectations, options.device)
+    run = runs.prepare(runs.RunRequest(tuple(specs), run_options, options.expectations, options.device))
     trials = [
         TrialOptions(
             adapter,
@@ -122,7 +122,7 @@ def run_smallest(spec: str, workers: str, path: Path) -> int:
     started = time.monotonic()
     pin_here()
     count = parse_workers(workers)
-    run = runs.prepare([spec], make_options(_SMALLEST_PROFILE, 0, WIDE))
+    run = runs.prepare(runs.RunRequest((spec,), make_options(_SMALLEST_PROFILE, 0, WIDE)))
     adapter = run.adapters[0]
     options = TrialOptions(adapter, run.options, run.concerning(adapter.name))
     console = make_console()

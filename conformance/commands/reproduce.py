@@ -14,6 +14,7 @@ from ..cases.draw import REGIMES
 from ..cases.plan import Description
 from ..checks.findings import ExpectationFor
 from ..checks.verdict import Verdict
+from ..diagnosis.explanation import explanations_of
 from ..expectations import expectation as known
 from ..failures.scripts.failure import Failure, Planted, calls_of, find, planted
 from ..failures.scripts.write import Unwritable, write
@@ -155,7 +156,7 @@ def diagnosis(verdict: Verdict, adapter: Description) -> str:
         if entry.id == number:
             where = f" ({entry.issue})" if entry.issue else ""
             return f"It is known: {entry.reason}{where}."
-    fitting = [e.mistake for e in verdict.explanations if e.fits]
+    fitting = [e.mistake for e in explanations_of(verdict) if e.fits]
     return f"What it gives is the rule with {', or '.join(fitting[:3])}." if fitting else ""
 
 

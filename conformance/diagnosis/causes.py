@@ -1,11 +1,15 @@
-"""Causes: the failures of a run sorted by what is behind them, so that thirty failures of one cause are told as one."""
+"""Causes: the failures of a run sorted by their cause, so that thirty failures of one cause are reported once."""
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from ..checks.verdict import CHECKS, Explanation, Verdict
+from ..cases.case import parse_case
+from ..cases.regimes import REGIMES
+from ..checks.verdict import CHECKS, Verdict
+from .explanation import Explanation, explanations_of
 
 _Key = tuple[str, str, str, str]
 _MANY = 3
@@ -13,9 +17,10 @@ _MANY = 3
 
 @dataclass(frozen=True)
 class Cause:
-    """Failures of one adapter that have one cause: how many cases, the finding that is furthest out, and the mistakes
-    that explain every one of them, with their residuals in σ in the case of that finding; `next_best` is the least
-    residual there of a mistake that does not explain it.
+    """Failures of one adapter with one cause: the number of cases, the finding of the smallest case (`worst`), and the
+    mistakes that explain all of them, with their residuals in σ for that finding.
+
+    `next_best` is the smallest residual there of a mistake that does not explain it.
     """
 
     adapter: str
@@ -25,16 +30,16 @@ class Cause:
     mistakes: tuple[Explanation, ...] = ()
     next_best: float | None = None
     nearest: Explanation | None = None
-    """Where no mistake explains it, the one that comes nearest."""
+    """The nearest mistake, if none explains the failures."""
 
 
 def causes(answered: Iterable[tuple[str, Sequence[Verdict]]]) -> list[Cause]:
-    """The causes of all unexpected findings and errors, given the verdicts of each case with its adapter: those of the
-    contract and the layout first, and then the most frequent.
+    """The causes of all unexpected findings and errors, given the verdicts of each case with its adapter. Causes in the
+    contract and the layout come first, then the most frequent.
 
-    Cases that a mistake explains go with the mistake that explains most of them. Where none does, two failures have one
-    cause when check, kind of quantity, activation and grade (or the message) agree; when a kind fails in many
-    activations, they are not what sets its failures apart.
+    Cases that a mistake explains are grouped by the mistake that explains most of them. If none does, two failures have
+    one cause if check, kind of quantity, activation and grade (or the message) agree. If a kind fails in many
+    activations, the activation does not separate causes.
     """
     first: dict[tuple[str, str], Verdict] = {}
     for adapter, verdicts in answered:
@@ -55,12 +60,12 @@ def _kind(v: Verdict) -> _Key:
 def _of_one_adapter(adapter: str, verdicts: Sequence[Verdict]) -> Iterator[Cause]:
     left = list(verdicts)
     while True:
-        counts = Counter(e.name for v in left for e in v.explanations if e.fits)
+        counts = Counter(e.name for v in left for e in explanations_of(v) if e.fits)
         if not counts:
             break
         most = max(counts.values())
         tied = [name for name, count in counts.items() if count == most]
-        # Only what explains the very same cases as well is named beside it.
+        # Only a mistake that explains the very same cases is named as well.
         lead = min(tied, key=lambda name: (_largest(left, name), name))
         covered = [v for v in left if _sigmas(v, lead) is not None]
         same = [name for name in tied if all(_sigmas(v, name) is not None for v in covered)]
@@ -72,12 +77,12 @@ def _of_one_adapter(adapter: str, verdicts: Sequence[Verdict]) -> Iterator[Cause
         key = _kind(verdict)
         rest[(*key[:2], "", key[3]) if (key[0], key[1]) in many else key].append(verdict)
     for some in rest.values():
-        nearest = min((e for v in some for e in v.explanations), key=lambda e: e.sigmas, default=None)
-        yield Cause(adapter, len(some), _checks(some), _furthest(some), nearest=nearest)
+        nearest = min((e for v in some for e in explanations_of(v)), key=lambda e: e.sigmas, default=None)
+        yield Cause(adapter, len(some), _checks(some), _smallest(some), nearest=nearest)
 
 
 def _activations(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], set[str]]:
-    """In how many activations each kind of quantity fails."""
+    """The activations in which each kind of quantity fails."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for check, kind, activation, _ in map(_kind, verdicts):
         found[check, kind].add(activation)
@@ -85,7 +90,7 @@ def _activations(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], set[str]]
 
 
 def _sigmas(verdict: Verdict, name: str) -> float | None:
-    return next((e.sigmas for e in verdict.explanations if e.name == name and e.fits), None)
+    return next((e.sigmas for e in explanations_of(verdict) if e.name == name and e.fits), None)
 
 
 def _largest(verdicts: Sequence[Verdict], name: str) -> float:
@@ -93,14 +98,14 @@ def _largest(verdicts: Sequence[Verdict], name: str) -> float:
 
 
 def _explained(adapter: str, covered: Sequence[Verdict], names: Sequence[str]) -> Cause:
-    worst = _furthest([v for v in covered if any(e.name in names for e in v.explanations)])
+    worst = _smallest([v for v in covered if any(e.name in names for e in explanations_of(v))])
     mistakes = []
     for name in names:
-        # As it is told of the case that is shown, which may name a layer.
-        told = next(e for e in worst.explanations if e.name == name)
-        others = {e.mistake for v in covered for e in v.explanations if e.name == name} - {told.mistake}
-        mistakes.append(replace(told, mistake=f"{told.mistake}, and others of the kind") if others else told)
-    others = [e.sigmas for e in worst.explanations if not e.fits]
+        # As for the case that is shown, which may name a layer.
+        shown = next(e for e in explanations_of(worst) if e.name == name)
+        others = {e.mistake for v in covered for e in explanations_of(v) if e.name == name} - {shown.mistake}
+        mistakes.append(replace(shown, mistake=f"{shown.mistake}, and others of the kind") if others else shown)
+    others = [e.sigmas for e in explanations_of(worst) if not e.fits]
     return Cause(adapter, len(covered), _checks(covered), worst, tuple(mistakes), min(others, default=None))
 
 
@@ -109,6 +114,15 @@ def _checks(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
     return tuple(check for check in CHECKS if check in found)
 
 
-def _furthest(verdicts: Sequence[Verdict]) -> Verdict:
-    """The finding that is shown: the one that is furthest out, of those whose tolerance is not zero where there are."""
-    return max(verdicts, key=lambda v: (v.worst < math.inf, v.worst))
+def _smallest(verdicts: Sequence[Verdict]) -> Verdict:
+    """The finding that is shown: the one in the case with the fewest numbers, and of equally small cases the first by
+    id. A finding whose tolerance is not zero comes before one whose tolerance is.
+    """
+    return min(verdicts, key=lambda v: (not v.worst < math.inf, _size(v.case), v.case))
+
+
+def _size(case: str) -> int:
+    """How many numbers the parameters and the layers of a case hold."""
+    structure = parse_case(case, tuple(REGIMES)).structure
+    widths = structure.network.widths
+    return sum((a + 1) * b for a, b in pairwise(widths)) + structure.batch * sum(widths)

@@ -1,89 +1,102 @@
-"""Telling a failure: of each failing case, where the mistake begins and which known mistakes explain it."""
+"""Diagnosis of an examined group: for each failing case, where the mistake begins and which known mistakes explain it.
+
+It is a step after the checks. It reads what an examination keeps, asks the adapter nothing, and changes no grade.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...adapters import Observation
-from ...reference import Array, Structure
-from ...reference.rounding import Conventions
+from ...reference import Array
+from ..cases.case import Group
 from ..cases.regimes import Draw, each
+from ..checks.calls import Calls, JudgedCalls
 from ..checks.compare import Comparison
+from ..checks.examine import Examination
+from ..checks.findings import ExpectationFor, is_expected_in
 from ..checks.verdict import Verdict
-from .explain import Question, explain, question
+from .explain import Question, explain
+from .explanation import DiagnosedVerdict, Explanation, with_diagnosis
 from .hypotheses import Earlier
 from .locate import locate
 
 IsExpected = Callable[[Comparison, int], bool]
+"""Whether an expectation matches what call i of a comparison shows: it neither locates a mistake nor speaks against an
+explanation.
+"""
 
 
-@dataclass(frozen=True)
-class Calls:
-    """Answers of one program, compared: the numbers put in and what was shown, a call an entry. `before` gives the
-    number of the call before each, or None, as numbers of `history`; the program's first call is its number 0.
+def diagnose(
+    group: Group, examination: Examination, expectation_for: ExpectationFor = lambda _: None
+) -> list[list[Verdict]]:
+    """The verdicts of an examination, a list for each case, with a diagnosis on the first unexpected finding of each
+    failing call.
     """
-
-    structure: Structure
-    regime: str
-    stack: Draw
-    observed: Sequence[Observation]
-    compared: Sequence[Comparison]
-    history: Draw
-    before: Sequence[int | None]
-    conventions: Conventions | None = None
-
-
-def tell(calls: Calls, verdicts: Sequence[list[Verdict]], with_expectation: IsExpected) -> list[list[Verdict]]:
-    """The verdicts on each call, the first finding of each that has one told: its origin, and its explanations.
-
-    `excused` says whether an expectation covers a departure: what it covers neither locates a mistake nor speaks
-    against an explanation.
-    """
-    told = [list(some) for some in verdicts]
-    alike: dict[str, list[int]] = defaultdict(list)
-    for i, some in enumerate(told):
-        at = _first(some)
-        if at is not None:
-            departs = {c.quantity: not c.worst[i] <= 1 and not with_expectation(c, i) for c in calls.compared}
-            place = locate(calls.structure.network, departs)
-            some[at] = replace(some[at], origin="" if place is None else str(place))
-            alike[some[at].quantity.rpartition(": ")[2]].append(i)
-    for first, failing in alike.items():
-        if first not in {c.quantity for c in calls.compared}:
-            continue
-        for i, explanations in zip(failing, explain(_question(calls, failing, first, with_expectation)), strict=True):
-            at = _first(told[i])
-            assert at is not None
-            told[i][at] = replace(told[i][at], explanations=explanations)
-    return told
+    is_expected = is_expected_in(group, expectation_for)
+    diagnosed: dict[Verdict, DiagnosedVerdict] = {}
+    for judged in examination.judged:
+        if judged.together is None:
+            diagnosed |= _diagnose_each(judged, is_expected)
+        else:
+            diagnosed |= _diagnose_together(judged.calls, judged.together, is_expected)
+    return [[diagnosed.get(verdict, verdict) for verdict in some] for some in examination.verdicts]
 
 
-def _first(verdicts: Sequence[Verdict]) -> int | None:
-    return next((number for number, verdict in enumerate(verdicts) if verdict.is_unexpected), None)
+def _diagnose_each(judged: JudgedCalls, is_expected: IsExpected) -> dict[Verdict, DiagnosedVerdict]:
+    """The first unexpected finding of each call, with its diagnosis."""
+    first = {i: next((v for v in some if v.is_unexpected), None) for i, some in enumerate(judged.verdicts)}
+    failing = {i: verdict for i, verdict in first.items() if verdict is not None}
+    found = _diagnose_calls(judged.calls, {i: verdict.quantity for i, verdict in failing.items()}, is_expected)
+    return {verdict: with_diagnosis(verdict, *found[i]) for i, verdict in failing.items()}
 
 
-def _question(calls: Calls, chosen: Sequence[int], first: str, with_expectation: IsExpected) -> Question:
-    expected = {c.quantity for c in calls.compared for i in chosen if not c.worst[i] <= 1 and with_expectation(c, i)}
-    before = [calls.before[i] for i in chosen]
-    first_calls = [None if number is None else 0 for number in before]
-    earlier = Earlier(_called(calls.history, before), _called(calls.history, first_calls))
-    asked = question(
-        calls.structure,
-        calls.regime,
-        calls.stack[np.array(chosen)],  # pyright: ignore[reportArgumentType]  (an index array picks a sub-stack)
-        [calls.observed[i] for i in chosen],
-        first,
-        earlier,
-        calls.conventions,
+def _diagnose_together(calls: Calls, verdict: Verdict, is_expected: IsExpected) -> dict[Verdict, DiagnosedVerdict]:
+    """A verdict about several calls, with the diagnosis of the first call after the first that departs by itself."""
+    departing = (
+        (i, one.quantity)
+        for i in range(1, len(calls.observed))
+        for one in calls.compared
+        if not one.worst[i] <= 1 and not is_expected(one, i)
     )
-    return replace(asked, ignored=frozenset(expected))
+    at, quantity = next(departing, (None, ""))
+    if at is None:
+        return {}
+    return {verdict: with_diagnosis(verdict, *_diagnose_calls(calls, {at: quantity}, is_expected)[at])}
+
+
+def _diagnose_calls(
+    calls: Calls, failing: dict[int, str], is_expected: IsExpected
+) -> dict[int, tuple[str, tuple[Explanation, ...]]]:
+    """Origin and explanations for each failing call, given the quantity that departs first in it."""
+    origins: dict[int, str] = {}
+    by_quantity: dict[str, list[int]] = defaultdict(list)
+    for i, quantity in failing.items():
+        departs = {c.quantity: not c.worst[i] <= 1 and not is_expected(c, i) for c in calls.compared}
+        place = locate(calls.structure.network, departs)
+        origins[i] = "" if place is None else str(place)
+        by_quantity[quantity].append(i)
+    explanations: dict[int, tuple[Explanation, ...]] = {}
+    known = {c.quantity for c in calls.compared}
+    for quantity, some in by_quantity.items():
+        if quantity in known:
+            question = _question_about(calls, some, quantity, is_expected)
+            explanations |= zip(some, explain(question), strict=True)
+    return {i: (origins[i], explanations.get(i, ())) for i in failing}
+
+
+def _question_about(calls: Calls, chosen: Sequence[int], first: str, is_expected: IsExpected) -> Question:
+    expected = {c.quantity for c in calls.compared for i in chosen if not c.worst[i] <= 1 and is_expected(c, i)}
+    before = [calls.before[i] for i in chosen]
+    earlier = Earlier(
+        _called(calls.history, before), _called(calls.history, [None if number is None else 0 for number in before])
+    )
+    return Question.about(calls, chosen, first, earlier, frozenset(expected))
 
 
 def _called(history: Draw, numbers: Sequence[int | None]) -> Draw:
-    """The numbers of calls, NaN where there was none."""
-    picked = history[np.array([number or 0 for number in numbers])]  # pyright: ignore[reportArgumentType]
+    """The numbers of earlier calls in float64, as a stack; NaN where there was none."""
+    picked = history[np.array([number or 0 for number in numbers])]
     none = np.array([number is None for number in numbers])
 
     def blank(a: Array) -> Array:

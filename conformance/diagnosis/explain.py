@@ -1,8 +1,9 @@
-"""Diagnosis: which known mistake explains a failing answer, by how far what the mistake would give lies from it.
+"""Explanation: which known mistake explains a failing answer, by the distance between the answer and what the mistake
+gives.
 
-Each hypothesis is carried out step by step from the values that the framework shows, with its own rounding errors, so
-that an answer is explained by a mistake when it lies within the tolerance of what the mistake gives, derived as for the
-rule itself.
+Each hypothesis is computed step by step from the values that the framework shows, with its own rounding errors. A
+mistake explains an answer if the answer lies within the tolerance of what the mistake gives. That tolerance is derived
+as for the rule itself.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -11,15 +12,16 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from ...adapters import Observation
+from ...adapters.quantities import stack_arrays
 from ...reference import DTYPES, Array, Structure
 from ...reference.rounding import SIGMAS, Conventions, Reading, deviation
+from ...reference.steps import Work, run, showing, start
+from ...reference.value import Value
 from ..cases.draw import present_arrays, stacked
 from ..cases.regimes import REGIMES, Draw
-from ..checks.compare import views_of
-from ..checks.verdict import Explanation, quantity_of
-from ..mutants.steps import Work, run, showing, start
-from ..mutants.value import Value
+from ..checks.calls import Calls
+from ..checks.verdict import quantity_of
+from .explanation import Explanation
 from .hypotheses import (
     FAMILIES,
     Earlier,
@@ -37,19 +39,21 @@ from .hypotheses import (
 )
 
 _SHORTLIST = 12
-"""How many hypotheses, the nearest by norm, are held against an answer with their tolerances."""
+"""How many hypotheses, the nearest by norm, are compared with an answer by their tolerances."""
 
 _MOST, _FEW = 6, 2
-"""How many cases are held against the table of mutants, and against what is beyond it."""
+"""How many cases are compared with the table of mutants, and with the other hypotheses."""
 
 _NARROWER = {"f64": ("f32", "f16", "bf16"), "f32": ("f16", "bf16"), "f16": ("bf16",)}
 
 
 @dataclass(frozen=True)
 class Question:
-    """A stack of failing answers of one structure, in float64, and what is known of how they came about: the calls
-    before, and the slopes declared at kinks. `first` is the quantity that departs first, by name; `ignored` are those
-    of which it is known that they depart for another reason.
+    """A stack of failing answers of one structure in float64, with what is known about them: earlier calls, and the
+    slopes declared at kinks.
+
+    `first` is the name of the quantity that departs first. `ignored` are quantities that depart for a known other
+    reason.
     """
 
     structure: Structure
@@ -61,30 +65,50 @@ class Question:
     conventions: Conventions | None = None
     ignored: frozenset[str] = frozenset()
 
+    @classmethod
+    def about(
+        cls, calls: Calls, chosen: Sequence[int], first: str, earlier: Earlier | None, ignored: frozenset[str]
+    ) -> "Question":
+        """The question about some of the calls, by their indices. `first` and `ignored` are as in the class."""
+        wide = np.dtype(np.float64)
+        shown = stack_arrays([calls.observed[i] for i in chosen])
+        return cls(
+            calls.structure,
+            calls.regime,
+            calls.stack[np.array(chosen)].astype(wide),
+            {name: array.astype(wide) for name, array in shown.items()},
+            first,
+            earlier,
+            calls.conventions,
+            ignored,
+        )
+
     @property
     def compared(self) -> dict[str, Array]:
-        """What was observed and speaks for or against a mistake."""
+        """The observed quantities that are compared with a mistake."""
         return {name: array for name, array in self.observed.items() if name not in self.ignored}
 
     @property
     def layer(self) -> int:
-        """The layer of what departs first, counted from 1; of E, the last."""
+        """The layer of the quantity that departs first, counted from 1; the last layer for E."""
         return quantity_of(self.first)[1] or self.structure.network.depth
 
     @property
     def reading(self) -> Reading:
-        """How a mistake's rounding errors add."""
+        """The reading of a mistake's rounding errors: as standard deviations."""
         regime = REGIMES[self.regime]
         return deviation(self.structure.format, regime.rounding == "gradual", regime.selects)
 
     def part(self, cases: Sequence[int]) -> "Question":
         """Some of the cases."""
         shown = {name: array[list(cases)] for name, array in self.observed.items()}
-        earlier = self.earlier and Earlier(_pick(self.earlier.call, cases), _pick(self.earlier.first, cases))
-        return replace(self, stack=_pick(self.stack, cases), observed=shown, earlier=earlier)
+        earlier = self.earlier and Earlier(
+            self.earlier.call[np.array(cases, int)], self.earlier.first[np.array(cases, int)]
+        )
+        return replace(self, stack=self.stack[np.array(cases, int)], observed=shown, earlier=earlier)
 
-    def carried_out(self, hypothesis: Hypothesis, reading: Reading | None = None) -> Work:
-        """A pass through what a hypothesis says was done, from the values shown."""
+    def compute(self, hypothesis: Hypothesis, reading: Reading | None = None) -> Work:
+        """The pass of a hypothesis, from the values shown."""
         before = None if self.earlier is None else self._before[reading is not None]
         one = self.stack if hypothesis.draw is None else hypothesis.draw(self.stack, self.earlier)
         if hypothesis.format is not None and reading is not None:
@@ -93,17 +117,17 @@ class Question:
 
     @cached_property
     def right(self) -> Work:
-        """The rule itself, carried out without errors."""
-        return self.carried_out(RULE)
+        """The pass of the rule itself, without errors."""
+        return self.compute(RULE)
 
     @cached_property
     def rule(self) -> Work:
-        """The same with errors."""
-        return self.carried_out(RULE, self.reading)
+        """The pass of the rule itself, with errors."""
+        return self.compute(RULE, self.reading)
 
     @cached_property
     def _before(self) -> tuple[Work, Work]:
-        """The passes of the calls before, without errors and with them."""
+        """The passes of the earlier calls, without and with errors."""
         assert self.earlier is not None
         return run(self._work(self.earlier.call, None)), run(self._work(self.earlier.call, self.reading))
 
@@ -114,34 +138,14 @@ class Question:
 RULE = Hypothesis("rule", "nothing wrong")
 
 
-def _pick(stack: Draw, cases: Sequence[int]) -> Draw:
-    return stack[np.array(cases, int)]  # pyright: ignore[reportArgumentType]  (an index array picks a sub-stack)
-
-
-def question(
-    structure: Structure,
-    regime: str,
-    stack: Draw,
-    observed: Sequence[Observation],
-    first: str,
-    earlier: Earlier | None = None,
-    conventions: Conventions | None = None,
-) -> Question:
-    """The question that failing observations put, which show the same quantities."""
-    wide = np.dtype(np.float64)
-    shown = {name: array.astype(wide) for name, array in views_of(observed).items()}
-    old = earlier and Earlier(earlier.call.astype(wide), earlier.first.astype(wide))
-    return Question(structure, regime, stack.astype(wide), shown, first, old, conventions)
-
-
 _Tried = tuple[Hypothesis, float]
-"""A hypothesis, and the largest departure from it in σ."""
+"""A hypothesis and the largest distance from it in σ."""
 
 
 def explain(question: Question) -> list[tuple[Explanation, ...]]:
-    """For each case the mistakes that explain it, the nearest first, and after them the next best that does not.
+    """For each case, the mistakes that explain it, the nearest first, followed by the nearest that does not.
 
-    What is dearer is asked of fewer cases; what explains these is held against all the others.
+    Expensive hypotheses are computed for few cases. What explains these is then compared with all the others.
     """
     found: list[list[_Tried]] = [[] for _ in question.stack.x]
     for stage in (_plain, _particular, _fitted, _paired, _narrowed):
@@ -153,9 +157,9 @@ def explain(question: Question) -> list[tuple[Explanation, ...]]:
         fitting = {hypothesis: None for case in chosen for hypothesis, sigmas in found[case] if sigmas <= SIGMAS}
         others = _unexplained(found)
         if fitting and others:
-            for case, tried in zip(others, _held_against(question.part(others), list(fitting)), strict=True):
+            for case, tried in zip(others, _compare_with(question.part(others), list(fitting)), strict=True):
                 found[case] += tried
-    return [_told(tried) for tried in found]
+    return [_nearest(tried) for tried in found]
 
 
 def _unexplained(found: Sequence[Sequence[_Tried]]) -> list[int]:
@@ -166,8 +170,8 @@ def _fits(tried: Sequence[_Tried]) -> bool:
     return any(sigmas <= SIGMAS for _, sigmas in tried)
 
 
-def _told(tried: Sequence[_Tried]) -> tuple[Explanation, ...]:
-    """Those that fit and the next one, the nearest first; of one name the nearest."""
+def _nearest(tried: Sequence[_Tried]) -> tuple[Explanation, ...]:
+    """The explanations that fit and the next one, the nearest first. For each name, only the nearest is kept."""
     by_name: dict[str, Explanation] = {}
     for hypothesis, sigmas in sorted(tried, key=lambda one: one[1]):
         by_name.setdefault(hypothesis.name, Explanation(hypothesis.name, hypothesis.mistake, sigmas))
@@ -178,11 +182,11 @@ def _told(tried: Sequence[_Tried]) -> tuple[Explanation, ...]:
 def _plain(question: Question) -> list[list[_Tried]]:
     odd = partial(_read_flat, question.regime) if REGIMES[question.regime].odd_arrays else None
     others = of_other_inputs(question.earlier is not None, odd)
-    return _tried(question, (*known(), *of_one_gradient(), *of_a_twin(question.structure.network), *others))
+    return _try_nearest(question, (*known(), *of_one_gradient(), *of_a_twin(question.structure.network), *others))
 
 
 def _read_flat(regime: str, stack: Draw) -> Draw:
-    """Each case's arrays as they lie in memory when they are put in."""
+    """Each case's arrays in the order in which they lie in memory when they are passed."""
 
     def flat(a: Array) -> Array:
         return a.ravel(order="K").reshape(a.shape)
@@ -197,36 +201,36 @@ def _read_flat(regime: str, stack: Draw) -> Draw:
 
 
 def _particular(question: Question) -> list[list[_Tried]]:
-    return _tried(question, in_one_layer(question.structure.network, question.layer))
+    return _try_nearest(question, in_one_layer(question.structure.network, question.layer))
 
 
 def _paired(question: Question) -> list[list[_Tried]]:
-    return _tried(question, pairs())
+    return _try_nearest(question, pairs())
 
 
-def _tried(question: Question, hypotheses: Iterable[Hypothesis]) -> list[list[_Tried]]:
-    """What comes of the hypotheses that are nearest by norm in the first cases."""
+def _try_nearest(question: Question, hypotheses: Iterable[Hypothesis]) -> list[list[_Tried]]:
+    """The results for the hypotheses that are nearest by norm in the first cases."""
     probe = question.part(range(min(_FEW, len(question.stack.x))))
     near: list[tuple[float, int, Hypothesis]] = []
     for number, hypothesis in enumerate(hypotheses):
-        wrong = probe.carried_out(hypothesis)
+        wrong = probe.compute(hypothesis)
         distance = np.where(_same(probe.right, wrong, probe.compared), np.inf, _distance(wrong, probe.compared)).min()
         near.append((float(distance), number, hypothesis))
     shortlist = sorted((one for one in near if one[0] < np.inf), key=lambda one: one[:2])[:_SHORTLIST]
-    return _held_against(question, [hypothesis for *_, hypothesis in shortlist])
+    return _compare_with(question, [hypothesis for *_, hypothesis in shortlist])
 
 
-def _held_against(question: Question, hypotheses: Sequence[Hypothesis], strictly: bool = False) -> list[list[_Tried]]:
-    """What comes of each hypothesis in each case, but where it makes no difference or is infinitely far off. Where it
-    is asked `strictly`, an entry that departs from the rule is not explained by a slope that may be anything between
-    two.
+def _compare_with(question: Question, hypotheses: Sequence[Hypothesis], strictly: bool = False) -> list[list[_Tried]]:
+    """The result of each hypothesis in each case, except where it makes no difference or is infinitely far off.
+
+    If `strictly`, a slope that may be anything between two values does not explain an entry that departs from the rule.
     """
     found: list[list[_Tried]] = [[] for _ in question.stack.x]
     rule = question.rule if strictly else None
     for hypothesis in hypotheses:
-        wrong = question.carried_out(hypothesis, question.reading)
+        wrong = question.compute(hypothesis, question.reading)
         with np.errstate(over="ignore"):
-            hidden = _same(question.right, question.carried_out(hypothesis), question.compared) & (
+            hidden = _same(question.right, question.compute(hypothesis), question.compared) & (
                 hypothesis.format is None
             )
             sigmas = SIGMAS * np.where(hidden, np.inf, _residual(wrong, question.compared, rule))
@@ -237,7 +241,7 @@ def _held_against(question: Question, hypotheses: Sequence[Hypothesis], strictly
 
 
 def _fitted(question: Question) -> list[list[_Tried]]:
-    """Mistakes with a number in them, which is read from the answer."""
+    """Mistakes with a number in them, which is fitted to the answer."""
     parts = [question.part([case]) for case in range(len(question.stack.x))]
     return [[one for family in FAMILIES for one in _with_number(part, family)] for part in parts]
 
@@ -250,28 +254,29 @@ def _with_number(question: Question, family: Family) -> list[_Tried]:
     where = None if family.everywhere else layer
 
     def given(c: float) -> Value:
-        return question.carried_out(Hypothesis("", "", (family.made(c, where),)), question.reading).given[read]
+        return question.compute(Hypothesis("", "", (family.made(c, where),)), question.reading).given[read]
 
     with np.errstate(all="ignore"):
         c = least_squares(given(0.0), given(1.0), question.observed[read])
     if not np.isfinite(c):
         return []
-    for alike in factors(c, question.structure, layer) if family.is_factor else rounded(c):
-        made = (family.made(alike[0].value, where),)
-        told = [
-            Hypothesis(f"{family.name}:{number.name}", family.told.format(number.told, layer=layer), made)
-            for number in alike
+    for numbers in factors(c, question.structure, layer) if family.is_factor else rounded(c):
+        made = (family.made(numbers[0].value, where),)
+        hypotheses = [
+            Hypothesis(f"{family.name}:{number.name}", family.text.format(number.text, layer=layer), made)
+            for number in numbers
         ]
-        tried = _held_against(question, told, strictly=True)[0]
-        if _fits(tried) or alike[0].value == c:
+        tried = _compare_with(question, hypotheses, strictly=True)[0]
+        if _fits(tried) or numbers[0].value == c:
             return tried
     return []
 
 
 def _narrowed(question: Question) -> list[list[_Tried]]:
-    """Whether the rule itself explains an answer, computed in a narrower format: the one with most digits that does.
+    """Whether the rule computed in a narrower format explains an answer; the format with the most digits that does.
 
-    A wide tolerance explains much; but what is computed so is off from the first step on, and nearly everywhere.
+    A wide tolerance explains much. But a narrow computation is off from the first step on, and nearly everywhere, so
+    both are required.
     """
     found: list[list[_Tried]] = [[] for _ in question.stack.x]
     forward = [name for name in question.observed if name[0] in "zxo"]
@@ -284,14 +289,14 @@ def _narrowed(question: Question) -> list[list[_Tried]]:
             if not all(np.array_equal(a.astype(DTYPES[name].numpy).astype(a.dtype), a) for a in before):
                 continue
         narrow = Hypothesis(f"computed-in-{name}", f"everything computed in {name}", format=DTYPES[name])
-        for case, tried in enumerate(_held_against(question, [narrow])):
+        for case, tried in enumerate(_compare_with(question, [narrow])):
             if own[case] >= 1 / 2 and _fits(tried):
                 found[case] = tried
     return found
 
 
 def _each(work: Work, observed: dict[str, Array]) -> Iterator[tuple[Array, Array, Array]]:
-    """What was observed, what the pass gives, and its tolerance, a quantity at a time, each (D, entries)."""
+    """For each quantity: observed values, the values of the pass, and its tolerance, each (D, entries)."""
     for name, value in work.given.items():
         if name in observed:
             flat = (len(value.value), -1)
@@ -299,7 +304,7 @@ def _each(work: Work, observed: dict[str, Array]) -> Iterator[tuple[Array, Array
 
 
 def _distance(work: Work, observed: dict[str, Array]) -> Array:
-    """The largest over the quantities of the distance by norm, between 0 and 1, a case an entry."""
+    """The largest distance by norm over the quantities, between 0 and 1, one entry a case."""
     most = np.zeros(len(work.y.value))
     with np.errstate(all="ignore"):
         for seen, value, _ in _each(work, observed):
@@ -310,8 +315,8 @@ def _distance(work: Work, observed: dict[str, Array]) -> Array:
 
 
 def _residual(work: Work, observed: dict[str, Array], rule: Work | None = None) -> Array:
-    """The largest departure in units of its tolerance, a case an entry; of what departs from `rule`, where it is given,
-    in units of the tolerance without jumps.
+    """The largest distance in units of the tolerance, one entry a case. Entries that depart from `rule`, if it is
+    given, are compared with the tolerance without jumps.
     """
     most = np.zeros(len(work.y.value))
     names = [name for name in work.given if name in observed]
@@ -329,14 +334,14 @@ def _residual(work: Work, observed: dict[str, Array], rule: Work | None = None) 
 
 
 def _off(work: Work, observed: dict[str, Array]) -> Array:
-    """The part of the quantities that depart, a case an entry."""
+    """The share of the quantities that depart, one entry a case."""
     with np.errstate(all="ignore"):
         off = [(np.abs(seen - value) > tolerance).any(1) for seen, value, tolerance in _each(work, observed)]
     return np.mean(off, axis=0)
 
 
 def _same(a: Work, b: Work, names: Collection[str]) -> Array:
-    """Whether two passes give the same in each of these quantities, a case an entry: a mistake that a case hides."""
+    """Whether two passes agree in all these quantities, one entry a case. Then the case hides the mistake."""
     same = np.ones(len(a.y.value), bool)
     for name, value in ((name, a.given[name]) for name in names):
         mine, others = (v.value.reshape(len(v.value), -1) for v in (value, b.given[name]))

@@ -1,4 +1,4 @@
-"""What might be wrong: every known mistake as a hypothesis that failing answers are held against."""
+"""Hypotheses: every known mistake, to be compared with failing answers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -8,17 +8,17 @@ from itertools import combinations
 import numpy as np
 
 from ...reference import ACTIVATIONS, Array, DType, Network, Structure
+from ...reference.steps import Change, Changes, Made, Work, with_bias
+from ...reference.value import Value
 from ..cases.regimes import Draw
 from ..mutants import MISTAKES, Mutant
-from ..mutants.steps import Change, Changes, Made, Work, with_bias
-from ..mutants.value import Value
 
 Takes = Callable[[int, int], bool]
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """The numbers of calls before: of the one just before, and of the program's first. NaN where there was none."""
+    """The numbers of earlier calls: the one just before, and the program's first. NaN where there was none."""
 
     call: Draw
     first: Draw
@@ -26,9 +26,11 @@ class Earlier:
 
 @dataclass(frozen=True, eq=False)
 class Hypothesis:
-    """The rule with some steps changed, put to other numbers than the given ones (`draw`), or computed in a narrower
-    format (`format`). `mistake` completes "the rule with ..."; `name` is the same wherever the mistake is, so that two
-    cases can be told to have one cause.
+    """The rule with some steps changed, computed from other numbers (`draw`), or computed in a narrower format
+    (`format`).
+
+    `mistake` completes "the rule with ...". `name` is the same in any layer, so that two cases can be recognised as
+    having one cause.
     """
 
     name: str
@@ -39,12 +41,12 @@ class Hypothesis:
 
 
 def known() -> tuple[Hypothesis, ...]:
-    """Each mutant that changes the rule, as it stands in the table."""
+    """Each mutant of the table that changes the rule."""
     return tuple(Hypothesis(m.name, m.mistake, ((m.changes, m.takes),)) for m in MISTAKES if m.changes)
 
 
 def of_one_gradient() -> Iterator[Hypothesis]:
-    """Each mistake that changes weights' and biases' gradients alike, made in those of one kind alone."""
+    """Each mistake that changes the gradients of weights and biases alike, made in one of the two only."""
     for m in MISTAKES:
         for step, kind in (("W", "weights"), ("b", "biases")) if {"W", "b"} <= set(m.changes) else ():
             yield Hypothesis(f"{m.name}@{kind}", f"{m.mistake}, of {kind} alone", (({step: m.changes[step]}, m.takes),))
@@ -55,7 +57,7 @@ def _only(layer: int) -> Takes:
 
 
 def in_one_layer(network: Network, layer: int) -> Iterator[Hypothesis]:
-    """Each mistake of every layer, made in one layer alone; and an f or an f' that is another activation's there."""
+    """Each mistake of every layer, made in one layer only; and another activation's f or f' in that layer."""
     where = f" in layer {layer} alone"
     if network.depth > 1:
         for m in MISTAKES:
@@ -75,7 +77,9 @@ def in_one_layer(network: Network, layer: int) -> Iterator[Hypothesis]:
 
 
 def of_a_twin(network: Network) -> Iterator[Hypothesis]:
-    """A program made for the same shape: with the layers' activations in another order, or with another bias."""
+    """The program of another structure of the same shape: with the activations in another order, or with another bias
+    placement.
+    """
     names = network.activations
     for shift in range(1, len(names)):
         turned = names[shift:] + names[:shift]
@@ -98,8 +102,8 @@ def of_a_twin(network: Network) -> Iterator[Hypothesis]:
 
 
 def of_other_inputs(has_earlier: bool, odd: Callable[[Draw], Draw] | None) -> Iterator[Hypothesis]:
-    """The right answer to other numbers: those of an earlier call, or what arrays hold when their strides are ignored,
-    which is what `odd` makes of them.
+    """The right answer to other numbers: those of an earlier call, or what arrays hold if their strides are ignored
+    (`odd` makes these).
     """
     if has_earlier:
         stale = "the numbers of the call before: an answer kept by too little"
@@ -142,7 +146,7 @@ def _f_of(name: str) -> Change:
 
 
 def pairs() -> Iterator[Hypothesis]:
-    """Two of the commonest mistakes at once."""
+    """Two of the most common mistakes at once."""
     for a, b in combinations([m for m in MISTAKES if m.is_common], 2):
         yield Hypothesis(f"{a.name} + {b.name}", f"{a.mistake}, and {b.mistake}", (_made(a), _made(b)))
 
@@ -153,18 +157,18 @@ def _made(mutant: Mutant) -> Made:
 
 @dataclass(frozen=True)
 class Family:
-    """Mistakes of one kind that differ by a number c, of which the first quantity they touch is a linear function.
+    """Mistakes of one kind that differ in a number c. The first quantity that they change is a linear function of c.
 
-    `told` completes "the rule with ..." from how c is told. `is_factor` says that c is 1 where nothing is wrong.
+    `text` completes "the rule with ...", given c as text. `is_factor` says that c is 1 if nothing is wrong.
     """
 
     name: str
-    told: str
+    text: str
     changes: Callable[[float], Changes]
     reads: str
     is_factor: bool = True
     everywhere: bool = True
-    """Whether it is made in every layer, and not only in one."""
+    """Whether it is made in every layer, not in one only."""
 
     def made(self, c: float, layer: int | None) -> Made:
         """The mistake with this c, in one layer or in all."""
@@ -201,8 +205,8 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def least_squares(at_0: Value, at_1: Value, observed: Array) -> float:
-    """The c at which at_0 + c (at_1 - at_0) comes nearest to what was observed, each entry weighted by its tolerance;
-    NaN where c has no effect.
+    """The c for which at_0 + c (at_1 - at_0) is nearest to what was observed, with each entry weighted by its
+    tolerance. NaN if c has no effect.
     """
     moved, off = at_1.value - at_0.value, observed.reshape(at_0.shape) - at_0.value
     tolerance = np.maximum(at_0.tolerance, at_1.tolerance)
@@ -215,22 +219,22 @@ def least_squares(at_0: Value, at_1: Value, observed: Array) -> float:
 
 @dataclass(frozen=True)
 class Number:
-    """What a factor may stand for: its value, a name that is the same for other sizes, and how it is told."""
+    """What a factor may stand for: its value, a name that is the same for other sizes, and its text."""
 
     value: float
     name: str
-    told: str
+    text: str
 
 
 def rounded(c: float) -> Iterator[list[Number]]:
-    """A number to one, two and three digits, which is how people write it, and as it is."""
+    """A number with one, two and three digits, as people write it, and then with all."""
     for digits in (1, 2, 3):
         yield [Number(float(f"{c:.{digits}g}"), "c", f"{c:.{digits}g}")]
     yield [Number(c, "c", f"{c:.6g}")]
 
 
 def factors(c: float, structure: Structure, layer: int) -> Iterator[list[Number]]:
-    """What a factor of about c in a layer may stand for, the nearest first; together what has the same value."""
+    """What a factor of about c in a layer may stand for, the nearest first; equal numbers come together."""
     due, widths, batch = "of what it should be", structure.network.widths, structure.batch
     found = [Number(-1.0, "-1", "with its sign turned"), Number(0.0, "0", "left at zero")]
     if batch:
@@ -256,7 +260,7 @@ def factors(c: float, structure: Structure, layer: int) -> Iterator[list[Number]
     by_value: dict[float, list[Number]] = {}
     for one in sorted(found, key=lambda one: abs(one.value - c)):
         by_value.setdefault(one.value, []).append(one)
-    # A factor of 1 is no mistake, and one that is written so says nothing.
+    # A factor of 1 is no mistake, and one that prints as 1 says nothing.
     yield from [some for value, some in by_value.items() if value != 1][:3]
     if f"{c:.6g}" != "1":
         yield [Number(c, "c", f"{c:.6g} times what it should be")]

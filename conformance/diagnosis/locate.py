@@ -1,5 +1,5 @@
-"""Localisation: the first quantity that departs, in the order of the computation; where only gradients are shown, the
-first that must have departed.
+"""Localisation: the first quantity that departs, in the order of the computation. If only gradients are shown, it is
+the first that must have departed.
 """
 
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from ...reference import Network
 
 @dataclass(frozen=True)
 class Place:
-    """Where a mistake begins: quantities by name, more than one where the answer does not tell them apart. `inferred`
-    says that they are not shown, and follow from what is.
+    """Where a mistake begins. There are several quantities if the answer does not distinguish them. `inferred` says
+    that they are not shown but follow from the gradients.
     """
 
     quantities: tuple[str, ...]
     inferred: bool = False
 
     def __str__(self) -> str:
-        """As it is told: k_2; k_1 or dE/dW_1 (not shown; from the gradients)."""
+        """The text in reports, such as k_2, or k_1 or dE/dW_1 (not shown; it follows from the gradients)."""
         return " or ".join(self.quantities) + (" (not shown; it follows from the gradients)" if self.inferred else "")
 
 
 def locate(network: Network, departs: Mapping[str, bool]) -> Place | None:
-    """Where it begins, from whether each quantity that was judged departs, in the order of the computation; None where
+    """Where a mistake begins, given whether each compared quantity departs, in the order of the computation. None if
     none does.
     """
     first = next((name for name, is_off in departs.items() if is_off), None)
@@ -35,9 +35,9 @@ def locate(network: Network, departs: Mapping[str, bool]) -> Place | None:
 
 
 def _from_gradients(network: Network, departs: Mapping[str, bool]) -> Place:
-    """If k_m is wrong, so are dE/dW_i and dE/db_i for all i up to m; the highest layer that is wrong is m.
+    """If k_m is wrong, dE/dW_i and dE/db_i are wrong for all i up to m, so the highest wrong layer is m.
 
-    That dE/dW_i is wrong and dE/dW_{i-1} is not means that k_i is right, and the product itself is at fault.
+    If dE/dW_i is wrong and dE/dW_{i-1} is right, k_i is right and the product itself is wrong.
     """
     layers = range(network.depth, 0, -1)
     weight, bias = ({i for i in layers if departs.get(f"dE/d{symbol}_{i}")} for symbol in "Wb")
@@ -48,7 +48,8 @@ def _from_gradients(network: Network, departs: Mapping[str, bool]) -> Place:
     if not weight:
         return Place((by_bias,))
     if not bias and network.bias != "none":
-        # Outside the activation b_n gets the residual alone, and b_i what k_{i+1} passes back.
+        # With the bias outside the activation, the gradient of b_n is the residual alone, and that of b_i is what
+        # k_{i+1} passes back.
         return either if network.bias == "post" and top == 1 else Place((by_weight,))
     if network.bias == "none":
         if weight != below:

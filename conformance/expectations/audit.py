@@ -1,5 +1,6 @@
-"""Settling: what a run's expectations came to. They are held to what they say, so that a list of known divergences
-cannot outlive them, or hide by a typo that it excuses nothing.
+"""The audit of expectations after a run: which of them matched a finding, and which fail the run.
+
+A list of known divergences must not outlive them, and a typo must not hide that an entry matches nothing.
 """
 
 from collections import Counter
@@ -23,11 +24,11 @@ _ANSWERED = ("passed", "expected", "inconclusive", "unsupported")
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What one expectation came to: how many planned cases it covers, how many findings of the run, and its state,
-    with a message where that fails the run.
+    """The audit of one expectation: how many planned cases it matches, how many findings of the run, and its state,
+    with a message if the state fails the run.
 
-    `met`: a finding was excused. `stale`: none was, in cases that were all answered. `unmatched`: there is no case that
-    it could excuse. `open`: this run cannot say, as where an adapter wears a mutant.
+    `met`: it matched a finding. `stale`: it matched none, in cases that were all answered. `unmatched`: there is no
+    case that it could match. `open`: this run cannot say, for instance because a mutant is planted in the adapter.
     """
 
     id: str
@@ -43,10 +44,10 @@ class AuditResult:
 
 @dataclass(frozen=True)
 class ExpectationAudit:
-    """What a run holds its expectations to: the adapters, what was asked for, and whether the file is the user's own.
+    """The expectations of a run, with its adapters and options, and whether the file is the user's own.
 
-    Of the shipped file, what does not apply to the adapters at hand is passed over. The user's own is held to all that
-    it says.
+    Entries of the shipped file that do not apply to these adapters are ignored. Every entry of the user's own file must
+    apply.
     """
 
     entries: tuple[Expectation, ...]
@@ -60,8 +61,8 @@ class ExpectationAudit:
 
     @property
     def applicable(self) -> tuple[Expectation, ...]:
-        """The expectations that the run is held to: all that speak of an adapter of the run in its version; of the
-        user's own, those too that speak of no adapter of the run in any version.
+        """The expectations that are audited: all that concern an adapter of the run in its version. Of the user's own,
+        also those that concern no adapter of the run in any version.
         """
         return tuple(e for e in self.entries if self._named(e) or (self.user_supplied and self._is_stranger(e)))
 
@@ -75,8 +76,8 @@ class ExpectationAudit:
     def results(
         self, planned: Sequence[Key], answered: Mapping[Key, Status], findings: Mapping[str, int]
     ) -> tuple[AuditResult, ...]:
-        """What each expectation that the run is held to came to, given the cases planned, the status of each that was
-        answered, and how many findings each expectation covers, by id.
+        """The audit of each applicable expectation, given the planned cases, the status of each answered case, and the
+        number of findings that each expectation matches, by id.
         """
         return tuple(self._audit_one(entry, planned, answered, findings.get(entry.id, 0)) for entry in self.applicable)
 
@@ -86,20 +87,22 @@ class ExpectationAudit:
         adapters = self._named(entry)
         if not adapters:
             names = ", ".join(a.name for a in self.adapters)
-            return self._unmatched(entry, 0, f"no adapter is called so, of {names}; mend the name, or remove it")
+            return self._unmatched(
+                entry, 0, f"none of the adapters {names} has this name; fix the name, or remove the entry"
+            )
         names = {adapter.name for adapter in adapters}
         cases = sum(name in names and entry.matches_case(case) for name, case in planned)
         if findings:
             return AuditResult(entry.id, cases, findings, "met")
         if self.user_supplied and not self._is_possible(entry, adapters, cases):
-            patterns = "that its witness matches" if cases else "of these adapters, in any profile"
-            mend = f"it covers no case {patterns}, under seed {self.options.seed}; mend its patterns, or remove it"
-            return self._unmatched(entry, cases, mend)
+            patterns = "that its witness names" if cases else "of these adapters, in any profile"
+            problem = f"it matches no case {patterns}, under seed {self.options.seed}; fix its patterns, or remove it"
+            return self._unmatched(entry, cases, problem)
         if any(adapter.mutant for adapter in adapters):
-            return AuditResult(entry.id, cases, 0, "open")  # what it wears may hide the divergence, or mend it
+            return AuditResult(entry.id, cases, 0, "open")  # the planted mistake may hide the divergence, or remove it
         statuses = [answered.get(key) for key in self._witnesses(entry, adapters)]
         if set(statuses) <= set(_ANSWERED) and set(statuses) & {"passed", "expected"}:
-            message = f"nothing it covers failed, in {len(statuses):,} cases; remove it, or narrow it"
+            message = f"nothing that it matches failed, in {len(statuses):,} cases; remove it, or narrow it"
             return AuditResult(entry.id, cases, 0, "stale", f"{entry.label()}: {message}")
         return AuditResult(entry.id, cases, 0, "open")
 
@@ -107,8 +110,8 @@ class ExpectationAudit:
         return AuditResult(entry.id, cases, 0, "unmatched", f"{entry.label()}: {message}")
 
     def _witnesses(self, entry: Expectation, adapters: Sequence[Description]) -> list[Key]:
-        """The cases that should show the divergence: not of this run alone, which may be kept to some of them, but of
-        a whole one in this profile.
+        """The cases that should show the divergence: those of a whole run in this profile, even if this run was
+        restricted.
         """
         return [(a.name, c) for a in adapters for c in self._whole[a.name] if entry.is_witnessed_by(c)]
 
@@ -117,7 +120,7 @@ class ExpectationAudit:
         return {adapter.name: tuple(_whole(adapter, self.options)) for adapter in self.adapters}
 
     def _is_possible(self, entry: Expectation, adapters: Sequence[Description], cases: int) -> bool:
-        # Most often this profile says so already; another may hold what this one, being smaller, does not.
+        # Usually this profile answers already; a larger one may hold a case that this one lacks.
         profiles = dict.fromkeys((self.options.profile, *PROFILES))
         if cases and entry.witness == "*":
             return True
@@ -130,14 +133,14 @@ class ExpectationAudit:
 
 
 def _whole(adapter: Description, options: Options) -> Iterator[str]:
-    """Every case id that a profile holds for an adapter under a seed, where nothing is left out."""
+    """Every case id of a profile for an adapter under a seed, without any restriction."""
     everything = plan(replace(adapter, max_structures=None), Options(options.profile, options.seed))
     return (case.id for group in everything.groups for case in group.cases)
 
 
 def count_matched(entries: Sequence[Expectation], verdicts: Iterable[Verdict]) -> Counter[str]:
-    """How many findings of an adapter each of the expectations that concern it covers, by id, whether or not another
-    comes before it.
+    """How many findings of an adapter each expectation that concerns it matches, by id, whether or not an earlier one
+    matches too.
     """
     findings = [verdict for verdict in verdicts if verdict.is_finding]
     return Counter(entry.id for entry in entries for verdict in findings if entry.matches(verdict))

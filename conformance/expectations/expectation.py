@@ -1,7 +1,7 @@
 """Expectations: known divergences of frameworks, written down with a reason, so that a run can be green honestly.
 
-An expectation excuses a finding where it says, never a crash, and never changes a tolerance; and it is held to what it
-says (settle.py). In TOML:
+An expectation marks the findings that it matches as expected. It never matches a crash and never changes a tolerance.
+A run audits its expectations (audit.py). In TOML:
 
     [[expectation]]
     adapter = "jax*"                     # pattern for the adapter's name
@@ -11,11 +11,11 @@ says (settle.py). In TOML:
     grade = "inaccurate"                 # pattern for the grade, inaccurate or wrong; optional
     size = "2 u"                         # by how much f or f' is off at most, absolutely; optional
     versions = ">=0.4,<0.11"             # the framework's versions, as in a requirement; optional
-    witness = "*-tails-*"                # pattern for the cases that are sure to show it; optional, all that it covers
+    witness = "*-tails-*"                # pattern for the cases that are sure to show it; optional, all it matches
     reason = "the derivative is ..."     # required
     issue = "https://..."                # where it is discussed upstream
 
-Patterns are shell-style. An array of patterns stands for as many entries, alike in the rest.
+Patterns are shell-style. An array of patterns stands for one entry each, with the same other keys.
 """
 
 import itertools
@@ -38,8 +38,7 @@ from ..checks.verdict import CHECKS, FINDINGS, Verdict, quantity_of
 SHIPPED = Path(__file__).with_name("expectations.toml")
 
 EXPECTABLE = tuple(check for check in CHECKS if check != "layout")
-"""The checks whose findings can be expected. A wrong layout is the adapter's own mistake, and nothing is judged past
-it.
+"""The checks whose findings can be expected. A wrong layout is the adapter's own mistake, and no check runs after it.
 """
 
 PATTERNS = ("adapter", "case", "check", "activation")
@@ -47,8 +46,8 @@ PATTERNS = ("adapter", "case", "check", "activation")
 
 
 class ExpectationError(ValueError):
-    """An expectations file that cannot be read or that says too little, in one line that names the entry and the
-    mend.
+    """An expectations file that cannot be read or that lacks something. The message is one line that names the entry
+    and the fix.
     """
 
 
@@ -56,10 +55,9 @@ class ExpectationError(ValueError):
 class Expectation:
     """One known divergence; patterns are shell-style.
 
-    `id` is the entry's number in its file, from 1; where arrays make several of one entry, 3.1, 3.2, ... `versions` is
-    a PEP 440 specifier, empty for any version. `size` bounds how far f or f' may be off, absolutely: a number, or a
-    multiple of the unit roundoff u of the case's dtype; empty for any finding. With a size no other quantity than an x
-    or a k is covered.
+    `id` is the number of the entry in its file, from 1; an entry with arrays becomes 3.1, 3.2, ... `versions` is a PEP
+    440 specifier, empty for any version. `size` bounds the absolute error of f or f': a number, or a multiple of the
+    unit roundoff u of the case's dtype, and empty for any finding. With a size, only findings in an x or a k match.
     """
 
     id: str
@@ -75,8 +73,8 @@ class Expectation:
     size: str = ""
 
     def concerns(self, adapter: str, version: str) -> bool:
-        """Whether it speaks of this adapter in this version of its framework. A version that is none in the sense of
-        PEP 440 is covered by an entry for any version only.
+        """Whether it is about this adapter in this version of its framework. A version that PEP 440 does not know
+        matches only an entry for any version.
         """
         if not self._is("adapter", adapter):
             return False
@@ -87,9 +85,9 @@ class Expectation:
             return False
 
     def matches(self, verdict: Verdict) -> bool:
-        """Whether it excuses this finding of an adapter that it concerns.
+        """Whether it matches this finding of an adapter that it concerns.
 
-        A finding in a descent step counts as one of `descent`, and as one of the check that asks after its quantity.
+        A finding in a descent step counts as one of `descent` and as one of the check that compares its quantity.
         """
         asked = quantity_of(verdict.quantity)[0] if verdict.check == "descent" else None
         return (
@@ -107,8 +105,8 @@ class Expectation:
         return magnitude(self.size, DTYPES[case.split("-")[4]].u)
 
     def matches_case(self, case: str) -> bool:
-        """Whether a finding in this case could be one that it excuses, as far as case and activations say. The layout's
-        probes ask nothing that can be expected.
+        """Whether a finding in this case could match, as far as the case id and its activations say. Layout probes have
+        no findings that can be expected.
         """
         if not self._is("case", case):
             return False
@@ -117,7 +115,7 @@ class Expectation:
         return regime != "layout" and any(self._is("activation", name) for name in names.split("."))
 
     def is_witnessed_by(self, case: str) -> bool:
-        """Whether this case is one of those that it covers and that are sure to show it."""
+        """Whether this case matches and is sure to show the divergence."""
         return self._is("witness", case) and self.matches_case(case)
 
     def _is(self, name: str, text: str) -> bool:
@@ -125,23 +123,23 @@ class Expectation:
 
     @cached_property
     def _matches(self) -> dict[str, Callable[[str], re.Match[str] | None]]:
-        # fnmatch keeps 256 patterns; `kterm expect` may well write more.
+        # fnmatch caches 256 patterns; `kterm expect` may write more.
         names = ("adapter", "case", "check", "activation", "grade", "witness")
         return {name: re.compile(translate(getattr(self, name))).match for name in names}
 
     def label(self) -> str:
-        """For example: expectation 3 (torch*, *-f64-*, softplus)."""
+        """The name in messages, such as: expectation 3 (torch*, *-f64-*, softplus)."""
         patterns = (self.versions, self.case, self.check, self.activation, self.grade)
         return f"expectation {self.id} ({', '.join((self.adapter, *(p for p in patterns if p not in ('', '*'))))})"
 
     def to_json(self) -> dict[str, str]:
-        """Its fields, without those that are at their default."""
+        """Its fields, without those that have their default value."""
         values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def magnitude(size: str, u: float) -> float:
-    """A size such as 2.1e-9 or "2 u", in units of one. Raises ValueError for what is none."""
+    """A size such as 2.1e-9 or "2 u" as a number. Raises ValueError for any other text."""
     number, multiple, rest = size.partition("u")
     value = float(number) * (u if multiple else 1.0)
     if rest.strip() or not 0 < value < math.inf:
@@ -150,14 +148,12 @@ def magnitude(size: str, u: float) -> float:
 
 
 def expectation_for(verdict: Verdict, expectations: Iterable[Expectation]) -> str | None:
-    """The id of the first expectation that covers a finding, of those that concern its adapter; None where there is
-    none.
-    """
+    """The id of the first of an adapter's expectations that matches a finding; None if none does."""
     return next((expectation.id for expectation in expectations if expectation.matches(verdict)), None)
 
 
 def read(path: Path) -> tuple[Expectation, ...]:
-    """The expectations of a TOML file, in its order, an array of patterns as several. Raises ExpectationError."""
+    """The expectations of a TOML file in its order; an array of patterns gives several. Raises ExpectationError."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -204,7 +200,9 @@ def _require_known(where: str, one: Expectation) -> None:
     try:
         magnitude(one.size or "1", 1.0)
     except ValueError:
-        raise ExpectationError(f'{where}: size {one.size!r} is no size; write one such as "2 u" or "2.1e-9"') from None
+        raise ExpectationError(
+            f'{where}: size {one.size!r} is not a size; write one such as "2 u" or "2.1e-9"'
+        ) from None
     for key, known in (("check", EXPECTABLE), ("activation", ACTIVATIONS), ("grade", FINDINGS)):
         pattern = getattr(one, key)
         if not any(fnmatchcase(name, pattern) for name in known):
@@ -213,5 +211,5 @@ def _require_known(where: str, one: Expectation) -> None:
         SpecifierSet(one.versions)
     except InvalidSpecifier:
         raise ExpectationError(
-            f'{where}: versions {one.versions!r} is no version specifier; write one such as ">=2.13,<2.15"'
+            f'{where}: versions {one.versions!r} is not a version specifier; write one such as ">=2.13,<2.15"'
         ) from None

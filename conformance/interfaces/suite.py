@@ -1,51 +1,96 @@
-"""The collectable suite: one pytest item a group of cases, for every adapter named on the command line."""
+"""The collectable suite: one pytest item for each group of cases and each adapter named on the command line."""
 
-from collections.abc import Iterator
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ..checks.verdict import Verdict, status
-from ..records.report import failure_lines
+from ..expectations.expectation import Expectation
+from ..records.record import RecordError
+from ..records.report import failure_lines, printable, reason_of
 from ..records.run import Worker
+
+SUITE = Path(__file__).resolve()
+FOLDERS = (SUITE.parent, SUITE.parents[1])
+"""The folders of the package that lead to this file, from the inside out."""
+
+STOP = "kterm-stop"
+"""The name of the item property that holds why the whole run has to stop."""
 
 
 class Findings(Exception):
     """What a group's item fails with; its text is all that pytest prints."""
 
 
+class SuiteFolder(pytest.Directory):
+    """A folder of the installed package, of which only the way to the suite is collected: nothing else in it is
+    imported, and no folder below it is searched.
+    """
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        """The next folder on the way, or the suite."""
+        if self.path.resolve() == FOLDERS[0]:
+            yield Suite.at(self.path / SUITE.name, self)
+        else:
+            yield SuiteFolder.from_parent(self, path=self.path / FOLDERS[0].name)
+
+
 class Suite(pytest.File):
     """Stands for this file in a pytest run; its items come from the plan and not from Python definitions."""
 
-    worker: Worker
+    @classmethod
+    def at(cls, path: Path, parent: pytest.Collector) -> "Suite":
+        """The suite as a child of `parent`. Its node id begins with a path that `pytest` finds again from any folder:
+        by itself pytest would make one relative to the folder that was named, which is most often outside its root.
+        """
+        root = parent.config.rootpath
+        where = path.relative_to(root) if path.is_relative_to(root) else path
+        return cls.from_parent(parent, path=path, nodeid=where.as_posix())
 
     def collect(self) -> Iterator["GroupItem"]:
         """Every group of the run, in the order of the plan: the same list in every worker."""
-        for number, (adapter, group) in enumerate(self.worker.run.groups):
-            yield GroupItem.from_parent(self, name=f"{adapter.name}-{group.id}", number=number)
+        for number, (adapter, group) in enumerate(self.config.stash[WORKER].run.groups):
+            # In a node id "::" and "[" have a meaning, and a shell gives others one.
+            name = re.sub(r"[^\w.+-]", "_", adapter.name)
+            yield GroupItem.from_parent(self, name=f"{name}-{group.id}", number=number)
+
+
+WORKER: pytest.StashKey[Worker] = pytest.StashKey()
 
 
 class GroupItem(pytest.Item):
-    """All draws of one structure in one regime, put to one adapter."""
+    """All draws of one structure in one regime, run on one adapter."""
 
     def __init__(self, *, number: int, **rest: Any) -> None:
         super().__init__(**rest)
         self.number = number
+        # What can be pasted behind `pytest`, for who reads results in JUnit XML.
+        path = os.path.relpath(self.path, self.config.invocation_params.dir)
+        self.user_properties.append(("nodeid", f"{path}::{self.name}"))
 
     def runtest(self) -> None:
-        """Examine the group; fail on any finding that is not expected."""
-        suite = self.parent
-        assert isinstance(suite, Suite)
-        adapter, group = suite.worker.run.groups[self.number]
-        verdicts = suite.worker.examine(self.number)
+        """Run the group. Fails on any finding that is not expected; what is expected is an xfail with its reason."""
+        worker = self.config.stash[WORKER]
+        adapter, group = worker.run.groups[self.number]
+        try:
+            verdicts = worker.examine(self.number)
+        except RecordError as error:
+            self.user_properties.append((STOP, str(error)))
+            raise Findings(str(error)) from None
         statuses = {status(some) for some in verdicts}
         if statuses & {"failed", "errored"}:
-            raise Findings("\n".join(failure_lines(adapter, verdicts)))
+            raise Findings("\n".join(failure_lines(adapter, verdicts, worker.run.device)))
         if statuses == {"blocked"}:
-            pytest.skip(f"blocked {_reason(verdicts)}; {len(group.draws)} cases")
+            pytest.skip(printable(f"blocked {_reason(verdicts)}; {len(group.draws)} cases"))
         if statuses == {"unsupported"}:
-            pytest.skip(f"unsupported: {_reason(verdicts)}")
+            pytest.skip(printable(f"unsupported: {_reason(verdicts)}"))
+        if "expected" in statuses:
+            pytest.xfail(printable(_expected(verdicts, worker.run.concerning(adapter.name))))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The findings as text, without a traceback of the suite's own code."""
@@ -54,9 +99,21 @@ class GroupItem(pytest.Item):
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Where pytest says the item is."""
-        return self.path, None, self.name
+        """Where the item is, and its headline, which is not the end of the node id: there pytest would replace dots by
+        "::".
+        """
+        adapter, group = self.config.stash[WORKER].run.groups[self.number]
+        return self.path, None, printable(f"{adapter.name}: {group.id}")
 
 
-def _reason(verdicts: list[list[Verdict]]) -> str:
+def _reason(verdicts: Sequence[Sequence[Verdict]]) -> str:
     return next((v.message for some in verdicts for v in some if v.grade in ("blocked", "unsupported")), "")
+
+
+def _expected(verdicts: Sequence[Sequence[Verdict]], entries: Sequence[Expectation]) -> str:
+    """In how many of a group's cases which divergences were expected."""
+    reasons = {entry.id: reason_of(entry) for entry in entries}
+    counts = Counter(name for some in verdicts for name in {v.expectation for v in some if v.expectation})
+    return "; ".join(
+        f"expected in {count} of {len(verdicts)} cases: {reasons[name]}" for name, count in counts.most_common()
+    )

@@ -16,6 +16,6 @@ MISTAKES: tuple[Mutant, ...] = (
 """Every mutant that the suite must catch."""
 
 MUTANTS: dict[str, Mutant] = {mutant.name: mutant for mutant in (*MISTAKES, *EQUIVALENTS)}
-"""All mutants by name, those that are provably none among them."""
+"""All mutants by name, including those that are proven equivalent to the rule."""
 
 __all__ = ["EQUIVALENTS", "MISTAKES", "MUTANTS", "Mutant", "PlantedAdapter", "plant_mutant"]

@@ -1,4 +1,4 @@
-"""Adapters as a run asks for them: by spec, on a device, and wearing a mutant by its name."""
+"""Loading adapters as a run asks for them: by spec, on a device, and with a mutant planted."""
 
 from ...adapters import Adapter
 from ...adapters.registry import load
@@ -7,15 +7,15 @@ from . import MUTANTS, Mutant, plant_mutant
 
 
 def mutant(name: str) -> Mutant:
-    """The mutant of this name. Raises ChoiceError, naming one that is called alike."""
+    """The mutant with this name. Raises OptionError, suggesting a similar name."""
     require_known("mutant", name, MUTANTS, "kterm mutants --list lists them")
     return MUTANTS[name]
 
 
 def loaded(spec: str, device: str | None = None, mutant_name: str | None = None) -> Adapter:
-    """The adapter that `spec` names, wearing the mutant of a name where one is given.
+    """The adapter that `spec` names, with the named mutant planted in it if a name is given.
 
-    Raises AdapterError where it does not load, and ChoiceError for an unknown mutant.
+    Raises AdapterError if it does not load, and OptionError for an unknown mutant.
     """
     adapter = load(spec, device)
     return adapter if mutant_name is None else plant_mutant(adapter, mutant(mutant_name))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ...adapters import Program
 from ...reference import Structure
-from .steps import Changes
+from ...reference.steps import Changes
 
 Place = Literal["every layer", "the last layer", "the hidden layers", "the first layer", "a middle layer"]
 PLACES: Mapping[Place, Callable[[int, int], bool]] = {
@@ -16,23 +16,23 @@ PLACES: Mapping[Place, Callable[[int, int], bool]] = {
     "the first layer": lambda i, n: i == 1 < n,
     "a middle layer": lambda i, n: i == (n + 1) // 2 and 1 < i < n,
 }
-"""Whether a place takes in layer i of n, counted from 1."""
+"""Whether a place includes layer i of n, counted from 1."""
 
 Make = Callable[[Structure], Program]
 Wrap = Callable[[Make], Make]
-"""From an adapter's way to make programs to one with a mistake in it. Called once an adapter: what the mistake
-remembers from program to program lives in its closure.
+"""Takes an adapter's function that makes programs, and returns one whose programs have a mistake. It is called once an
+adapter, so that what the mistake remembers from program to program lives in its closure.
 """
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One mistake. `mistake` completes "the rule with ..."; `effect` says what becomes of the answer; `hidden` names
-    the property of a case that hides it.
+    """One mistake.
 
-    It changes steps of the rule (`changes`, at the layers of `place`), or wraps an adapter's programs (`wraps`).
-    `equivalent` is the proof, where the change is none: such a mutant must never be found. `shows` is what the verdict
-    of a check says of it, where it is not told from numbers.
+    `mistake` completes "the rule with ...". `effect` says how the answer changes, and `hidden` which property of a case
+    hides it. It changes steps of the rule (`changes`, at the layers of `place`), or wraps an adapter's programs
+    (`wraps`). `equivalent` is the proof that nothing changes; such a mutant must never be found. `shows` is part of the
+    verdict's message, for a mistake that is reported in words and not by numbers.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Wearing a mutant: an adapter that answers as its framework does, but for one mistake."""
+"""Planting a mutant: an adapter that answers as its framework does, with one mistake."""
 
 import copy
 from collections.abc import Callable
@@ -10,49 +10,63 @@ from ...adapters import Adapter, Observation, Program, Script
 from ...adapters.quantities import arrays, with_arrays
 from ...reference import Array, Parameters, Structure
 from ...reference.rounding import Conventions
+from ...reference.steps import Work, afresh, run, showing, start
+from ...reference.value import Value
 from ..cases.draw import stacked
 from ..cases.regimes import Draw
 from .mutant import Make, Mutant, Wrap
-from .steps import Work, afresh, run, showing, start
-from .value import Value
 
-_DECLARED = ("name", "weight_layout", "dtypes", "activations", "biases", "max_structures", "device", "slopes_at_kinks")
+_DECLARED = (
+    "name",
+    "version",
+    "weight_layout",
+    "dtypes",
+    "activations",
+    "biases",
+    "max_structures",
+    "device",
+    "slopes_at_kinks",
+)
 
 
 class PlantedAdapter(Adapter):
-    """An adapter in all that it declares; its programs have the mistake of a mutant.
+    """An adapter with a mutant planted in its programs; it declares what the original declares.
 
-    A mistake in the rule is put on the framework's answer step by step, each step from what the framework showed of the
-    one before, or would have shown with the mistake: where it makes no difference, the framework's own bits stand, and
-    elsewhere what it makes of the numbers, computed in float64 and rounded once. A mistake in the machinery is put
-    around its programs.
+    A mistake in the rule is planted step by step. Each step starts from the previous values that the framework shows,
+    or would show with the mistake. Where the mistake makes no difference, the framework's own bits stay; elsewhere the
+    value is computed in float64 and rounded once. A mistake in the machinery is planted around the programs.
     """
 
     def __init__(self, adapter: Adapter, mutant: Mutant) -> None:
         # Its own __init__ has chosen the device.
-        self._adapter, self.mutant = adapter, mutant
+        self._adapter, self.mutant, self.planted_mutant = adapter, mutant, mutant.name
         for declaration in _DECLARED:
             setattr(self, declaration, getattr(adapter, declaration))
         self._make = self._wrapped(adapter)
 
+    @property
+    def adapter(self) -> Adapter:
+        """The adapter without the mutant."""
+        return self._adapter
+
     def devices(self) -> tuple[str, ...]:
         return self._adapter.devices()
-
-    @property
-    def version(self) -> str:
-        return self._adapter.version
 
     def build(self, structure: Structure) -> Program:
         return self._adapter.build(structure)
 
     def program(self, structure: Structure) -> Program:
-        """As of any adapter, with the mistake in it."""
+        """As in any adapter, with the mistake in it."""
         make = self._make
-        if self.weight_layout is not self._adapter.weight_layout:  # overruled, to try another
+        if self.weight_layout is not self._adapter.weight_layout:  # replaced, to try another layout
             adapter = copy.copy(self._adapter)
             adapter.weight_layout = self.weight_layout
             make = self._wrapped(adapter)
         return make(structure)
+
+    @property
+    def has_script(self) -> bool:
+        return self._adapter.has_script
 
     def script(self, structure: Structure) -> Script:
         return self._adapter.script(structure)
@@ -63,19 +77,20 @@ class PlantedAdapter(Adapter):
 
 
 def plant_mutant(adapter: Adapter, mutant: Mutant) -> PlantedAdapter:
-    """The adapter with the mutant on."""
+    """The adapter with the mutant planted in it."""
     return PlantedAdapter(adapter, mutant)
 
 
 RightOf = Callable[[Structure, Parameters, Array, Array, Observation], Work]
-"""From a call and what the framework answered to it to the rule's own pass, each step from what was shown."""
+"""Takes a call and the framework's answer to it, and returns the rule's own pass, each step from what was shown."""
 
 
 def pass_of_rule(
     conventions: Conventions, structure: Structure, parameters: Parameters, x: Array, y: Array, observed: Observation
 ) -> Work:
-    """The rule's own pass through a call, in float64, as a stack of one, each step from what the framework showed;
-    `conventions` are the slopes that it declares at kinks.
+    """The rule's own pass through a call, in float64, as a stack of one, each step from what the framework shows.
+
+    `conventions` are the slopes that the framework declares at kinks.
     """
     one = stacked([Draw(parameters, x, y, np.zeros((), bool))]).astype(np.dtype(np.float64))
     shown = {name: array.astype(np.float64) for name, array in arrays(observed).items()}
@@ -83,7 +98,7 @@ def pass_of_rule(
 
 
 def planting(mutant: Mutant, right_of: RightOf) -> Wrap:
-    """A mutant's changes of the rule, put around programs."""
+    """The wrapper of programs that makes a mutant's changes of the rule."""
 
     def wrap(make: Make) -> Make:
         def made(structure: Structure) -> Program:
@@ -113,7 +128,7 @@ def planting(mutant: Mutant, right_of: RightOf) -> Wrap:
 
 
 def _planted(array: Array, right: Array, wrong: Array) -> Array:
-    """What a framework gave, but where a mistake makes something else of what is right that, rounded once."""
+    """The framework's array, with the mistaken value, rounded once, where the mistake makes a difference."""
     right, wrong = (a.reshape(array.shape) for a in (right, wrong))
     with np.errstate(all="ignore"):
         return np.where(right == wrong, array, wrong.astype(array.dtype))

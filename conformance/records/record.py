@@ -18,11 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..checks.verdict import CHECKS, GRADES, STATUSES, Explanation, Status, Verdict, status
+from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
+from ..diagnosis.explanation import DiagnosedVerdict, Explanation, explanations_of, origin_of
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class RecordError(ValueError):
@@ -59,14 +60,32 @@ class Record:
         return tuple(e for e in self.expectations.values() if e.concerns(adapter, versions[adapter]))
 
     @property
+    def unchecked(self) -> tuple[str, ...]:
+        """The adapters that were not checked at all: each of their cases was unsupported or inconclusive, or they have
+        none. An adapter that has none because the user deselected them is left out, unless no adapter has any.
+        """
+        structures = {described["name"]: described.get("structures", 0) for described in self.header["adapters"]}
+        empty = {
+            name
+            for name, counts in self._by_adapter.items()
+            if counts["planned"] == counts["unsupported"] + counts["inconclusive"]
+        }
+        deselected = {name for name in empty if structures[name] and not self._by_adapter[name]["planned"]}
+        return tuple(sorted(empty if len(deselected) == len(structures) else empty - deselected))
+
+    @property
+    def _by_adapter(self) -> dict[str, dict[str, int]]:
+        return self.footer["by_adapter"]
+
+    @property
     def conforms(self) -> bool:
-        """Whether something was checked, every planned case was answered for, nothing failed, errored or was blocked,
-        and no expectation is stale or unmatched.
+        """Whether something of every adapter was checked, every planned case has a result, nothing failed, errored or
+        was blocked, and no expectation is stale or unmatched.
         """
         counts = self.footer["accounting"]
         bad = counts["failed"] + counts["errored"] + counts["blocked"] + len(self.footer["unanswered"])
         bad += sum(one.state in FAILING for one in self.audited)
-        return bad == 0 and counts["passed"] + counts["expected"] > 0
+        return bad == 0 and not self.unchecked
 
 
 def case_set_hash(planned: Iterable[Key]) -> str:
@@ -93,10 +112,12 @@ def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
             for name in ("at", "activation", "message", "expectation"):
                 if value := getattr(v, name):
                     data[name] = value
-        if v.origin:
-            data["origin"] = v.origin
-        if v.explanations:
-            data["explanations"] = [[e.name, e.mistake, _number(float(f"{e.sigmas:.6g}"))] for e in v.explanations]
+        if v.step is not None:
+            data["step"] = v.step
+        if origin := origin_of(v):
+            data["origin"] = origin
+        if explanations := explanations_of(v):
+            data["explanations"] = [[e.name, e.mistake, _number(float(f"{e.sigmas:.6g}"))] for e in explanations]
         if v.chosen:
             data["chosen"] = [[point, _number(float(f"{slope:.9g}"))] for point, slope in v.chosen]
         yield _dumps(data)
@@ -114,7 +135,7 @@ def _number(value: float) -> float | str:
 
 _PASS = '"grade":"pass"'
 _FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack")
-_FIELDS = frozenset(f.name for f in fields(Verdict))
+_FIELDS = frozenset(f.name for f in fields(DiagnosedVerdict))
 
 
 def _verdict(data: dict[str, Any]) -> Verdict:
@@ -123,10 +144,12 @@ def _verdict(data: dict[str, Any]) -> Verdict:
         if isinstance(given.get(name), str):
             given[name] = float(given[name])
     given["at"] = tuple(given.get("at", ()))
+    given["chosen"] = tuple((point, float(slope)) for point, slope in given.get("chosen", ()))
+    if "origin" not in given and "explanations" not in given:
+        return Verdict(**given)
     explanations = given.get("explanations", ())
     given["explanations"] = tuple(Explanation(name, mistake, float(far)) for name, mistake, far in explanations)
-    given["chosen"] = tuple((point, float(slope)) for point, slope in given.get("chosen", ()))
-    return Verdict(**given)
+    return DiagnosedVerdict(**given)
 
 
 def write_part(
@@ -178,6 +201,7 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
     head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
     head["expectations"] = [entry.to_json() for entry in audit.applicable]
     tallies: list[dict[str, Any]] = []
+    names = [adapter["name"] for adapter in header["adapters"]]
     scratch = path.with_name(path.name + ".unfinished")
     with scratch.open("w", encoding="utf-8") as out:
         out.write(_dumps(head) + "\n")
@@ -185,13 +209,20 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
             with part.open(encoding="utf-8") as source:
                 tallies.append(json.loads(source.readline()))
                 shutil.copyfileobj(source, out)
-        out.write(_dumps({"kind": "footer", **_footer(planned, tallies, audit)}) + "\n")
+        out.write(_dumps({"kind": "footer", **_footer(names, planned, tallies, audit)}) + "\n")
     scratch.replace(path)
 
 
-def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit) -> dict[str, Any]:
+def _footer(
+    adapters: Sequence[str], planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit
+) -> dict[str, Any]:
     answered = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
     counts = Counter(answered.values())
+    by_adapter = {name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for name in adapters}
+    for adapter, _ in planned:
+        by_adapter[adapter]["planned"] += 1
+    for (adapter, _), found in answered.items():
+        by_adapter[adapter][found] += 1
     checks: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     findings: Counter[str] = Counter()
     for tally in tallies:
@@ -200,6 +231,7 @@ def _footer(planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: Ex
             checks[tally["adapter"]][check].update(found)
     return {
         "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
+        "by_adapter": by_adapter,
         "unanswered": [list(key) for key in planned if key not in answered],
         "checks": checks,
         "verdicts": sum(tally["verdicts"] for tally in tallies),
@@ -232,7 +264,14 @@ def read(path: Path, passes: bool = True) -> Record:
     seen: set[tuple[str, ...]] = set()
     for number, row in enumerate(rows[1:-1], 2):
         try:
-            key = (row["adapter"], row["case"], row["check"], row["quantity"], row.get("message", ""))
+            key = (
+                row["adapter"],
+                row["case"],
+                row["check"],
+                row["quantity"],
+                str(row.get("step", "")),
+                row.get("message", ""),
+            )
             verdict = _verdict({**row, "grade": row["grade"]})
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"record {path}, line {number}: is no verdict: {error}") from None
@@ -260,11 +299,15 @@ def _reconcile(
 ) -> None:
     try:
         told = dict(footer["accounting"])
+        by_adapter = [Counter(footer["by_adapter"][adapter["name"]]) for adapter in header["adapters"]]
+        together = dict(sum(by_adapter, Counter[str]()))
         planned = told.pop("planned")
         unanswered = len(footer["unanswered"])
         total = sum(told.values())
     except (KeyError, TypeError, ValueError):
         raise RecordError(f"record {path}: its footer holds no accounting") from None
+    if together != {name: count for name, count in footer["accounting"].items() if count}:
+        raise RecordError(f"record {path}: the accounting of the adapters does not add up to that of the run")
     if planned != header.get("planned") or planned != total + unanswered:
         raise RecordError(f"record {path}: {planned} cases planned, {total} answered, {unanswered} unanswered")
     if found is None:

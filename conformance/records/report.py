@@ -1,43 +1,68 @@
-"""Views of a record: the lines that pytest and `kterm check` print. Made from the record alone."""
+"""Views of a record: the lines that pytest and `kterm check` print. Made from the record alone.
+
+What adapters and users wrote (names, versions, messages, reasons) is printed as plain text: never as markup, and never
+with characters that end a line or control a terminal.
+"""
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from ...reference import Array
 from ...reference.rounding import SIGMAS
 from ..cases.plan import Description
 from ..checks.verdict import CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
+from ..diagnosis.explanation import origin_of
+from ..expectations.expectation import Expectation
 from .record import Record
 
 _MOST_CAUSES = 8
-_MOST_LINES = 15
+_MOST_LINES = 16
+_MOST_CASES = 10
 _MOST_NAMED = 3
 _NEAR = 1e-2
 """What part of an error a mistake must leave unexplained at most, to be mentioned where none explains it all."""
+
+
+def printable(text: str) -> str:
+    """`text` with every character escaped that ends a line or controls a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def title(header: dict[str, Any]) -> str:
     """One line: what is checked, in which versions, how much of it."""
     adapters = ", ".join(map(versioned, header["adapters"]))
     kept = "".join(f", {name} only" for name in (*header["dtypes"], *header["activations"]))
-    return f"kterm {header['suite']}: {adapters}; profile {header['profile']}{kept}, seed {header['seed']}"
+    return printable(f"kterm {header['suite']}: {adapters}; profile {header['profile']}{kept}, seed {header['seed']}")
 
 
 def versioned(adapter: dict[str, Any]) -> str:
-    """An adapter's name and version, and what it wears."""
-    return f"{adapter['name']} {adapter['version']}" + (f" wearing {adapter['mutant']}" if adapter["mutant"] else "")
+    """An adapter's name and version, and the mutant planted in it."""
+    mutant = f" with mutant {adapter['mutant']}" if adapter["mutant"] else ""
+    return printable(f"{adapter['name']} {adapter['version']}{mutant}")
 
 
-def words(adapter: dict[str, Any]) -> str:
-    """How an adapter is named on the command line."""
-    return shlex.quote(adapter["spec"]) + (f" --mutant {adapter['mutant']}" if adapter["mutant"] else "")
+def words(adapter: dict[str, Any], device: str | None = None) -> str:
+    """The arguments that name an adapter, its mutant and its device to a command of kterm, quoted for a shell."""
+    mutant = f" --mutant {adapter['mutant']}" if adapter["mutant"] else ""
+    return shlex.quote(adapter["spec"]) + mutant + (f" --device {shlex.quote(device)}" if device else "")
+
+
+def command_lines(case: str, adapter: dict[str, Any], device: str | None = None) -> list[str]:
+    """The commands that show more of a failing case; none for an adapter that no command line can name."""
+    if not adapter["spec"]:
+        return []
+    named = words(adapter, device)
+    lines = [f"kterm shrink {case} {named}", f"kterm replay {case} {named}"]
+    return [*lines, f"kterm reproduce {case} {named} -o bug.py"] if adapter.get("has_script") else lines
 
 
 def entries(array: Array, width: int = 110) -> str:
@@ -45,97 +70,125 @@ def entries(array: Array, width: int = 110) -> str:
     return np.array2string(array.astype(float), threshold=24, max_line_width=width, precision=17)
 
 
-def failure_lines(adapter: Description, verdicts: Sequence[Sequence[Verdict]]) -> list[str]:
-    """One group's failures, told by cause, in at most 15 lines."""
+def failure_lines(adapter: Description, verdicts: Sequence[Sequence[Verdict]], device: str | None = None) -> list[str]:
+    """The failures of one group by cause, in at most 16 lines. `device` is the one that the user named."""
     found = causes((adapter.name, some) for some in verdicts)
-    lines = [line for cause in found[:2] for line in (*_told(cause, words(adapter.to_json())), "")][:-1]
+    lines = [line for cause in found[:2] for line in (*_explained(cause, adapter.to_json(), device), "")][:-1]
     if len(found) > 2:
         more = len(found) - 2
-        lines = [*lines[: _MOST_LINES - 1], f"and {more} further cause{'s' if more > 1 else ''}; see the record"]
+        lines = [*lines[: _MOST_LINES - 1], f"and {more} further cause{'s' if more > 1 else ''}"]
     return lines[:_MOST_LINES]
 
 
-def summary_lines(record: Record) -> list[str]:
-    """What was left out, the unanswered, the accounting and the verdict, as plain lines."""
+def summary_lines(
+    record: Record, saved: Path | None = None, option: str = "--report", stopped: bool = False
+) -> list[str]:
+    """What was left out, cases without a result, the accounting and the verdict, as plain lines.
+
+    `saved` is where the user has the record, and `option` what would save it; `stopped` says that the run was stopped
+    before its end, so that cases without a result are counted and not listed.
+    """
     footer, header = record.footer, record.header
     lines = []
     for adapter in header["adapters"]:
         if adapter["unsupported"]:
             lines.append(f"{adapter['name']} does not declare: {', '.join(adapter['unsupported'])}")
-    for number, (name, case) in enumerate(footer["unanswered"]):
-        if number == 10:
-            lines.append(f"... and {len(footer['unanswered']) - 10} more cases not answered for; all are in the record")
-            break
-        lines.append(f"not answered for: {case} on {name}")
+    counts, without = footer["accounting"], footer["unanswered"]
+    if stopped:
+        lines.append(f"stopped early: no result for {len(without):,} of {counts['planned']:,} cases")
+    else:
+        lines += [f"no result for: {case} on {name}" for name, case in without[:_MOST_CASES]]
+        if len(without) > _MOST_CASES:
+            lines.append(f"... and {len(without) - _MOST_CASES:,} more cases without a result; {_where(saved, option)}")
     if footer["weakest"] is not None:
         power, name, case, quantity = footer["weakest"]
         lines.append(f"weakest pass: power {power:.3g}, {quantity} of {case} on {name}")
-    counts = footer["accounting"]
     parts = " + ".join(f"{counts[name]:,} {name}" for name in STATUSES if counts[name] or name in ("passed", "failed"))
-    missing = f" + {len(footer['unanswered']):,} not answered for" if footer["unanswered"] else ""
+    missing = f" + {len(without):,} without a result" if without else ""
     lines.append(f"planned {counts['planned']:,} = {parts}{missing}")
-    if not counts["planned"]:
-        lines.append("nothing was checked: no case is left by what was asked for and what the adapters declare")
+    lines += _unchecked_lines(record)
     lines += [one.message for one in record.audited if one.message]
     lines.append("conforms" if record.conforms else "does not conform")
-    return lines
+    return [*map(printable, lines)]
 
 
-def cause_lines(record: Record) -> list[str]:
-    """All failures of a record, 30 of one cause told as one with a count."""
-    named = {adapter["name"]: words(adapter) for adapter in record.header["adapters"]}
+def _where(saved: Path | None, option: str) -> str:
+    return f"all are in {saved}" if saved else f"{option} FILE writes all of them to a record"
+
+
+def _unchecked_lines(record: Record) -> Iterable[str]:
+    if not record.footer["accounting"]["planned"]:
+        yield "nothing was checked: no case is left by what was asked for and what the adapters declare"
+        return
+    for name in record.unchecked:
+        counts = record.footer["by_adapter"][name]
+        found = " and ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts[status])
+        yield f"nothing was checked of {name}: {found or 'no case is left by what was asked for and what it declares'}"
+
+
+def cause_lines(record: Record, saved: Path | None = None, option: str = "--report") -> list[str]:
+    """All failures of a record: those that have one cause together, with a count. `saved` and `option` as in
+    `summary_lines`.
+    """
+    named = {adapter["name"]: adapter for adapter in record.header["adapters"]}
+    device = record.header.get("device")
     found = causes((adapter, some) for (adapter, _), some in record.verdicts.items())
-    lines = [line for cause in found[:_MOST_CAUSES] for line in (*_told(cause, named[cause.adapter]), "")]
+    lines = [line for cause in found[:_MOST_CAUSES] for line in (*_explained(cause, named[cause.adapter], device), "")]
     if len(found) > _MOST_CAUSES:
-        lines += [f"and {len(found) - _MOST_CAUSES} further causes; all are in the record (--report FILE)", ""]
+        lines += [f"and {len(found) - _MOST_CAUSES} further causes; {_where(saved, option)}", ""]
     return lines
+
+
+def reason_of(expectation: Expectation) -> str:
+    """Why a divergence is expected, with the issue that describes it where there is one."""
+    return f"{expectation.reason} ({expectation.issue})" if expectation.issue else expectation.reason
 
 
 def expected_lines(record: Record) -> list[str]:
-    """The known divergences that were met, each with its reason and how often."""
+    """The known divergences that the run met, each with its reason and how often."""
     reasons: Counter[tuple[str, str]] = Counter()
-    told = {name: f"{e.reason} ({e.issue})" if e.issue else e.reason for name, e in record.expectations.items()}
+    known = {name: reason_of(entry) for name, entry in record.expectations.items()}
     for (adapter, _), verdicts in record.verdicts.items():
-        reasons.update({(adapter, told[v.expectation]) for v in verdicts if v.expectation})
+        reasons.update({(adapter, known[v.expectation]) for v in verdicts if v.expectation})
     return [
-        f"expected in {count:,} cases of {adapter}: {reason}" for (adapter, reason), count in sorted(reasons.items())
+        printable(f"expected in {count:,} cases of {adapter}: {reason}")
+        for (adapter, reason), count in sorted(reasons.items())
     ]
 
 
-def _told(cause: Cause, named: str) -> list[str]:
-    """A cause in at most eight lines."""
-    worst, count = cause.worst, f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
-    where = f"; it begins at {worst.origin}" if worst.origin else ""
-    lines = [f"{cause.adapter}: {' and '.join(cause.checks)} {worst.grade} in {count}{where}"]
+def _explained(cause: Cause, adapter: dict[str, Any], device: str | None) -> list[str]:
+    """A cause in at most seven lines."""
+    shown, count = cause.worst, f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
+    where = f"; it begins at {origin}" if (origin := origin_of(shown)) else ""
+    lines = [f"{cause.adapter}: {' and '.join(cause.checks)} {shown.grade} in {count}{where}"]
     lines += diagnosis_lines(cause)
-    lines.append(f"  {'worst' if cause.cases > 1 else 'case'}: {worst.case}")
-    lines += finding_lines(worst)
-    lines.append(f"  kterm replay {worst.case} {named}")
-    lines.append(f"  kterm reproduce {worst.case} {named} -o bug.py")
-    return lines
+    lines.append(f"  {'smallest' if cause.cases > 1 else 'case'}: {shown.case}")
+    lines += finding_lines(shown)
+    lines += [f"  {line}" for line in command_lines(shown.case, adapter, device)]
+    return [*map(printable, lines)]
 
 
 def finding_lines(finding: Verdict) -> list[str]:
     """What is wrong: in words, or the worst entry with both numbers."""
     if finding.message:
-        return [f"  {finding.quantity}: {finding.message}"]
+        return [f"  {finding.label}: {finding.message}"]
     if finding.observed is None:
         return []
     at = f"[{', '.join(map(str, finding.at))}]" if finding.at else ""
     layer = f" ({finding.activation})" if finding.activation else ""
     return [
-        f"  {finding.quantity}{at}{layer}: the framework gives {finding.observed!r}, the rule {finding.expected!r}; "
+        f"  {finding.label}{at}{layer}: the framework gives {finding.observed!r}, the rule {finding.expected!r}; "
         f"{finding.worst * SIGMAS:.3g} σ, {finding.worst:.3g} times the tolerance {finding.tolerance:.3g}"
     ]
 
 
 def diagnosis_lines(cause: Cause) -> list[str]:
-    """What explains a cause, in a line; none of what is told in words."""
+    """What explains a cause, in one line; no line where a message says it already."""
     if cause.mistakes:
-        told = [f"the rule with {e.mistake} (residual {e.sigmas:.2g} σ)" for e in cause.mistakes[:_MOST_NAMED]]
+        named = [f"the rule with {e.mistake} (residual {e.sigmas:.2g} σ)" for e in cause.mistakes[:_MOST_NAMED]]
         more = f", or {len(cause.mistakes) - _MOST_NAMED} more" if len(cause.mistakes) > _MOST_NAMED else ""
         best = "" if cause.next_best is None else f"; next best explanation {cause.next_best:.2g} σ"
-        return [f"  it equals {', or '.join(told)}{more}{best}"]
+        return [f"  it equals {', or '.join(named)}{more}{best}"]
     if cause.worst.message or cause.worst.grade == "errored":
         return []
     near, nearest = cause.nearest, ""
@@ -145,7 +198,7 @@ def diagnosis_lines(cause: Cause) -> list[str]:
 
 
 class CheckTable:
-    """A table of checks by adapters, rendered by rich: what each check came to in how many cases."""
+    """A table of checks by adapters, rendered by rich: in how many cases each check passed, failed, and so on."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
@@ -154,7 +207,8 @@ class CheckTable:
         """One row a check, one column an adapter."""
         adapters = [adapter["name"] for adapter in self._record.header["adapters"]]
         counts = self._record.footer["checks"]
-        table = Table("check", *adapters, box=None, pad_edge=False, header_style="bold")
+        columns = [Column(Text(printable(name))) for name in adapters]
+        table = Table("check", *columns, box=None, pad_edge=False, header_style="bold")
         for check in CHECKS:
             row = [_cell(counts.get(adapter, {}).get(check, {})) for adapter in adapters]
             if any(row):

@@ -1,15 +1,14 @@
-"""A run: which adapters, which plan, where its record grows. One description on disk, shared by the controller and
-its workers.
+"""A run: what the user asks for (`RunRequest`), what that comes to once the adapters are loaded (`Run`), and the worker
+that runs its groups. The description of a run is a file in its folder, which the controller and all workers share.
 """
 
 import json
 import platform
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -21,24 +20,52 @@ import scipy
 
 from ...adapters.registry import AdapterError
 from ..cases.case import Group
-from ..cases.draw import NUMBERS, Draw
-from ..cases.plan import Description, Options, Plan, plan
+from ..cases.draw import NUMBERS
+from ..cases.plan import Description, OptionError, Options, Plan, plan
 from ..checks.examine import examine
-from ..checks.layout_probe import probe
+from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Verdict
+from ..diagnosis.diagnose import diagnose
 from ..expectations import expectation as known
 from ..expectations.audit import ExpectationAudit, Key
 from ..runners.process import TIMEOUT, ProcessRunner
-from ..runners.runner import Runner
-from .record import finish, write_part
+from ..runners.workers import choose_adapters
+from .folder import RunFolder
+from .record import RecordError, finish, write_part
 
 _FILE = "run.json"
 
 
 @dataclass(frozen=True)
+class RunRequest:
+    """What a user asks for: the options of `kterm check`, and of the pytest plugin, in one place.
+
+    `adapters` are specs as on the command line; without any, the default adapters are meant. `expectations` is a file
+    that replaces the shipped one. `timeout` is in seconds, `workers` the number of worker processes, 0 for none;
+    `uses_cache` is about JAX's compilation cache.
+    Raises OptionError for a timeout that is no positive number.
+    """
+
+    adapters: tuple[str, ...] = ()
+    options: Options = field(default_factory=Options)
+    expectations: Path | None = None
+    device: str | None = None
+    timeout: float = TIMEOUT
+    mutant: str | None = None
+    workers: int = 0
+    report: Path | None = None
+    uses_cache: bool = True
+
+    def __post_init__(self) -> None:
+        # Not a number compares as false.
+        if not 0 < self.timeout <= threading.TIMEOUT_MAX:
+            raise OptionError(f"timeout {self.timeout:g}: give a positive number of seconds")
+
+
+@dataclass(frozen=True)
 class Run:
-    """What one run does: plain data, the same in every process that takes part in it. `own` says that the expectations
-    are the user's own, and not the shipped.
+    """What one run does: plain data, the same in every process that takes part in it. `user_supplied` says that the
+    expectations are the user's own, and not the shipped ones.
     """
 
     adapters: tuple[Description, ...]
@@ -68,13 +95,12 @@ class Run:
         return [(self.groups[n][0].name, case.id) for n in chosen for case in self.groups[n][1].cases]
 
     def header(self) -> dict[str, Any]:
-        """What the record's header says of the run: enough to repeat it, and nothing that differs from one repetition
-        to the next.
-        """
+        """The header of the record: enough to repeat the run, and nothing that differs between two repetitions."""
         return {
             "suite": metadata.version("kterm"),
             "numbers": NUMBERS,
             **asdict(self.options),
+            "device": self.device,
             "platform": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "libraries": {"numpy": np.__version__, "scipy": scipy.__version__, "ml_dtypes": ml_dtypes.__version__},
@@ -99,32 +125,26 @@ class Run:
         return lambda verdict: known.expectation_for(verdict, entries)
 
 
-def prepare(
-    specs: Sequence[str],
-    options: Options,
-    expectations: Path | None = None,
-    device: str | None = None,
-    timeout: float = TIMEOUT,
-    mutant: str | None = None,
-) -> Run:
-    """Load every adapter, wearing a mutant where one is named, in a process of its own, and describe the run.
+def prepare(request: RunRequest) -> Run:
+    """Load every adapter in a process of its own, with the mutant planted where one is named, and describe the run.
 
-    Raises AdapterError where an adapter does not load, ChoiceError for an unknown mutant, and ExpectationError where
-    the expectations cannot be read.
+    Raises AdapterError where an adapter does not load, or none is named and none installed, OptionError for an unknown
+    mutant, and ExpectationError where the expectations cannot be read.
     """
-    entries = known.read(expectations or known.SHIPPED)
+    entries = known.read(request.expectations or known.SHIPPED)
+    specs = choose_adapters(request.adapters)
 
     def describe(spec: str) -> Description:
-        with closing(ProcessRunner(spec, device, timeout, mutant)) as link:
-            return link.describe()
+        with closing(ProcessRunner(spec, request.device, request.timeout, request.mutant)) as process:
+            return process.describe()
 
     with ThreadPoolExecutor(len(specs)) as pool:
-        adapters = tuple(pool.map(describe, dict.fromkeys(specs)))
+        adapters = tuple(pool.map(describe, specs))
     names = [adapter.name for adapter in adapters]
     for name in names:
         if names.count(name) > 1:
             raise AdapterError(f"two adapters are called {name!r}; give each class a name of its own")
-    return Run(adapters, options, entries, device, timeout, expectations is not None)
+    return Run(adapters, request.options, entries, request.device, request.timeout, request.expectations is not None)
 
 
 def save(run: Run, folder: Path) -> None:
@@ -149,94 +169,78 @@ def load(folder: Path) -> Run:
 
 
 class Worker:
-    """Runs groups of one run, starting each adapter's host when it is first needed."""
+    """Runs groups of one run, and starts each adapter's host process when it is first needed. `name` distinguishes the
+    workers that write into one folder.
+    """
 
     def __init__(self, run: Run, folder: Path, name: str) -> None:
         self.run = run
         self._folder, self._name = folder, name
-        self._links: dict[str, ProcessRunner] = {}
+        self._processes: dict[str, ProcessRunner] = {}
         self._layout: dict[str, str | None] = {}
 
     def selected(self, numbers: Sequence[int]) -> None:
-        """Note which groups pytest selected: what this run is held to."""
+        """Record which groups pytest selected: only these are accounted for."""
         (self._folder / f"selected-{self._name}.json").write_text(json.dumps(sorted(numbers)), encoding="utf-8")
 
     def examine(self, number: int) -> list[list[Verdict]]:
-        """Run one group, write its part of the record, and give its verdicts, a list a case."""
+        """Run one group, write its part of the record, and give its verdicts, a list a case.
+
+        Raises RecordError where the part cannot be written, as on a full disk.
+        """
         adapter, group = self.run.groups[number]
         try:
-            link = self._link(adapter)
-            premise = None if group.regime == "layout" else self._premise(adapter, link)
+            process = self._process(adapter)
+            premise = None if group.regime == "layout" else self._premise(adapter, process)
         except AdapterError as error:
             verdicts = [[Verdict(c.id, "contract", "program", "errored", message=str(error))] for c in group.cases]
         else:
-            verdicts = examine_group(group, link, premise, self.run.expectation_for(adapter.name))
-        write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name))
+            expectation_for = self.run.expectation_for(adapter.name)
+            examination = examine(group, process, expectation_for, layout_error=premise)
+            verdicts = diagnose(group, examination, expectation_for)
+        try:
+            write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise RecordError(f"{self._folder}: {why}; the results of {group.id} are lost") from None
         return verdicts
 
-    def _link(self, adapter: Description) -> ProcessRunner:
-        if adapter.spec not in self._links:
-            self._links[adapter.spec] = ProcessRunner(adapter.spec, self.run.device, self.run.timeout, adapter.mutant)
-        return self._links[adapter.spec]
+    def _process(self, adapter: Description) -> ProcessRunner:
+        if adapter.spec not in self._processes:
+            self._processes[adapter.spec] = ProcessRunner(
+                adapter.spec, self.run.device, self.run.timeout, adapter.mutant
+            )
+        return self._processes[adapter.spec]
 
-    def _premise(self, adapter: Description, link: ProcessRunner) -> str | None:
-        """What the adapter's layout probes found, once a worker; None where the declared layout stands."""
+    def _premise(self, adapter: Description, process: ProcessRunner) -> str | None:
+        """What the adapter's layout probes found, once in each worker; None where the declared layout is right."""
         if adapter.spec not in self._layout:
             probes = (group for described, group in self.run.groups if described == adapter)
-            self._layout[adapter.spec] = layout_trouble((g for g in probes if g.regime == "layout"), link)
+            self._layout[adapter.spec] = find_layout_error((g for g in probes if g.regime == "layout"), process)
         return self._layout[adapter.spec]
 
     def close(self) -> None:
-        """End the hosts."""
-        for link in self._links.values():
-            link.close()
+        """End the host processes."""
+        for process in self._processes.values():
+            process.close()
 
 
-def layout_trouble(probes: Iterator[Group], runs: Runner) -> str | None:
-    """The message of the first layout probe that fails, or None."""
-    for group in probes:
-        for verdicts in probe(group, runs):
-            for verdict in verdicts:
-                if verdict.is_finding:
-                    return verdict.message
-    return None
+def conclude(run: Run, folder: RunFolder) -> Path:
+    """Assemble the record from the parts in the folder, and deliver it; gives the path at which it can be read as long
+    as the folder is open. Only groups that were selected are accounted for.
 
 
-def examine_group(
-    group: Group,
-    runs: Runner,
-    premise: str | None,
-    expectation_for: Callable[[Verdict], str | None],
-    diagnose: bool = True,
-    drawn: Draw | None = None,
-) -> list[list[Verdict]]:
-    """The verdicts of one group: a probe, or all checks, or blocked by `premise`; the rest as of `examine`."""
-    if group.regime == "layout":
-        return probe(group, runs)
-    if premise is not None:
-        return [[Verdict(case.id, "contract", "all", "blocked", message="behind layout")] for case in group.cases]
-    return examine(group, runs, expectation_for, diagnose, drawn)
-
-
-def new_folder(report: Path | None) -> Path:
-    """The folder in which a record grows: beside the report, or a temporary one."""
-    if report is None:
-        return Path(tempfile.mkdtemp(prefix="kterm-"))
-    folder = report.with_name(report.name + ".parts")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def conclude(run: Run, folder: Path, report: Path | None) -> Path:
-    """Assemble the record from the parts in `folder`, hold it to what was selected, and give its path."""
-    chosen: set[int] = set()
-    notes = list(folder.glob("selected-*.json"))
-    for note in notes:
-        chosen |= set(json.loads(note.read_text(encoding="utf-8")))
-    planned = run.cases(sorted(chosen) if notes else None)
-    path = report or folder / "record.jsonl"
-    finish(path, folder, run.header(), planned, run.audit)
-    if report is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-    return path
+    Raises RecordError, in one line, where the record cannot be written; what was recorded is then kept.
+    """
+    try:
+        chosen: set[int] = set()
+        notes = list(folder.path.glob("selected-*.json"))
+        for note in notes:
+            chosen |= set(json.loads(note.read_text(encoding="utf-8")))
+        planned = run.cases(sorted(chosen) if notes else None)
+        record = folder.path / "record.jsonl"
+        finish(record, folder.path, run.header(), planned, run.audit)
+    except OSError as error:
+        where = f"the results are kept in {folder.keep()}" if folder.report else "its results are lost"
+        raise RecordError(f"report {folder.report or folder.path}: {error.strerror or error}; {where}") from None
+    return folder.deliver(record)

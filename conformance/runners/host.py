@@ -1,16 +1,18 @@
-"""The adapter host: a process of its own that holds one adapter and answers requests, so that nothing it does can
-hurt the run.
+"""The adapter host: a process that holds one adapter and answers requests, so that nothing it does can harm the run.
 
     python -m kterm.conformance.runners.host SPEC DEVICE MUTANT
 
-Requests come on standard input and replies go to what was standard output, each a pickle behind its length in 8
-bytes. The framework's own output goes to standard error. End of input ends the process. A request is (method of
-Runner, arguments); a reply is ("ok", result), ("no", kind, message), or ("load", message) once, instead of ("ok",
-None), when the adapter does not load.
+Requests arrive on standard input, and replies go to what was standard output, each as a pickle after its length in 8
+bytes. The framework's own output goes to standard error. End of input ends the process.
+
+A request is (method of LocalRunner, arguments). A reply is ("ok", result) or ("no", kind, message). If the adapter does
+not load, ("load", message) is sent once instead of ("ok", None).
 """
 
+import gc
 import os
 import pickle
+import signal
 import struct
 import sys
 from typing import Any, BinaryIO
@@ -42,10 +44,10 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def main(spec: str, device: str, mutant: str) -> None:
-    """Load the adapter, wearing a mutant where one is named, and serve until the input ends."""
+    """Load the adapter, plant a mutant if one is named, and serve until the input ends."""
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb")
-    # From here on, what the framework prints or reads cannot get into the conversation.
+    # From here on, the framework's own input and output cannot disturb the messages.
     os.dup2(2, 1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -63,6 +65,12 @@ def main(spec: str, device: str, mutant: str) -> None:
     except BaseException as error:
         send(replies, ("load", f"adapter {spec}: {type(error).__name__}: {error}".splitlines()[0]))
         return
+    # A framework's modules are hundreds of thousands of objects that stay. Searching them for garbage again and again
+    # takes a tenth of the time in which JAX traces and calls its programs.
+    gc.freeze()
+    gc.set_threshold(50_000)
+    # The process that asks ends this one. An interrupt from the terminal reaches both, and must not look like a crash.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     send(replies, ("ok", None))
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The other end of an adapter host: starts it, talks to it, and survives it."""
+"""The client side of an adapter's host process: starts it, talks to it, and survives its end."""
 
 import os
 import select
@@ -15,6 +15,7 @@ from ...adapters.registry import AdapterError
 from ...reference import Array, Parameters, Structure
 from ..cases.plan import Description
 from ..mutants.loading import mutant as mutant_of
+from .cache import with_cache
 from .host import receive, send
 from .runner import Answer, NoAnswer
 from .threads import pin
@@ -24,9 +25,11 @@ TIMEOUT = 120.0
 
 
 class ProcessRunner:
-    """Runs an adapter in a host process, like `Runner` in this one. A host that dies or hangs is NoAnswer, and the
-    next build starts another. With `mutant` the adapter wears the mutant of that name. Raises AdapterError, in one
-    line, when the adapter does not load, and ChoiceError for an unknown mutant.
+    """Runs an adapter in a host process, with the methods of `LocalRunner`.
+
+    If the host dies or hangs, the call raises NoAnswer and the next build starts another host. `mutant` names a mutant
+    to plant in the adapter. Raises AdapterError, in one line, if the adapter does not load, and OptionError for an
+    unknown mutant.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class ProcessRunner:
         return self._description
 
     def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None:
-        """As `Runner.build`; starts a host where the last one is gone, and with it what was built before."""
+        """As `LocalRunner.build`. Starts a host if there is none; programs of an earlier host are lost."""
         if self._process is None:
             try:
                 self._start()
@@ -55,19 +58,19 @@ class ProcessRunner:
         self._ask("build", structure, layout, beside)
 
     def recall(self, number: int) -> None:
-        """As `Runner.recall`."""
+        """As `LocalRunner.recall`."""
         self._ask("recall", number)
 
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
-        """As `Runner.call`."""
+        """As `LocalRunner.call`."""
         return self._ask("call", regime, parameters, x, y)
 
     def script(self, structure: Structure) -> Script:
-        """As `Runner.script`."""
+        """As `LocalRunner.script`."""
         return self._ask("script", structure)
 
     def changed_since(self) -> bool:
-        """As `Runner.changed_since`."""
+        """As `LocalRunner.changed_since`."""
         return self._ask("changed_since")
 
     def close(self) -> None:
@@ -83,12 +86,15 @@ class ProcessRunner:
 
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the host)
+        # -P keeps the current directory from the head of the host's path, where its files would hide modules that kterm
+        # or a framework imports. What the adapter itself starts is left as Python has it.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kterm.conformance.runners.host", self._spec, self._device, self._mutant],
+            [sys.executable, "-P", "-m", "kterm.conformance.runners.host", self._spec, self._device, self._mutant],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=pin(dict(os.environ)),
+            env=with_cache(pin(environment)),
             bufsize=0,
         )
         try:

@@ -1,4 +1,4 @@
-"""Running an adapter on draws, in this process (`Runner`): every way of not answering becomes one exception."""
+"""Running an adapter on draws in this process (`LocalRunner`). Whatever keeps it from answering becomes `NoAnswer`."""
 
 import copy
 from collections.abc import Sequence
@@ -12,28 +12,34 @@ from ...adapters.quantities import arrays, parts
 from ...reference import Array, Parameters, Structure
 from ..cases.draw import present_arrays
 from ..cases.plan import Description, describe
+from .specs import spec_of
 
 LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, OUT_IN)}
 
 
 class NoAnswer(Exception):
-    """An adapter that did not answer. `kind` is raised, died, hung or unsupported; the message is one line."""
+    """An adapter gave no answer. `kind` is raised, died, hung, unsupported or load; the message is one line."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(kind, message)
         self.kind, self.message = kind, message
 
+    @property
+    def lost(self) -> bool:
+        """Whether the adapter's process is gone, and every program in it."""
+        return self.kind in ("died", "hung")
+
 
 @dataclass(frozen=True)
 class Answer:
-    """An observation, checked for form. Where `problems` says that its form is wrong, there may be no observation."""
+    """An observation, checked for form. If `problems` says that the form is wrong, there may be no observation."""
 
     observation: Observation | None
     problems: tuple[str, ...] = ()
 
 
 class Runner(Protocol):
-    """What the judge needs of an adapter, wherever it runs."""
+    """What the checks need of an adapter, in this process or in another."""
 
     def describe(self) -> Description: ...
     def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None: ...
@@ -44,7 +50,7 @@ class Runner(Protocol):
 
 @dataclass
 class _Built:
-    """A program that can be called: of what structure, and its first observation with the bytes that it had."""
+    """A program that can be called, its structure, and its first observation with the bytes that it had."""
 
     program: Program
     structure: Structure
@@ -56,7 +62,7 @@ class LocalRunner:
 
     def __init__(self, adapter: Adapter, spec: str | None = None) -> None:
         self._adapter = adapter
-        self._spec = spec or adapter.name
+        self._spec = spec or spec_of(adapter)
         self._programs: list[_Built] = []
         self._current: _Built | None = None
         self._given: list[Array] = []
@@ -66,9 +72,9 @@ class LocalRunner:
         return describe(self._adapter, self._spec)
 
     def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None:
-        """Make the program of one structure the current one; `layout` overrules the adapter's declared one, by name.
+        """Make the program of a structure the current one. `layout` names a layout to use instead of the declared one.
 
-        What was built before is given up, unless this one is to live `beside` it.
+        Earlier programs are discarded unless `beside` is true.
         """
         adapter = self._adapter
         if layout is not None:
@@ -83,7 +89,7 @@ class LocalRunner:
         self._programs.append(self._current)
 
     def recall(self, number: int) -> None:
-        """Make one of the programs that live the current one, by its place in the order in which they were built."""
+        """Make an earlier program the current one, by its number in the order of building."""
         self._current = self._programs[number]
 
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
@@ -100,8 +106,8 @@ class LocalRunner:
         return _examined(observed, current.structure, problems)
 
     def _reuse_arrays(self, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
-        """What is put in, with the very arrays of the call before where they hold the same: as who trains passes one x
-        again and again.
+        """The arrays of a call. Where they hold the same as in the previous call, the same array objects are passed
+        again, as in training, where one x is passed again and again.
         """
         given = [*parameters.weights, *parameters.biases, x, y]
         if len(given) == len(self._given):
@@ -110,18 +116,18 @@ class LocalRunner:
         return Parameters(tuple(given[:depth]), tuple(given[depth:-2])), given[-2], given[-1]
 
     def script(self, structure: Structure) -> Script:
-        """The adapter's own calls for a structure, as source. Raises NoAnswer where it has none."""
+        """The adapter's own calls for a structure, as source. Raises NoAnswer if the adapter has none."""
         with _as_no_answer():
             return self._adapter.script(structure)
 
     def changed_since(self) -> bool:
-        """Whether the current program's first observation has been overwritten by a later call, of it or another."""
+        """Whether a later call, of this or another program, has overwritten the current program's first observation."""
         first = None if self._current is None else self._current.first
         return first is not None and _bytes(first[0]) != first[1]
 
 
 class _as_no_answer:
-    """Turns whatever a framework raises, SystemExit included, into NoAnswer. A keyboard interrupt is the user's."""
+    """Turns whatever a framework raises, including SystemExit, into NoAnswer. A keyboard interrupt is the user's."""
 
     def __enter__(self) -> None:
         pass
@@ -154,7 +160,7 @@ def same_bits(a: Observation, b: Observation) -> bool:
 
 
 def differing(before: Observation, after: Observation) -> list[str]:
-    """The names of the arrays of one observation that another has not with the same bits."""
+    """The names of the arrays of `before` that `after` does not have with the same bits."""
     shown = arrays(after)
     return [name for name, a in arrays(before).items() if name not in shown or a.tobytes() != shown[name].tobytes()]
 
@@ -185,7 +191,7 @@ def _examined(observed: Observation, structure: Structure, problems: list[str]) 
 
 
 def detached(observed: Observation) -> Observation:
-    """The same numbers in arrays of our own, so that nothing a later call does can reach them."""
+    """The same numbers in new arrays, out of reach of later calls."""
 
     def own(value: Any) -> Any:
         if value is None:

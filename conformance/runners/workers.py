@@ -13,6 +13,7 @@ from typing import Any
 
 from ...adapters.registry import AdapterError, is_installed
 from ..cases.plan import OptionError
+from .cache import use_cache_here
 from .runner import NoAnswer
 
 DEFAULT_ADAPTERS = ("torch", "jax")
@@ -99,6 +100,7 @@ def _start_worker(initializer: Initializer | None, argument: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # A parent that is killed (SIGTERM, SIGKILL) cannot end its workers, which would then wait for tasks forever.
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    use_cache_here()
     _initialize(initializer, argument)
 
 

@@ -284,3 +284,22 @@ def test_jax_keeps_the_process_at_its_own_precision() -> None:
     structure = Structure(Network((1, 1), ("relu",)), 1, "f64")
     assert load("jax").program(structure)(*_draw(structure)).outputs.dtype == np.float64
     assert jax.numpy.ones(1, float).dtype == before
+
+
+@pytest.mark.parametrize("name", ["jax", "jax-vmap"])
+def test_jax_compiles_one_program_for_a_structure(name: str) -> None:
+    jax = pytest.importorskip("jax")
+    structure = Structure(Network((3, 2, 4), ("softsign", "mish"), "post"), 6, "f32")
+    program, compiled = load(name).program(structure), list[str]()
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        for seed in range(3):
+            program(*_draw(structure, seed))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(compiled) == 1

@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from kterm.adapters import Adapter, registry
 from kterm.adapters.registry import AdapterError, is_installed, load, registered
+from kterm.reference import Network, Structure
+
+from ..support.command import kterm
 
 OWN = """
 from dataclasses import dataclass
@@ -109,7 +113,72 @@ def test_framework_that_is_not_installed(folder: Path, monkeypatch: pytest.Monke
     message = _refusal("jax")
     assert message == "jax is not installed; pip install 'kterm[jax]'"
     (folder / "own.py").write_text("import no_such_framework.nn\n")
-    assert _refusal("own.py:Own").startswith("no_such_framework is not installed; pip install no_such_framework")
+    absent = f"no_such_framework is neither installed nor beside the adapter's file, in {folder}"
+    assert _refusal("own.py:Own") == absent
+    assert _refusal("own:Own") == f"no_such_framework is neither installed nor in {folder}"
+    monkeypatch.chdir("/")
+    assert _refusal(f"{folder}/own.py:Own") == f"{absent} nor in the current directory"
+
+
+def test_a_registered_adapter_without_an_extra_for_what_it_lacks(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / "own.py").write_text("import no_such_framework\n")
+    monkeypatch.syspath_prepend(folder)
+    entry = EntryPoint("another", "own:Own", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+    assert _refusal("another") == "no_such_framework is not installed"
+
+
+# The helper has the name of a package on PyPI that is not installed here.
+HELPED = """
+import toolz
+from kterm.adapters.numpy_adapter import Numpy
+
+class Own(Numpy):
+    name = toolz.NAME
+
+    def build(self, structure):
+        import late_helper
+        return late_helper.program(super().build(structure))
+"""
+
+
+def test_modules_beside_the_file_can_be_imported_while_it_loads_and_later(folder: Path) -> None:
+    beside = folder / "deep" / "er"
+    beside.mkdir(parents=True)
+    (beside / "helped.py").write_text(HELPED)
+    (beside / "toolz.py").write_text("NAME = 'helped'\n")
+    (beside / "late_helper.py").write_text("def program(made):\n    return made\n")
+    adapter = load("deep/er/helped.py:Own")
+    assert adapter.name == "helped"
+    adapter.program(Structure(Network((1, 1), ("relu",)), 1, "f32"))
+    # In the host process of a command too.
+    for name in ("toolz", "late_helper"):
+        sys.modules.pop(name)
+    done = kterm("check", "deep/er/helped.py:Own", "--profile", "smoke", "-n", "0", folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_modules_in_the_current_directory_can_be_imported_by_a_file_elsewhere(folder: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "helped.py").write_text("from own import *\n\nclass Other(Own):\n    name = 'other'\n")
+    assert load("deep/helped.py:Other").name == "other"
+    assert kterm("replay", "1x1-relu-b1-none-f32-normal-s0", "deep/helped.py:Other", folder=folder).returncode == 0
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_files_beside_the_adapter_do_not_hide_what_kterm_imports(folder: Path, workers: str) -> None:
+    for hidden in ("logging", "scipy", "numpy"):
+        (folder / f"{hidden}.py").write_text("raise SystemExit('the wrong file')\n")
+    # Without the current directory on the path, as the installed command starts.
+    command = [sys.executable, "-P", "-c", "from kterm.conformance.commands.cli import main; main()"]
+    command += ["check", "own.py:Own", "--profile", "smoke", "-n", workers]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_file_of_a_package_is_named_by_its_module(folder: Path) -> None:
+    (folder / "part.py").write_text("from .own import Own\n")
+    assert _refusal("part.py:Own").endswith("; name a file that is part of a package as package.module:Class")
 
 
 def test_missing_and_unreadable_files(folder: Path) -> None:
@@ -154,8 +223,6 @@ def test_a_device_that_is_not_there() -> None:
 
 
 def test_a_disputed_name_stays_with_kterm(monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.metadata import EntryPoint
-
     ours = EntryPoint("numpy", "kterm.adapters.numpy_adapter:Numpy", registry.GROUP)
     other = EntryPoint("numpy", "another.module:Numpy", registry.GROUP)
     new = EntryPoint("another", "another.module:Numpy", registry.GROUP)

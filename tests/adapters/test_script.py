@@ -1,5 +1,7 @@
 """Scripts make the very calls that their adapters make, and formulas are those of the table."""
 
+import ast
+import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +12,15 @@ import numpy as np
 import pytest
 
 from kterm.adapters import Adapter, Call, Script
-from kterm.adapters.formulas import FORMULAS, HELPERS, helpers, slope_of, value_of
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.quantities import arrays
 from kterm.adapters.registry import is_installed, load
+from kterm.adapters.scripts.formulas import FORMULAS, HELPERS, helpers, slope_of, value_of
+from kterm.adapters.scripts.source import source_of
 from kterm.conformance.cases.draw import stacked
 from kterm.conformance.cases.regimes import Draw
 from kterm.conformance.checks.compare import compare
-from kterm.reference import ACTIVATIONS, BIASES, DTYPES, Array, Network, Parameters, Structure
+from kterm.reference import ACTIVATIONS, BIASES, DTYPES, Array, Bias, Network, Parameters, Structure
 from kterm.reference.rounding import Estimate, activation, bound, derivative
 
 NAMES = ("jax", "jax-eager", "jax-vmap", "numpy", "torch", "torch-func")
@@ -122,6 +125,66 @@ def test_the_script_in_numpy_conforms_and_keeps_the_dtype() -> None:
             )
             for one_quantity in compare(structure, stacked([one]), [observed]):
                 assert one_quantity.worst[0] <= 1, (structure, one_quantity)
+
+
+def _branches(activations: list, bias: str) -> Any:
+    def run(
+        x: Array,
+        *biases: Array,
+    ) -> list:
+        # The branch of each placement.
+        if bias == "pre":
+            # Inside.
+            x = x + biases[0]
+        else:
+            x = x * 1
+            x = x - 1
+        if bias == "post":
+            x = x + biases[0]
+
+        def inner(z: Array, by: float = 2.0) -> Array:
+            return z * by
+
+        return [activation(inner(x)) for activation in activations]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("bias", "lines"),
+    [
+        ("none", ["    x = x * 1", "    x = x - 1"]),
+        ("pre", ["    # Inside.", "    x = x + biases[0]"]),
+        ("post", ["    x = x * 1", "    x = x - 1", "    x = x + biases[0]"]),
+    ],
+)
+def test_the_source_of_a_function_has_the_branches_of_one_placement(bias: Bias, lines: list[str]) -> None:
+    function = _branches([abs], bias)
+    source = source_of(function, bias)
+    head, *body = source.splitlines()
+    assert head == "def run(x, *biases):"
+    body = [line for line in body if "x = x" in line or "#" in line]
+    assert body == ["    # The branch of each placement.", *lines]
+    assert "    def inner(z, by=2.0):" in source
+    names: dict[str, Any] = {"activations": [abs]}
+    exec(source, names)
+    assert names["run"](-3.0, 5.0) == function(-3.0, 5.0)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "numpy"])
+@pytest.mark.parametrize("bias", BIASES)
+def test_a_script_shows_the_lines_that_its_adapter_runs(name: str, bias: Bias) -> None:
+    adapter = _loaded(name)
+    module = inspect.getsource(sys.modules[type(adapter).__module__])
+    setup = adapter.script(Structure(Network((2, 3, 1), ("elu", "tanh"), bias), 2, "f32")).setup
+    functions = [node for node in ast.parse(setup).body if isinstance(node, ast.FunctionDef)]
+    assert functions
+    own = {line.strip() for line in module.splitlines()}
+    for node in ast.walk(ast.Module(list(functions), [])):
+        if isinstance(node, ast.FunctionDef):
+            first, last = node.body[0].lineno - 1, node.end_lineno
+            shown = {line.strip() for line in setup.splitlines()[first:last]}
+            assert {line for line in shown if not line.startswith("def ")} <= own
 
 
 def _evaluated(expression: str, z: Array) -> Array:

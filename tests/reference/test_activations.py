@@ -1,4 +1,4 @@
-"""The activation table against 50-digit mpmath: f, f', the points where f' jumps and those where it turns."""
+"""The activation table against 50-digit mpmath: f, f', the points where f' jumps, and those where it turns."""
 
 import dataclasses
 import itertools
@@ -21,8 +21,8 @@ NARROW = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
 ROWS = [pytest.param(row, id=row.name) for row in ACTIVATIONS.values()]
 FORMATS = [pytest.param(dtype, id=name) for name, dtype in WIDE.items()]
 
-# The worst error allowed here, in the row's own units, which are what to expect of a sound implementation: the worst of
-# many points is above that, and NumPy's float32 exp, which runs in SIMD, is by itself off by up to 3.4 u.
+# The largest error allowed here, relative to that of the row. A row describes a typical sound implementation; the
+# largest of many points is above that. NumPy's float32 exp uses SIMD and alone has an error of up to 3.4 u.
 MARGIN = {np.float32: 2.0, np.float64: 1.5, np.longdouble: 1.5}
 
 
@@ -39,7 +39,7 @@ def every_value(dtype: type) -> Array:
 
 
 def sample(row: Activation, dtype: type, size: int) -> Array:
-    """Both signs, all exponents, more of the interval where most happens, and the neighbours of all that is special."""
+    """Numbers of both signs and all exponents, more of them near 0, and the neighbours of all special points."""
     info, rng = np.finfo(dtype), np.random.default_rng(20)
     lowest, highest = int(info.minexp) - int(info.nmant), int(info.maxexp) - 1
     exponents = np.unique(np.concatenate([np.linspace(lowest, highest, size).astype(int), np.arange(-10, 12)]))
@@ -60,7 +60,7 @@ def sample(row: Activation, dtype: type, size: int) -> Array:
 
 
 def readings(row: Activation) -> tuple[tuple[Any, Any, Any, float], ...]:
-    """(function, the exact one, terms, units) for f and for f'."""
+    """(function, exact function, terms, units) for f and for f'."""
     f, slope = EXACT[row.name]
     return (row.f, f, row.f_terms, row.f_ulps), (row.derivative, slope, row.slope_terms, row.slope_ulps)
 
@@ -82,7 +82,7 @@ def test_f_and_slope_are_as_accurate_as_their_row_says(row: Activation, dtype: t
                 assert np.isinf(value), f"at {at!r}"
                 continue
             assert np.isfinite(value), f"at {at!r}: {value!r}"
-            # A gate that has underflowed has an absolute error, which a product with z scales up.
+            # A gate that has underflowed has an absolute error, and the product with z enlarges it.
             floor = half * (max(1, abs(point)) if row.name in ("silu", "mish") else 1)
             error = abs(to_mpf(value) - truth)
             allowed = MARGIN[dtype] * units * u * to_mpf(term) + max(units, 1) * floor
@@ -94,7 +94,7 @@ def test_f_and_slope_are_as_accurate_as_their_row_says(row: Activation, dtype: t
 @pytest.mark.parametrize("dtype", [pytest.param(dtype, id=name) for name, dtype in (WIDE | NARROW).items()])
 @pytest.mark.parametrize("row", ROWS)
 def test_any_finite_input_gives_a_number_and_no_warning(row: Activation, dtype: type) -> None:
-    # A warning is an error in this suite. In the 16-bit formats, every value there is.
+    # pytest turns a warning into an error. The 16-bit formats are tested on all of their values.
     z = every_value(dtype) if dtype in NARROW.values() else sample(row, dtype, 2000)
     wide = z.astype(np.float64) if dtype is not np.longdouble else z
     for function in (row.f, row.derivative):
@@ -115,16 +115,16 @@ def test_16_bit_formats_are_rounded_from_float32(row: Activation, dtype: type) -
         info = ml_dtypes.finfo(dtype)
         inside = np.abs(truth) < float(info.max)
         assert np.isfinite(value[inside]).all()
-        # Half a unit in the last place, and what float32 is off by.
+        # Half a unit in the last place, plus the error of float32.
         allowed = float(info.eps) / 2 * 1.01 * np.abs(truth) + float(info.smallest_subnormal)
-        # Where f' cancels to nothing, float32 is off by units of its terms.
+        # Where the terms of f' cancel, float32 has an error relative to the size of the terms.
         allowed += 2.0**-20 * (1 + np.abs(truth)) * (function == row.derivative)
         assert (np.abs(value - truth) <= allowed)[inside].all()
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_the_exact_slope_is_the_derivative_of_the_exact_function(row: Activation) -> None:
-    # The slopes in exact.py are written by hand too: hold them against a difference quotient.
+    # The slopes in exact.py are written by hand too, so this compares them with difference quotients.
     f, slope = EXACT[row.name]
     step = mp.mpf(10) ** -20
     for point in map(mp.mpf, np.linspace(-11.3, 12.1, 40)):
@@ -146,7 +146,7 @@ def test_kinks_are_all_the_jumps_and_have_their_one_sided_derivatives(row: Activ
         assert float(slope(above)) == pytest.approx(kink.right, rel=1e-15, abs=1e-20)
         assert float(f(above) - f(below)) == pytest.approx(kink.jump, rel=1e-15, abs=1e-20)
         assert kink.left != kink.right or kink.jump
-    # None is missing: |f''| stays below 3, so that over any other step of 1/64 f' changes by less than 1/16.
+    # No kink is missing: |f''| < 3, so f' changes by less than 1/16 over any step of 1/64 without a kink.
     grid = np.arange(-30, 30, 1 / 64) + 1 / 256
     change = np.abs(np.diff(row.derivative(grid)))
     found = [float(grid[i]) for i in np.flatnonzero(change > 1 / 16)]
@@ -173,7 +173,7 @@ def test_turning_points_are_all_the_places_where_the_second_derivative_changes_s
     for (a, b), point in zip(crossings, turning, strict=True):
         assert a < point < b
         assert not any(a < kink < b for kink in kinks)
-        # The neighbouring doubles have it between them.
+        # The turning point lies between the neighbouring doubles.
         reach = 2 * abs(float(np.spacing(point))) if point else 1e-15
         low, high = mp.mpf(point) - reach, mp.mpf(point) + reach
         assert (slope(low + step) - slope(low - step)) * (slope(high + step) - slope(high - step)) < 0

@@ -1,4 +1,4 @@
-"""What is refused, and that the message names the argument, what it was and what it should be."""
+"""Invalid networks and arrays are refused, and the message names the argument, what it is and what it should be."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_a_network_takes_lists_and_counts_its_layers() -> None:
         ((3, 2.0), ("tanh",), "none", r"widths: .* holds 2\.0"),
         ((3, True), ("tanh",), "none", r"widths: .* holds True"),
         (("3", 2), ("tanh",), "none", r"widths: .* holds '3'"),
-        ((3, 2), (), "none", r"activations: 0 given for 1 layers; give one name a layer"),
+        ((3, 2), (), "none", r"activations: 0 given for 1 layers; give one name per layer"),
         ((3, 2), ("tanh", "tanh"), "none", r"activations: 2 given for 1 layers"),
         ((3, 2), ("tahn",), "none", r"activations: unknown 'tahn'; known are identity, .*tanh"),
         ((3, 2), ("tanh",), "both", r"bias: 'both' should be one of none, pre, post"),
@@ -78,7 +78,7 @@ def check(changed: dict[str, Any], network: Network = NETWORK) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"weights": (zeros(3, 4),)}, r"weights: 1 given for 2 layers; give one matrix a layer"),
+        ({"weights": (zeros(3, 4),)}, r"weights: 1 given for 2 layers; give one matrix per layer"),
         ({"weights": (zeros(3, 4), zeros(2, 4))}, r"weights\[1\]: has shape \(2, 4\); it should be \(4, 2\)"),
         ({"weights": (zeros(4), zeros(4, 2))}, r"weights\[0\]: has shape \(4,\); it should be \(3, 4\)"),
         ({"weights": (zeros(), zeros(4, 2))}, r"weights\[0\]: has shape \(\); it should be \(3, 4\)"),

@@ -1,24 +1,71 @@
 """Running the kterm command and pytest as a user does, in a process of their own."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 _MAIN = "from kterm.conformance.commands.cli import main; main()"
 
 
-def kterm(*arguments: str, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """The `kterm` command, called in `folder`."""
-    return _run([sys.executable, "-c", _MAIN, *arguments], folder, timeout)
+def kterm(
+    *arguments: str, folder: Path, timeout: float = 300, environment: Mapping[str, str] | None = None, first: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """The `kterm` command, called in `folder`, with changes of the environment, and Python statements run `first`."""
+    return _run([sys.executable, "-c", f"{first}\n{_MAIN}", *arguments], folder, timeout, environment)
 
 
-def pytest_run(*arguments: str, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """pytest, called in `folder`."""
-    return _run([sys.executable, "-m", "pytest", *arguments], folder, timeout)
+def pytest_run(
+    *arguments: str, folder: Path, timeout: float = 300, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """pytest, called in `folder`, with changes of the environment."""
+    return _run([sys.executable, "-m", "pytest", *arguments], folder, timeout, environment)
 
 
-def _run(command: list[str], folder: Path, timeout: float) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
+def _run(
+    command: list[str], folder: Path, timeout: float, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def start_kterm(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+    """The `kterm` command in a process group of its own, not waited for."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _MAIN, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+
+
+def interrupt(run: subprocess.Popen[str]) -> None:
+    """What Ctrl-C at a terminal does: SIGINT for every process of the group."""
+    os.killpg(run.pid, signal.SIGINT)
+
+
+def group_is_gone(run: subprocess.Popen[str], within: float = 20) -> bool:
+    """Whether no process of the group of `run` is left after so many seconds at most."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        try:
+            os.killpg(run.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], code: int, words: str) -> None:

@@ -16,7 +16,7 @@ from ....adapters import Observation
 from ....adapters.registry import is_installed, load
 from ....reference import Array, Network, Structure, backpropagate
 from ...cases.case import Case
-from ...cases.draw import Draw, draw
+from ...cases.draw import Draw, make_draws
 from ...cases.plan import Description
 from ...checks.compare import compare
 from ...records.run import Run
@@ -109,7 +109,7 @@ def _choose_targets(structure: Structure, seed: int, count: int) -> tuple[Draw, 
     of a random layer, at a random place.
     """
     cases = [Case(structure, "normal", seed, i) for i in range(count)]
-    drawn = draw(cases)
+    drawn = make_draws(cases)
     wide = drawn.astype(np.dtype(np.float64))
     gradients = backpropagate(structure.network, wide.parameters, wide.x, wide.y).weight_gradients
     alive, targets = [], []
@@ -120,7 +120,7 @@ def _choose_targets(structure: Structure, seed: int, count: int) -> tuple[Draw, 
         row, column = rng.choice(np.argwhere(gradients[layer - 1][i]))
         alive.append(i)
         targets.append(Target(cases[i], layer, (int(row), int(column))))
-    return drawn[np.array(alive, int)], targets  # pyright: ignore[reportArgumentType]  (picks a sub-stack)
+    return drawn[np.array(alive, int)], targets
 
 
 def _observe(run: Run, adapter: Description, stack: Draw, targets: Sequence[Target]) -> list[Observation]:

@@ -15,11 +15,12 @@ from ....adapters import Adapter, Observation
 from ....adapters.quantities import arrays
 from ....adapters.registry import load
 from ....reference import ACTIVATIONS, Array, Parameters, Structure
-from ....reference.rounding import Quantity, deviation
+from ....reference.propagation import Quantity
+from ....reference.rounding import deviation
 from ...cases.case import Group
-from ...cases.draw import Draw, draw
+from ...cases.draw import Draw, make_draws
 from ...cases.plan import Description, Options, plan
-from ...checks.compare import steps_of, views_of
+from ...checks.compare import stack_arrays, steps_of
 from ...checks.examine import examine
 from ...checks.verdict import Verdict, status
 from ...records.run import Run
@@ -99,17 +100,17 @@ class _RecordingRunner(LocalRunner):
 def measure_sample(run: Run, adapter: Description, group: Group) -> Sample:
     """Examine one group of an adapter in this process. Raises AdapterError where the adapter does not load."""
     runner = _RecordingRunner(load(adapter.spec, run.device), adapter.spec)
-    verdicts = examine(group, runner, run.expectation_for(adapter.name))
+    verdicts = examine(group, runner, run.expectation_for(adapter.name)).verdicts
     statuses = [status(some) for some in verdicts]
     chosen: dict[tuple[str, ...], list[tuple[int, Observation]]] = defaultdict(list)
     # The calls of the draws come first; calls of other checks come after them.
     for i, observed in enumerate(runner.observations[: len(group.draws)]):
         if observed is not None and statuses[i] in ("passed", "inconclusive", "failed"):
             chosen[tuple(arrays(observed))].append((i, observed))
-    above, entries, stacks, drawn = np.zeros(len(THRESHOLDS), int), 0, [], draw(group.cases)
+    above, entries, stacks, drawn = np.zeros(len(THRESHOLDS), int), 0, [], make_draws(group.cases)
     for some in chosen.values():
         pick = np.array([i for i, _ in some])
-        stack = drawn[pick]  # pyright: ignore[reportArgumentType]  (an index array picks a sub-stack)
+        stack = drawn[pick]
         tensors = []
         for step, error in compute_errors(group.structure, stack, [observed for _, observed in some]):
             entries += error.size
@@ -142,7 +143,7 @@ def compute_errors(
     As in a verdict, each step starts from the observed values of the step before. All observations show the same
     quantities.
     """
-    views = views_of(observed)
+    views = stack_arrays(observed)
     # The outputs are the last x, and every observation holds them.
     views[f"x_{structure.network.depth}"] = views["outputs"]
     for step in steps_of(structure, stack, views, deviation(structure.format)):

@@ -15,11 +15,11 @@ from ....adapters import Adapter, Observation, Program
 from ....adapters.quantities import arrays
 from ....reference import Array, Parameters, Structure
 from ....reference.rounding import Conventions
+from ....reference.steps import Work
 from ...cases.plan import Description
 from ...mutants import Mutant, PlantedAdapter, plant_mutant
 from ...mutants.mutant import Make
 from ...mutants.planted import pass_of_rule, planting
-from ...mutants.steps import Work
 from ...runners.runner import Answer, NoAnswer, Runner, detached
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from ....adapters.registry import load
 from ...cases.case import Group
-from ...cases.draw import draw
+from ...cases.draw import make_draws
 from ...cases.plan import Description, Options, plan
+from ...checks.examine import Examination, examine
 from ...checks.verdict import Check, Verdict, quantity_of
+from ...diagnosis.diagnose import diagnose
 from ...expectations.expectation import Expectation, expectation_for
 from ...mutants import MUTANTS
-from ...records.run import examine_group
 from ...runners.runner import LocalRunner, Runner
 from .outcome import Cell, Outcome, select_findings
 from .recording import AnswerCache, HidesIntermediates, RecordedRunner
@@ -21,8 +22,8 @@ Summarize = Callable[[str, Group, Sequence[Sequence[Verdict]]], Any]
 """Summarizes a group that killed a mutant: from the mutant's name, the group, and the verdicts of each case with their
 diagnosis, to plain JSON types. It is a function of a module, so that it can be sent to another process.
 """
-Judge = Callable[..., list[list[Verdict]]]
-"""`examine_group` of one group."""
+Judge = Callable[..., Examination]
+"""`examine` of one group."""
 SUMMARIES_PER_MUTANT = 3
 """How many groups are summarized for each mutant in each dtype."""
 _REPETITIONS = 25  # a mistake that is made only now and then needs some calls
@@ -79,18 +80,18 @@ class Trial:
 
     def run(self, group: Group, names: Iterable[str]) -> Iterator["TrialResult"]:
         """Examine the adapter in a group, first without a mutant and then with each of those named."""
-        drawn = draw(group.cases)
+        drawn = make_draws(group.cases)
         try:
-            judge = partial(examine_group, group, expectation_for=self.options.expectation_for, drawn=drawn)
+            judge = partial(examine, group, expectation_for=self.options.expectation_for, draws=drawn)
             own, own_verdicts = RecordedRunner(self._runners[""]), list[list[Verdict]]()
             hide_own = cache(lambda: _hide_intermediates(own, judge))
             for name in ("", *names):
                 recorded = RecordedRunner(self._runners[name]) if name else own
-                verdicts = judge(recorded, self._premises.get(name), diagnose=False)
+                verdicts = judge(recorded, layout_error=self._premises.get(name)).verdicts
                 if group.regime == "layout" and (found := select_findings(v for some in verdicts for v in some)):
                     self._premises.setdefault(name, found[0].message)
                 own_verdicts = own_verdicts if name else verdicts
-                yield TrialResult(name, group, verdicts, own_verdicts, recorded, own, judge, hide_own)
+                yield TrialResult(name, group, verdicts, own_verdicts, recorded, own, self.options, judge, hide_own)
         finally:
             self._cache.clear()
 
@@ -106,6 +107,7 @@ class TrialResult:
     """The verdicts on each case without a mutant."""
     _recorded: RecordedRunner
     _own: RecordedRunner
+    _options: TrialOptions
     _judge: Judge
     _hide_own: Callable[[], tuple[list[list[Verdict]], RecordedRunner]]
 
@@ -136,7 +138,8 @@ class TrialResult:
 
     def diagnose(self) -> list[list[Verdict]]:
         """The verdicts on the same answers, with the diagnosis of what failed."""
-        return self._judge(self._recorded.replay(), None)
+        examination = self._judge(self._recorded.replay())
+        return diagnose(self.group, examination, self._options.expectation_for)
 
     def add_to(self, outcome: Outcome, summarize: Summarize | None = None) -> None:
         """Count this result in the mutant's outcome."""
@@ -154,7 +157,7 @@ class TrialResult:
 
 def _hide_intermediates(recorded: RecordedRunner, judge: Judge) -> tuple[list[list[Verdict]], RecordedRunner]:
     hidden = RecordedRunner(HidesIntermediates(recorded.replay()))
-    return judge(hidden, None, diagnose=False), hidden
+    return judge(hidden).verdicts, hidden
 
 
 def measure_outcomes(

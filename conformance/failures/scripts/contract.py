@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ....adapters import Script
-from ....reference.rounding import SIGMAS, deviation, propagate
+from ....reference.propagation import propagate
+from ....reference.rounding import SIGMAS, deviation
 from ...cases.draw import stacked
 from .blocks import LONG, call, observed, plant, run
 from .failure import Failure, Kind

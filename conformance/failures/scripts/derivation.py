@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ....adapters.formulas import as_factor, helpers, slope_of, value_of
+from ....adapters.scripts.formulas import as_factor, helpers, slope_of, value_of
 from ....reference import ACTIVATIONS, Array, Structure
 from ...cases.regimes import Draw
 from .evidence import Evidence

@@ -7,10 +7,11 @@ import numpy as np
 
 from ....adapters import Observation
 from ....reference import Array, Network, Structure
-from ....reference.rounding import Conventions, Quantity, propagate
+from ....reference.propagation import Quantity, propagate
+from ....reference.rounding import Conventions
 from ...cases.draw import stacked
 from ...cases.regimes import Draw
-from ...checks.compare import departures, readings, steps_of, tolerated, views_of
+from ...checks.compare import departures, readings, stack_arrays, steps_of, tolerated
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def evidence(
     It is judged from the inputs alone, as anyone can check; and where the tolerance of the whole pass hides what is
     wrong, from the framework's own values before it. `one` is a single draw; `conventions` as of `compare`.
     """
-    stack, views, (reading, _) = stacked([one]), views_of([observed]), readings(structure, regime)
+    stack, views, (reading, _) = stacked([one]), stack_arrays([observed]), readings(structure, regime)
     wide, network = stack.astype(np.dtype(np.float64)), structure.network
     alone = propagate(network, wide.parameters, wide.x, wide.y, reading, None, conventions)
     name = _step(network, quantity)

@@ -11,15 +11,14 @@ from ....adapters.quantities import arrays
 from ....reference import Array, Parameters, Structure
 from ....reference.rounding import Conventions
 from ...cases.case import Case, Group
-from ...cases.draw import draw
+from ...cases.draw import make_draws
 from ...cases.plan import Description
 from ...cases.regimes import Draw
 from ...checks.examine import examine
 from ...checks.findings import ExpectationFor
-from ...checks.layout_probe import probe
-from ...checks.verdict import Verdict, quantity_of
+from ...checks.verdict import Verdict, failure_of, quantity_of
+from ...diagnosis.diagnose import diagnose
 from ...runners.runner import Answer, NoAnswer, Runner
-from ..shrinking.same_failure import failure_of
 
 Kind = Literal["numbers", "sum", "again", "overwritten", "inputs", "form", "raised", "programs", "layout"]
 """What is wrong: a quantity departs; gradients of two parts of a batch do not add up to those of the whole; the same
@@ -119,7 +118,7 @@ def calls_of(case: Case) -> Draw:
     """The numbers of a case, and those of the next draw: whether an earlier answer is overwritten shows after a call
     with other numbers.
     """
-    return draw([case, replace(case, draw=case.draw + 1)])
+    return make_draws([case, replace(case, draw=case.draw + 1)])
 
 
 def find(
@@ -130,8 +129,8 @@ def find(
     """
     recorder = _Recorder(runs, calls.dead[at])
     group = Group(case.structure, case.regime, case.seed, tuple(range(case.draw, case.draw + len(calls.x))))
-    is_probe = case.regime == "layout"
-    verdicts = (probe(group, recorder) if is_probe else examine(group, recorder, expectation_for, drawn=calls))[at]
+    examination = examine(group, recorder, expectation_for, draws=calls)
+    verdicts = diagnose(group, examination, expectation_for)[at]
     for verdict in verdicts:
         if verdict.grade == "unsupported":
             raise NoAnswer("unsupported", verdict.message)
@@ -142,7 +141,7 @@ def find(
     own = own or [_Call(case.structure, calls[at], None)]
     conventions = runs.describe().conventions
     kind, call, parts = _kind(first, own[min(at, len(own) - 1)], own[len(calls.x) :])
-    quantity = first.quantity.rpartition(": ")[2] if kind in ("numbers", "sum") else ""
+    quantity = first.quantity if kind in ("numbers", "sum") else ""
     return (
         Failure(
             kind, case.structure, case.regime, call.draw, call.observation, quantity, first.message, case.id, parts,
@@ -164,7 +163,7 @@ def _kind(first: Verdict, call: _Call, later: list[_Call]) -> tuple[Kind, _Call,
         return "sum", call, tuple(other.draw for other in later[-2:])
     if first.check == "descent":
         # The calls of the descent are those with other weights than the first, in the order of its steps.
-        step, start = int(first.quantity.removeprefix("step ").partition(":")[0]), call.draw.parameters.weights
+        step, start = first.step or 1, call.draw.parameters.weights
         steps = [o for o in later if not all(map(np.array_equal, o.draw.parameters.weights, start))]
         return "numbers", steps[step - 1], ()
     if quantity_of(first.quantity)[0] is not None:

@@ -61,7 +61,7 @@ class Narrowing:
         own = cut(self.best.structure, self.best.one, self.best.verdict, part)
         if own is None or REGIMES[self._tries.regime].rounding != "exact":
             return own
-        wide = own[None].astype(np.dtype(np.float64))  # pyright: ignore[reportArgumentType]  (makes a stack of one)
+        wide = own[None].astype(np.dtype(np.float64))
         return own if exact(part.structure, wide.parameters, wide.x, wide.y).all() else None
 
     def _cut_down(self) -> None:

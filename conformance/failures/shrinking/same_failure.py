@@ -1,7 +1,6 @@
 """FailureKind: whether a smaller case fails in the same way as the one that is being shrunk."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...checks.verdict import GRADES, Check, Grade, Verdict
@@ -61,14 +60,6 @@ class FailureKind:
             and failure.expectation == self.expectation
             and failure.worst >= self.least
         )
-
-
-def failure_of(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The failure of a case: its first unexpected finding or error, or else its first expected finding; None where it
-    has neither.
-    """
-    unexpected = next((v for v in verdicts if v.fails), None)
-    return unexpected or next((v for v in verdicts if v.is_finding), None)
 
 
 def _message_kind(failure: Verdict) -> str:

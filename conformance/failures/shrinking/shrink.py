@@ -158,7 +158,7 @@ class _Shrinking:
         ways = dict.fromkeys(((at,), (0, at or 1), (max(at - 1, 0), at or 1), tuple(range(len(best.draws)))))
         for chosen in (way for way in ways if len(way) == 1 or max(way) < len(best.draws)):
             draws = [best.draws[i] for i in chosen]
-            stack = best.stack[np.array(chosen)]  # pyright: ignore[reportArgumentType]  (picks a sub-stack)
+            stack = best.stack[np.array(chosen)]
             try:
                 found = self._tries.given(best.structure, draws, stack)
             except Spent:

@@ -145,7 +145,7 @@ def _kept(size: int, count: int, index: int | None) -> list[int]:
 def _entry(verdict: Verdict, network: Network) -> tuple[int | None, Mapping[int, int]]:
     """Row of the batch, and units by the number of their width, of the entry that departs."""
     layer, at = layer_of(verdict, network), verdict.at
-    quantity = verdict.quantity.rpartition(": ")[2]
+    quantity = verdict.quantity
     if layer is None or not at:
         return None, {}
     if quantity.startswith("dE/dW"):

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 
 from ....reference import Array, Parameters, Structure
 from ...cases.case import Case, Group
-from ...cases.draw import draw, stacked
+from ...cases.draw import make_draws, stacked
 from ...cases.plan import Description
 from ...cases.regimes import Draw
 from ...checks.examine import examine
 from ...checks.findings import ExpectationFor
-from ...checks.layout_probe import probe
-from ...checks.verdict import Verdict
+from ...checks.verdict import Verdict, failure_of
+from ...diagnosis.diagnose import diagnose as with_diagnosis
 from ...runners.runner import Answer, NoAnswer, Runner
-from .same_failure import FailureKind, failure_of
+from .same_failure import FailureKind
 from .smaller import size
 
 DRAWS = 8
@@ -131,7 +131,7 @@ class Tries:
         """How a structure fails with a few draws of its own, and after them with the numbers given."""
         count = max(self.calls_in_a_row, min(DRAWS, _MOST_NUMBERS // size(structure))) if self.regime != "layout" else 1
         draws = tuple(range(max(count, 1)))
-        stack = draw(self._group(structure, draws).cases)
+        stack = make_draws(self._group(structure, draws).cases)
         if own is not None:
             stack = stacked([*(stack[i] for i in draws), own])
             draws = (*draws, len(draws))
@@ -146,7 +146,7 @@ class Tries:
         NoAnswer where it is not supported and any failure would do.
         """
         group = self._group(structure, tuple(draws))
-        stack = draw(group.cases) if stack is None else stack
+        stack = make_draws(group.cases) if stack is None else stack
         self.count += 1
         failures = [failure_of(verdicts) for verdicts in self._verdicts(group, stack, diagnose)]
         at = next((i for i, failure in enumerate(failures) if self._is_due(failure)), None)
@@ -159,9 +159,8 @@ class Tries:
         return failure is not None if self.kind is None else self.kind.matches(failure)
 
     def _verdicts(self, group: Group, stack: Draw, diagnose: bool) -> list[list[Verdict]]:
-        if group.regime == "layout":
-            return probe(group, self.meter)
-        verdicts = examine(group, self.meter, self._excuse, diagnose, stack)
+        examination = examine(group, self.meter, self._excuse, draws=stack)
+        verdicts = with_diagnosis(group, examination, self._excuse) if diagnose else examination.verdicts
         if self.kind is None and verdicts[0][0].grade == "unsupported":
             raise NoAnswer("unsupported", verdicts[0][0].message)
         return verdicts

@@ -4,17 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ....reference.steps import Work
+from ....reference.value import Value, exact
+from ..changes import scaled
 from ..mutant import Mutant
-from ..steps import Change, Work
-from ..value import Value, exact
 
 RATE = 0.125
 """The learning rate of the mutants that have one."""
-
-
-def scaled(factor: float | Callable[[Work, int], float]) -> Change:
-    """What is right, times a number."""
-    return lambda w, i, right: right() * (factor(w, i) if callable(factor) else factor)
 
 
 def _rows(w: Work, i: int) -> float:

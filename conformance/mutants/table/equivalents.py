@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from ....reference.steps import Work
+from ....reference.value import Value
+from ..changes import rows_alone
 from ..mutant import Mutant
-from ..steps import Work
-from ..value import Value
-from .gradients import rows_alone
 
 _MONOTONE = ("relu", "leaky_relu")
 
@@ -54,7 +54,7 @@ EQUIVALENTS: tuple[Mutant, ...] = (
         "tolerance, which allows for the cancellation near 1.",
     ),
     Mutant(
-        "even-slope-mirrored", "f'(-z) of an odd f, or of one that is odd but for a constant", "none", "",
+        "even-slope-mirrored", "f'(-z) of an odd f, or of one that is odd up to a constant", "none", "",
         {"d": _mirrored},
         equivalent="tanh and softsign are odd and sigmoid(z) - 1/2 is; the derivative of an odd function is even.",
     ),
@@ -65,7 +65,7 @@ EQUIVALENTS: tuple[Mutant, ...] = (
     Mutant(
         "batch-turned-round", "the batch read backwards in the weight gradient", "none", "",
         {"W": rows_alone(slice(None, None, -1))},
-        equivalent="A sum does not depend on the order of its terms but for rounding, which the tolerance is for.",
+        equivalent="A sum depends on the order of its terms by rounding only, which the tolerance allows.",
     ),
     Mutant(
         "batch-in-halves", "the weight gradient as the sum of two halves of the batch", "none", "", {"W": _halves},

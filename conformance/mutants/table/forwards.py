@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from ....reference.steps import Work, with_bias
+from ....reference.value import Value
 from ..mutant import Mutant
-from ..steps import Work, with_bias
-from ..value import Value
 
 
 def _no_bias(w: Work, i: int, right: Callable[[], Value]) -> Value:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ....reference.steps import Change, Work
+from ....reference.value import Value, exact
+from ..changes import rows_alone, scaled
 from ..mutant import Mutant
-from ..steps import Change, Work
-from ..value import Value, exact
-from .chain import scaled
 
 DECAY = 1e-4
 
@@ -19,11 +19,6 @@ def _product(left: Callable[[Work, int], Value]) -> Change:
 
 def _reshaped(w: Work, i: int, right: Callable[[], Value]) -> Value:
     return (w.k[i].mT @ w.x[i - 1]).reshape(w.width(i - 1), w.width(i))
-
-
-def rows_alone(chosen: slice) -> Change:
-    """Only some rows of the batch are summed up in the weight gradient."""
-    return lambda w, i, right: w.x[i - 1][..., chosen, :].mT @ w.k[i][..., chosen, :]
 
 
 def _of_means(w: Work, i: int, right: Callable[[], Value]) -> Value:
@@ -121,7 +116,7 @@ WEIGHT_GRADIENTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "outer-of-means", "an outer product of batch means as the weight gradient", "mean(x)^T mean(k)",
-        "batch of one, zero residual, repeated rows but for the factor 1/B", {"W": _of_means},
+        "batch of one, zero residual, repeated rows, up to the factor 1/B", {"W": _of_means},
     ),
     Mutant(
         "accumulated", "gradients accumulated from the call before", "the last call's gradients are still in it",

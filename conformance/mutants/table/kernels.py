@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ....reference.steps import Change, Work, with_bias
+from ....reference.value import Value, exact
+from ..changes import rows_alone
 from ..mutant import Mutant
-from ..steps import Change, Work, with_bias
-from ..value import Value, exact
-from .gradients import rows_alone
 
 
 def _past(index: int, axis: int) -> Change:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ....reference import ACTIVATIONS, Array
+from ....reference.steps import Change, Work
+from ....reference.value import Value, exact
 from ..mutant import Mutant
-from ..steps import Change, Work
-from ..value import Value, exact
 
 
 def _no_slope(w: Work, i: int, right: Callable[[], Value]) -> Value:

@@ -1,14 +1,25 @@
-"""Case ids: one readable form that parses back, survives a shell and `pytest -k`, and errors that name the mend."""
+"""Case ids: one readable form that parses back, survives a shell and `pytest -k`, and errors that say what to do."""
 
 import re
 import shlex
+from dataclasses import replace
 from itertools import islice
 from random import Random
 
 import pytest
 
-from kterm.conformance.cases.case import Case, CaseError, Group, parse_case, structure_id
+from kterm.adapters.numpy_adapter import Numpy
+from kterm.conformance.cases.case import (
+    MOST_NUMBERS,
+    Case,
+    CaseError,
+    Group,
+    count_numbers,
+    parse_case,
+    structure_id,
+)
 from kterm.conformance.cases.draw import REGIMES
+from kterm.conformance.cases.plan import PROFILES, describe, make_options, plan
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES, Network, Structure
 
 NAMES = tuple(REGIMES)
@@ -32,7 +43,8 @@ def random_cases(seed: int, count: int) -> list[Case]:
         seed = rng.choice((0, 0, 1, 17, 2**63 - 1))
         return Case(structure, rng.choice(NAMES), seed, rng.choice((0, 1, 9, 399)))
 
-    return list(islice(iter(one, None), count))
+    drawn = iter(one, None)
+    return list(islice((c for c in drawn if count_numbers(c.structure, c.regime) <= MOST_NUMBERS), count))
 
 
 CASES = random_cases(0, 600)
@@ -67,7 +79,7 @@ def test_the_seed_is_in_the_id() -> None:
     case = CASES[0]
     ids = {Case(case.structure, case.regime, seed, case.draw).id for seed in range(50)}
     assert len(ids) == 50
-    # Seed and draw are told apart: s1.2 is not s12.
+    # s1.2, of seed 1, is not s12.
     assert len({Case(case.structure, "normal", s, d).id for s in range(30) for d in range(30)}) == 900
 
 
@@ -116,22 +128,53 @@ def test_only_the_canonical_form_parses_and_the_error_gives_it(text: str, canoni
         (GOOD.replace("4x8", "9" * 5000 + "x8"), "it should look like"),
         (GOOD.replace("4x8", "0x8"), "at least 1"),
         (GOOD.replace("relu.tanh", "relu.tan"), "tanh"),
-        (GOOD.replace("relu.tanh", "relu.tanh.relu"), "one name a layer"),
+        (GOOD.replace("relu.tanh", "relu.tanh.relu"), "one name per layer"),
         (GOOD.replace("-pre-", "-mid-"), "none, pre, post"),
         (GOOD.replace("f32", "f8"), "f64, f32, bf16, f16"),
         (GOOD.replace("normal", "usual"), "normal"),
         (GOOD.replace("f32", "f32\x1b[2J"), "it should look like"),
+        (GOOD.replace("4x8", "4x65537"), "width 65537 is too large; the most is 65,536"),
+        (GOOD.replace("4x8", f"4x{'9' * 19}"), "width 9999999999999999999 is too large"),
+        (GOOD.replace("b5", "b65537"), "batch 65537 is too large; the most is 65,536"),
+        (f"{'x'.join('2' * 258)}-relu-b1-pre-f32-normal-s0", "depth 257 is too large; the most is 256"),
+        ("4096x4096-relu-b1-none-f32-normal-s0", "it would hold 16,789,504 numbers, and the most is 16,777,216"),
+        ("420x420-relu-b2-none-f32-lattice-s0", "numbers, and the most is 16,777,216; give smaller sizes"),
+        (
+            GOOD.replace("4x8x3-relu.tanh", f"{'x'.join('4' * 200)}-{'.'.join(['relu', 'tanh'] * 99)}"),
+            "one name per layer",
+        ),
     ],
 )
-def test_errors_are_one_line_and_name_the_mend(text: str, named: str) -> None:
+def test_errors_are_one_line_and_say_what_to_do(text: str, named: str) -> None:
     with pytest.raises(CaseError) as caught:
         parse_case(text, NAMES)
     message = str(caught.value)
     assert named in message
     assert message.isprintable()  # one line, and nothing that a terminal obeys
-    assert len(message) < 6000
+    assert len(message) < 400
 
 
 def test_a_regime_is_known_only_where_the_caller_knows_it() -> None:
     with pytest.raises(CaseError, match="should be one of square"):
         parse_case(GOOD, ("square",))
+
+
+def test_the_largest_cases_parse() -> None:
+    for text in (
+        "65536x1-relu-b1-none-f32-normal-s0",
+        "1x1-relu-b65536-none-f32-normal-s0",
+        f"{'x'.join('2' * 257)}-relu-b1-pre-f32-normal-s0",
+        "4000x4000-relu-b64-none-f32-normal-s0",
+    ):
+        assert parse_case(text, NAMES).id == text
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_planned_case_parses_and_stays_far_below_the_bounds(profile: str) -> None:
+    described = replace(describe(Numpy(), "numpy"), dtypes=tuple(DTYPES))
+    largest = 0
+    for seed in (0, 1, 2, 2**63 - 1):
+        for group in plan(described, make_options(profile, seed)).groups:
+            assert parse_case(group.cases[-1].id, NAMES) == group.cases[-1]
+            largest = max(largest, count_numbers(group.structure, group.regime))
+    assert largest < MOST_NUMBERS / 100

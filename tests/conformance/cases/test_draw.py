@@ -13,7 +13,7 @@ import pytest
 
 from kterm.conformance.cases import draw as draws
 from kterm.conformance.cases.case import Case, parse_case
-from kterm.conformance.cases.draw import REGIMES, Draw, draw, present_arrays
+from kterm.conformance.cases.draw import REGIMES, Draw, make_draws, present_arrays
 from kterm.reference import Array, backpropagate
 
 IDS = (
@@ -46,7 +46,7 @@ def digest_of_all() -> str:
     """What a process of its own prints, to be compared between processes."""
     whole = hashlib.sha256()
     for pattern in IDS:
-        stack = draw(cases(pattern, 6))
+        stack = make_draws(cases(pattern, 6))
         for i in range(6):
             whole.update(content(stack[i]))
     return whole.hexdigest()
@@ -55,11 +55,11 @@ def digest_of_all() -> str:
 @pytest.mark.parametrize("pattern", IDS)
 def test_a_draw_is_the_same_alone_in_any_order_and_in_any_company(pattern: str) -> None:
     some = cases(pattern, 24)
-    alone = {case.id: content(draw([case])[0]) for case in some}
+    alone = {case.id: content(make_draws([case])[0]) for case in some}
     assert len(set(alone.values())) > 1 or some[0].structure.batch == 0
     shuffled = Random(0).sample(some, len(some))
     for stack in (some, some[::-1], shuffled, shuffled[:5], [some[3], some[3]]):
-        drawn = draw(stack)
+        drawn = make_draws(stack)
         for i, case in enumerate(stack):
             assert content(drawn[i]) == alone[case.id], case.id
 
@@ -86,13 +86,13 @@ def test_seed_draw_regime_and_structure_all_change_the_numbers() -> None:
         "3x3-sin-b3-none-f64-normal-s0",
         "3x3-tanh-b3-none-f32-normal-s0",
     )
-    firsts = {float(draw([parse_case(text, tuple(REGIMES))]).x.flat[0]) for text in texts}
+    firsts = {float(make_draws([parse_case(text, tuple(REGIMES))]).x.flat[0]) for text in texts}
     assert len(firsts) == len(texts)
 
 
 def test_the_numbers_of_an_id_do_not_change_unless_their_version_does() -> None:
     # Where this fails for good reason, raise NUMBERS in conformance/cases/draw.py and write the new ones here.
-    drawn = draw([parse_case(THE_ID, tuple(REGIMES))])
+    drawn = make_draws([parse_case(THE_ID, tuple(REGIMES))])
     assert draws.NUMBERS == "1"
     assert drawn.x.ravel().tolist() == FROZEN_X
     assert drawn.parameters.weights[0].ravel().tolist() == FROZEN_W
@@ -100,14 +100,14 @@ def test_the_numbers_of_an_id_do_not_change_unless_their_version_does() -> None:
 
 def test_the_version_of_the_numbers_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     case = cases(IDS[0], 1)
-    before = draw(case).x
+    before = make_draws(case).x
     monkeypatch.setattr(draws, "NUMBERS", "0")
-    assert not np.array_equal(draw(case).x, before)
+    assert not np.array_equal(make_draws(case).x, before)
 
 
 @pytest.mark.parametrize("dtype", ["f64", "f32", "bf16", "f16"])
 def test_numbers_are_exact_in_the_format_under_test(dtype: str) -> None:
-    stack = draw(cases(f"4x8x3-relu.tanh-b5-pre-{dtype}-normal-s{{}}", 4))
+    stack = make_draws(cases(f"4x8x3-relu.tanh-b5-pre-{dtype}-normal-s{{}}", 4))
     due = parse_case(f"4x8x3-relu.tanh-b5-pre-{dtype}-normal-s0", tuple(REGIMES)).structure.format.numpy
     wide = stack.astype(np.dtype(np.float64))
     for narrow, widened in zip(every_array(stack), every_array(wide), strict=True):
@@ -118,7 +118,7 @@ def test_numbers_are_exact_in_the_format_under_test(dtype: str) -> None:
 
 
 def test_a_case_of_a_stack_has_the_shapes_of_its_structure() -> None:
-    one = draw(cases(IDS[0], 3))[1]
+    one = make_draws(cases(IDS[0], 3))[1]
     assert [w.shape for w in one.parameters.weights] == [(4, 8), (8, 3)]
     assert [b.shape for b in one.parameters.biases] == [(8,), (3,)]
     assert (one.x.shape, one.y.shape, np.shape(one.dead)) == ((5, 4), (5, 3), ())
@@ -141,33 +141,33 @@ DEAD_ENDS = (
 @pytest.mark.parametrize("pattern", DEAD_ENDS)
 def test_a_draw_that_can_show_nothing_is_marked_and_no_other_is(pattern: str) -> None:
     some = cases(pattern, 150)
-    stack = draw(some)
+    stack = make_draws(some)
     assert [bool(stack.dead[i]) for i in range(150)] == [shows_nothing(case, stack[i]) for i, case in enumerate(some)]
 
 
 @pytest.mark.parametrize("pattern", DEAD_ENDS)
 def test_a_dead_draw_is_drawn_again(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
     some = cases(pattern, 150)
-    dead = int(draw(some).dead.sum())
+    dead = int(make_draws(some).dead.sum())
     monkeypatch.setattr(draws, "_TRIES", 1)
-    assert dead < int(draw(some).dead.sum())
+    assert dead < int(make_draws(some).dead.sum())
 
 
 def test_a_structure_that_is_always_dead_is_marked_in_every_draw() -> None:
     # 64 rows of 64 outputs: E alone is above what may be asked of a format that ends at 65504.
-    assert draw(cases("8x64-identity-b64-none-f16-normal-s{}", 12)).dead.all()
-    assert not draw(cases("8x64-identity-b64-none-f32-normal-s{}", 12)).dead.any()
+    assert make_draws(cases("8x64-identity-b64-none-f16-normal-s{}", 12)).dead.all()
+    assert not make_draws(cases("8x64-identity-b64-none-f32-normal-s{}", 12)).dead.any()
 
 
 def test_batch_0_is_drawn_and_is_not_dead() -> None:
-    stack = draw(cases("3x5x2-tanh-b0-pre-f32-degenerate-s{}", 8))
+    stack = make_draws(cases("3x5x2-tanh-b0-pre-f32-degenerate-s{}", 8))
     assert (stack.x.shape, stack.y.shape) == ((8, 0, 3), (8, 0, 2))
     assert not stack.dead.any()
     assert all(weight.any() for weight in stack.parameters.weights)
 
 
 def test_every_kind_of_degenerate_draw_occurs() -> None:
-    stack = draw(cases("3x4-identity-b6-none-f64-degenerate-s{}", 60))
+    stack = make_draws(cases("3x4-identity-b6-none-f64-degenerate-s{}", 60))
     kinds = Counter()
     for x, y in zip(stack.x, stack.y, strict=True):
         repeated, zero = (x == x[0]).all(), ~x.any(1)
@@ -179,7 +179,7 @@ def test_every_kind_of_degenerate_draw_occurs() -> None:
 
 
 def test_a_zero_row_stands_beside_one_that_shows_something() -> None:
-    stack = draw(cases("3x4-identity-b1-none-f64-degenerate-s{}", 40))
+    stack = make_draws(cases("3x4-identity-b1-none-f64-degenerate-s{}", 40))
     assert all(x.any() for x in stack.x)
 
 
@@ -198,7 +198,7 @@ def traits(array: Array) -> set[str]:
 
 @pytest.mark.parametrize("text", ["7x2x3x5-tanh-b3-pre-f64-strided-s0", "4x3x2-relu.tanh-b5-none-f32-strided-s1"])
 def test_the_strided_regime_presents_odd_arrays_of_equal_values(text: str) -> None:
-    one = draw([parse_case(text, tuple(REGIMES))])[0]
+    one = make_draws([parse_case(text, tuple(REGIMES))])[0]
     parameters, x, y = present_arrays("strided", one.parameters, one.x, one.y)
     met = set()
     shown = (*parameters.weights, *parameters.biases, x, y)
@@ -211,7 +211,7 @@ def test_the_strided_regime_presents_odd_arrays_of_equal_values(text: str) -> No
 
 @pytest.mark.parametrize("regime", sorted(set(REGIMES) - {"strided"}))
 def test_other_regimes_present_plain_arrays(regime: str) -> None:
-    one = draw([parse_case("4x3x2-relu.tanh-b5-pre-f32-normal-s1", tuple(REGIMES))])[0]
+    one = make_draws([parse_case("4x3x2-relu.tanh-b5-pre-f32-normal-s1", tuple(REGIMES))])[0]
     parameters, x, y = present_arrays(regime, one.parameters, one.x, one.y)
     for array in (*parameters.weights, *parameters.biases, x, y):
         assert array.flags.c_contiguous
@@ -222,7 +222,7 @@ def test_plans_present_weights_in_every_odd_way() -> None:
     met = set()
     for depth in (1, 2, 3, 4):
         widths = "x".join("4" for _ in range(depth + 1))
-        one = draw([parse_case(f"{widths}-tanh-b3-pre-f64-strided-s0", tuple(REGIMES))])[0]
+        one = make_draws([parse_case(f"{widths}-tanh-b3-pre-f64-strided-s0", tuple(REGIMES))])[0]
         for weight in present_arrays("strided", one.parameters, one.x, one.y)[0].weights:
             met |= traits(weight)
     assert met == {"Fortran", "reversed", "gapped", "read-only"}

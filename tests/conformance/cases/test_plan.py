@@ -242,6 +242,8 @@ def test_an_unknown_choice_is_one_line_that_offers_what_is_known() -> None:
         (lambda: make_options("quick", 0, dtypes=["f23"]), "did you mean f32?"),
         (lambda: make_options("quick", 0, dtypes=["float32"]), "known are f64, f32, bf16, f16"),
         (lambda: make_options("quick", 0, activations=["tanhs"]), "did you mean tanh?"),
+        (lambda: make_options("quick", 0, dtypes="f32"), "dtypes: 'f32' is one string; write dtypes=['f32']"),
+        (lambda: make_options("quick", 0, activations="tanh"), "write activations=['tanh']"),
         (lambda: make_options("quick", -1), "seed -1 should be"),
         (lambda: make_options("quick", 2**63), "from 0 to 2**63 - 1"),
     ]

@@ -8,7 +8,7 @@ import pytest
 
 from kterm.adapters import Observation
 from kterm.conformance.cases.case import Case, Group, parse_case
-from kterm.conformance.cases.draw import REGIMES, Draw, draw
+from kterm.conformance.cases.draw import REGIMES, Draw, make_draws
 from kterm.conformance.cases.exact_numbers import exact
 from kterm.conformance.cases.plan import describe, make_options, plan
 from kterm.conformance.cases.regimes import aimed_layer
@@ -40,7 +40,7 @@ def group_of(text: str, draws: int = 6) -> Group:
 
 
 def verdicts_of(adapter: Miniature, group: Group) -> list[list[Verdict]]:
-    return examine(group, LocalRunner(adapter))
+    return examine(group, LocalRunner(adapter)).verdicts
 
 
 def findings(adapter: Miniature, group: Group) -> list[Verdict]:
@@ -54,7 +54,7 @@ def findings(adapter: Miniature, group: Group) -> list[Verdict]:
 def test_lattice_draws_are_exact_in_every_format(seed: int) -> None:
     dead = total = 0
     for group in groups("lattice", "standard", seed):
-        stack = draw(group.cases)
+        stack = make_draws(group.cases)
         given = wide(stack)
         good = exact(group.structure, given.parameters, given.x, given.y)
         assert (good == ~stack.dead).all(), group.id
@@ -96,7 +96,7 @@ def test_lattice_sums_come_out_the_same_in_any_order(dtype: str) -> None:
     for group in groups("lattice"):
         if group.structure.dtype != dtype:
             continue
-        stack = draw(group.cases)
+        stack = make_draws(group.cases)
         for i in range(len(group.draws)):
             if stack.dead[i]:
                 continue
@@ -169,7 +169,7 @@ def test_frameworks_match_lattice_draws_bit_for_bit(framework: str, dtype: str) 
     runs = LocalRunner(load(framework))
     for group in groups("lattice"):
         if group.structure.dtype == dtype:
-            answered = examine(group, runs)
+            answered = examine(group, runs).verdicts
             assert {status(some) for some in answered} == {"passed"}, group.id
 
 
@@ -180,7 +180,7 @@ def test_frameworks_match_lattice_draws_bit_for_bit(framework: str, dtype: str) 
 def test_aimed_pre_activations_are_exactly_what_was_aimed_at(regime: str) -> None:
     for group in groups(regime):
         layer, dtype = aimed_layer(group.structure), group.structure.format.numpy
-        given = wide(draw(group.cases))
+        given = wide(make_draws(group.cases))
         rule = backpropagate(group.structure.network, given.parameters, given.x, given.y)
         z = rule.z[layer - 1]
         assert (z.astype(dtype).astype(float) == z).all(), group.id
@@ -191,7 +191,7 @@ def test_every_kink_and_its_neighbours_are_met_in_every_wide_dtype() -> None:
     for group in groups("kinks"):
         layer = aimed_layer(group.structure)
         row = ACTIVATIONS[group.structure.network.activations[layer - 1]]
-        given = wide(draw(group.cases))
+        given = wide(make_draws(group.cases))
         z = backpropagate(group.structure.network, given.parameters, given.x, given.y).z[layer - 1]
         u = group.structure.format.u
         for point in (*(kink.point for kink in row.kinks), *row.seams):
@@ -210,7 +210,7 @@ def test_tails_reach_where_exponentials_end() -> None:
         sizes: list[float] = []
         for group in groups("tails"):
             if group.structure.dtype == dtype:
-                given = wide(draw(group.cases))
+                given = wide(make_draws(group.cases))
                 layer = aimed_layer(group.structure)
                 rule = backpropagate(group.structure.network, given.parameters, given.x, given.y)
                 sizes.append(float(np.abs(rule.z[layer - 1]).max()))
@@ -306,7 +306,7 @@ def test_converged_residuals_are_small_and_conclusive() -> None:
     for group in groups("converged"):
         if group.structure.dtype != "f64":
             continue
-        stack = draw(group.cases)
+        stack = make_draws(group.cases)
         given = wide(stack)
         rule = backpropagate(group.structure.network, given.parameters, given.x, given.y)
         residual = np.abs(rule.outputs - given.y)
@@ -381,7 +381,7 @@ def test_compare_takes_the_regime_from_its_name() -> None:
     """A departure of one unit in the last place is nothing in the normal regime, and wrong in an exact one."""
     case = parse_case("3x4x2-identity-b4-none-f64-lattice-s0", tuple(REGIMES))
     cases: Sequence[Case] = [case]
-    stack = draw(cases)
+    stack = make_draws(cases)
     one = stack[0]
     network = Network(case.structure.network.widths, case.structure.network.activations)
     found = silent(miniatures.observation(backpropagate(network, one.parameters, one.x, one.y)))

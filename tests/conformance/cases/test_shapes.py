@@ -14,7 +14,7 @@ from kterm.adapters import Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import check_adapter
 from kterm.conformance.cases.case import Group
-from kterm.conformance.cases.draw import draw
+from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.plan import describe, make_options, plan
 from kterm.conformance.cases.shapes import Deal, tiles
 from kterm.conformance.checks.compare import compare
@@ -107,7 +107,7 @@ def groups(dtype: str, seed: int, profile: str = "quick") -> list[Group]:
 def caught(adapter: Kernel, dtype: str, seed: int) -> float:
     """The largest error in units of tolerance, of the first structure with a finding; 0 where none has one."""
     for group in groups(dtype, seed):
-        program, stack = adapter.program(group.structure), draw(group.cases)
+        program, stack = adapter.program(group.structure), make_draws(group.cases)
         with np.errstate(over="ignore"):
             each = [stack[i] for i in range(len(group.draws))]
             observed = [program(one.parameters, one.x, one.y) for one in each]
@@ -265,7 +265,7 @@ def test_long_sums_keep_their_power(dtype: str) -> None:
     """With sums of up to 4095 terms, whose tolerance grows as the root of that."""
     for seed in range(1, 5):
         for group in groups(dtype, seed)[:4]:
-            for some in examine(group, LocalRunner(Kernel())):
+            for some in examine(group, LocalRunner(Kernel())).verdicts:
                 powers = [v.power for v in some if v.check in ("forward", "weight_gradients") and v.quantity != "x_n"]
                 assert min(p for p in powers if p is not None) > 2e-5 / DTYPES[dtype].u, some[0].case
 
@@ -316,5 +316,5 @@ def test_sixty_structures_are_all_combinations() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_long_draws_are_alive(dtype: str) -> None:
     """E and gradients of a long batch stay in range in f16 too."""
-    dead = [draw(group.cases).dead.any() for seed in range(1, 6) for group in groups(dtype, seed, "standard")]
+    dead = [make_draws(group.cases).dead.any() for seed in range(1, 6) for group in groups(dtype, seed, "standard")]
     assert sum(dead) <= len(dead) / 20

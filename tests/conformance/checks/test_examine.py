@@ -33,7 +33,7 @@ class _Watched(LocalRunner):
 )
 def test_descent_stays_near_where_it_starts(case: str) -> None:
     parsed, runs = parse_case(case, tuple(REGIMES)), _Watched()
-    (verdicts,) = examine(Group(parsed.structure, parsed.regime, parsed.seed, (parsed.draw,)), runs)
+    (verdicts,) = examine(Group(parsed.structure, parsed.regime, parsed.seed, (parsed.draw,)), runs).verdicts
     assert max(runs.largest) < 1.25 * runs.largest[0]
     steps = [v for v in verdicts if v.check == "descent"]
     assert len(steps) == 3

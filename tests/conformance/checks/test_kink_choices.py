@@ -16,7 +16,7 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.registry import load
 from kterm.conformance import check_adapter
 from kterm.conformance.cases.case import Group, parse_case
-from kterm.conformance.cases.draw import REGIMES, draw
+from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.cases.plan import Description, describe, make_options, plan
 from kterm.conformance.cases.regimes import aimed_layer
 from kterm.conformance.checks.compare import Comparison, compare
@@ -83,7 +83,9 @@ def aimed_at(name: str, dtype: str, seed: int = 0) -> list[Group]:
 
 
 def findings(adapter: Adapter, groups: list[Group]) -> list[Verdict]:
-    return [v for group in groups for some in examine(group, LocalRunner(adapter)) for v in some if v.is_finding]
+    return [
+        v for group in groups for some in examine(group, LocalRunner(adapter)).verdicts for v in some if v.is_finding
+    ]
 
 
 # Framework against declaration.
@@ -145,7 +147,7 @@ def test_any_slope_may_be_declared_and_is_held_to_within_rounding(
 
 
 def _observed(group: Group, adapter: Miniature) -> list[Observation]:
-    stack = draw(group.cases)
+    stack = make_draws(group.cases)
     return [adapter.answer(group.structure, stack[i].parameters, stack[i].x, stack[i].y) for i in range(len(stack.x))]
 
 
@@ -156,7 +158,7 @@ def test_a_draw_is_judged_at_its_kinks_whatever_the_others_of_its_stack_show() -
     first, second = _observed(group, Sloped("relu", 0, 1))
     assert first.z is not None
     off = replace(first, z=(np.nextafter(first.z[0], np.inf), *first.z[1:]))
-    stack, conventions = draw(group.cases), describe(Numpy(), "numpy").conventions
+    stack, conventions = make_draws(group.cases), describe(Numpy(), "numpy").conventions
 
     def judged(observed: list[Observation]) -> list[Comparison]:
         return list(compare(group.structure, stack, observed, "kinks", conventions))
@@ -249,11 +251,7 @@ def test_what_is_declared_of_activations_that_an_adapter_lacks_is_left_out() -> 
 
 def test_nothing_is_declared_by_default() -> None:
     class Silent(Adapter):
-        name, activations = "silent", Numpy.activations
-
-        @property
-        def version(self) -> str:
-            return "1"
+        name, version, activations = "silent", "1", Numpy.activations
 
         def build(self, structure: Structure) -> Any: ...
 

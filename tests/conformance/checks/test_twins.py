@@ -13,7 +13,7 @@ from kterm.adapters import Observation
 from kterm.adapters.quantities import arrays
 from kterm.conformance import Results, check_adapter
 from kterm.conformance.cases.case import Group, parse_case
-from kterm.conformance.cases.draw import REGIMES, draw
+from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.cases.plan import describe, make_options, plan
 from kterm.conformance.cases.shapes import Deal, twins
 from kterm.conformance.checks.examine import examine
@@ -68,7 +68,7 @@ def only_twins(adapter: Miniature, dtype: str, seed: int) -> list[Verdict]:
     groups = [g for g in plan(EVERY, make_options("quick", seed)).groups if g.regime == "twins"]
     runner = LocalRunner(adapter)
     chosen = [g for g in groups if g.structure.dtype == dtype and g.seed == seed]
-    return [v for group in chosen for some in examine(group, runner) for v in some if v.is_finding]
+    return [v for group in chosen for some in examine(group, runner).verdicts for v in some if v.is_finding]
 
 
 @pytest.mark.parametrize("last_wins", [False, True], ids=["first", "last"])
@@ -142,7 +142,7 @@ def test_a_case_with_twins_is_replayed_with_them(
 
 
 def test_a_program_that_was_replaced_is_named() -> None:
-    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), LocalRunner(caches.LastWins()))
+    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), LocalRunner(caches.LastWins())).verdicts
     (said,) = [v.message for v in first if v.check == "contract" and v.is_finding]
     assert said.startswith(
         "the program of 3x2x4-silu.tanh-b3-pre-f64, built earlier, changed its answer after another structure of the "
@@ -153,7 +153,7 @@ def test_a_program_that_was_replaced_is_named() -> None:
 
 def test_a_wider_program_is_not_let_off_as_a_narrower_one() -> None:
     """In f32 a program kept from f64 would answer rightly: the twin in f64 comes later and is judged."""
-    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f32-twins"), LocalRunner(caches.DtypeForgotten()))
+    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f32-twins"), LocalRunner(caches.DtypeForgotten())).verdicts
     (said,) = [v.message for v in first if v.check == "contract" and v.is_finding]
     assert said == (
         "the program of 3x2x4-tanh.silu-b3-pre-f64, built after 3x2x4-tanh.silu-b3-pre-f32, answers as that does: "
@@ -172,9 +172,9 @@ class _WrongInF64(Miniature):
 
 
 def test_what_is_wrong_in_another_dtype_is_told_there() -> None:
-    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f32-twins"), LocalRunner(_WrongInF64()))
+    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f32-twins"), LocalRunner(_WrongInF64())).verdicts
     assert status(first) == "passed"
-    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), LocalRunner(_WrongInF64()))
+    (first, *_) = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), LocalRunner(_WrongInF64())).verdicts
     assert status(first) == "failed"
 
 
@@ -201,15 +201,15 @@ def test_an_adapter_with_one_of_each_has_twins_of_other_batches_alone() -> None:
     groups = [g for g in plan(described, make_options("quick", 1)).groups if g.regime == "twins"]
     assert groups
     for group in groups:
-        (twin,) = twins_of(group.structure, draw(group.cases)[0], described)
+        (twin,) = twins_of(group.structure, make_draws(group.cases)[0], described)
         assert twin.structure == replace(group.structure, batch=group.structure.batch + 1)
-        assert all(status(some) == "passed" for some in examine(group, LocalRunner(One())))
+        assert all(status(some) == "passed" for some in examine(group, LocalRunner(One())).verdicts)
 
 
 def test_an_empty_batch_has_no_longer_twin() -> None:
     group = group_of("3x2x4-tanh.silu-b0-pre-f64-twins", 1)
-    assert {twin.structure.batch for twin in twins_of(group.structure, draw(group.cases)[0], EVERY)} == {0}
-    assert not [v for some in examine(group, LocalRunner(Miniature())) for v in some if v.is_finding]
+    assert {twin.structure.batch for twin in twins_of(group.structure, make_draws(group.cases)[0], EVERY)} == {0}
+    assert not [v for some in examine(group, LocalRunner(Miniature())).verdicts for v in some if v.is_finding]
 
 
 @pytest.mark.parametrize("how", ["build", "call"])
@@ -227,7 +227,7 @@ def test_an_empty_batch_has_no_longer_twin() -> None:
 def test_a_twin_that_is_not_answered_for_is_passed_over(how: str, bad: Callable[[Structure], bool]) -> None:
     for dtype in ("f32", "f64"):
         group = group_of(f"3x2x4-tanh.silu-b3-pre-{dtype}-twins")
-        statuses = {status(some) for some in examine(group, LocalRunner(caches.Picky(how, bad)))}
+        statuses = {status(some) for some in examine(group, LocalRunner(caches.Picky(how, bad))).verdicts}
         gone = "unsupported" if how == "build" else "errored"
         assert statuses == {gone if bad(group.structure) else "passed"}
 
@@ -235,7 +235,7 @@ def test_a_twin_that_is_not_answered_for_is_passed_over(how: str, bad: Callable[
 def test_a_process_lost_with_a_twin_costs_no_case_of_the_structure_itself(tmp_path: Path) -> None:
     link = ProcessRunner(planted_file(tmp_path, caches.DiesInTwins))
     try:
-        verdicts = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), link)
+        verdicts = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), link).verdicts
     finally:
         link.close()
     assert {status(some) for some in verdicts} == {"passed"}
@@ -244,7 +244,7 @@ def test_a_process_lost_with_a_twin_costs_no_case_of_the_structure_itself(tmp_pa
 def test_a_process_lost_with_a_twin_that_answered_before_is_told(tmp_path: Path) -> None:
     link = ProcessRunner(planted_file(tmp_path, caches.DiesLater))
     try:
-        first, *others = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), link)
+        first, *others = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), link).verdicts
     finally:
         link.close()
     assert status(first) == "errored"
@@ -257,7 +257,7 @@ def test_a_process_lost_with_a_twin_that_answered_before_is_told(tmp_path: Path)
 
 def _numbers(structure: Structure) -> tuple[Parameters, Array, Array]:
     group = Group(structure, "normal", 0, (0,))
-    one = draw(group.cases)[0]
+    one = make_draws(group.cases)[0]
     return one.parameters, one.x, one.y
 
 
@@ -300,7 +300,7 @@ def test_twins_differ_in_one_thing_each() -> None:
     groups = [g for g in plan(EVERY, make_options("standard", 1)).groups if g.regime == "twins"]
     for group in groups:
         own = group.structure
-        for twin in twins_of(own, draw(group.cases)[0], EVERY):
+        for twin in twins_of(own, make_draws(group.cases)[0], EVERY):
             other = twin.structure
             assert other.network.widths == own.network.widths
             changed = (
@@ -313,7 +313,7 @@ def test_twins_differ_in_one_thing_each() -> None:
             found = right(other, twin.numbers.parameters, twin.numbers.x, twin.numbers.y)
             assert found.outputs.dtype == other.format.numpy
             assert len(found.outputs) == other.batch
-        assert len(twins_of(own, draw(group.cases)[0], EVERY)) == 4
+        assert len(twins_of(own, make_draws(group.cases)[0], EVERY)) == 4
 
 
 def test_the_activations_of_twins_are_told_apart() -> None:
@@ -346,7 +346,7 @@ def test_what_is_kept_by_a_part_of_the_inputs_is_found(
 ) -> None:
     runs = ProcessRunner(planted_file(tmp_path, planted)) if linked else LocalRunner(planted())
     try:
-        verdicts = examine(group_of("4x3x2-tanh.silu-b5-pre-f64-normal", 4), runs)
+        verdicts = examine(group_of("4x3x2-tanh.silu-b5-pre-f64-normal", 4), runs).verdicts
     finally:
         if isinstance(runs, ProcessRunner):
             runs.close()

@@ -1,13 +1,19 @@
-"""The command line: every user's mistake is one line that names the mend, with the exit code that is due."""
+"""The command line: every user's mistake is one line that says what to do, with its exit code."""
 
+import json
+import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from kterm.conformance.records.record import read
+
 from ...support import miniatures
-from ...support.command import kterm
+from ...support.command import assert_one_line, group_is_gone, interrupt, kterm, start_kterm
 
 MINIATURES = Path(miniatures.__file__)
 
@@ -25,6 +31,13 @@ MINIATURES = Path(miniatures.__file__)
         (("check", "numpy", "--dtype", "f33"), 2, "known are f64, f32, bf16, f16"),
         (("check", "numpy", "--seed", "-1"), 2, "seed -1"),
         (("check", "numpy", "-n", "many"), 2, "give a number of workers, or auto"),
+        (("check", "numpy", "-n", "²"), 2, "give a number of workers, or auto"),
+        (("check", "numpy", "--timeout", "0"), 2, "timeout 0: give a positive number of seconds"),
+        (("check", "numpy", "--timeout", "-1"), 2, "timeout -1: give a positive number of seconds"),
+        (("check", "numpy", "--timeout", "nan"), 2, "timeout nan: give a positive number of seconds"),
+        (("check", "numpy", "--timeout", "inf"), 2, "timeout inf: give a positive number of seconds"),
+        (("check", "numpy", "--report", "."), 2, "is a folder; name a file that can be written"),
+        (("check", "numpy", "--report", "none/record.jsonl"), 2, "there is no folder"),
         (("check", "numpy", "--expectations", "none.toml"), 2, "none.toml"),
         (("check", "numpy", "--expectations", "broken.py"), 2, "is not TOML"),
         (("check", "numpy", "--report", "/proc/none/record.jsonl"), 2, "name a file that can be written"),
@@ -42,6 +55,147 @@ def test_a_mistake_is_one_line_with_its_exit_code(
     assert "Traceback" not in done.stdout + done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert words in done.stderr
+
+
+def test_the_module_runs_as_the_command_does(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "kterm.conformance.commands.cli", "check", "numpi"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert_one_line(done, 3, "did you mean numpy?")
+
+
+@pytest.mark.parametrize("command", [("check",), ("kinks",), ("calibrate",)], ids=" ".join)
+def test_without_a_framework_a_bare_command_says_how_to_install_one(tmp_path: Path, command: tuple[str, ...]) -> None:
+    without = "from kterm.conformance.runners import workers; workers.is_installed = lambda name: name == 'numpy'"
+    done = kterm(*command, folder=tmp_path, first=without)
+    assert_one_line(done, 3, "pip install 'kterm[torch]' or pip install 'kterm[jax]'")
+
+
+_SLOW = """
+import time
+from kterm.adapters.numpy_adapter import Numpy
+class Slow(Numpy):
+    name = "slow"
+    def build(self, structure):
+        time.sleep(0.4)
+        return super().build(structure)
+"""
+
+
+@pytest.mark.parametrize(("workers", "with_report"), [("0", True), ("2", True), ("0", False), ("2", False)])
+def test_an_interrupt_ends_every_process_and_keeps_what_there_is(
+    tmp_path: Path, workers: str, with_report: bool
+) -> None:
+    (tmp_path / "slow.py").write_text(_SLOW, encoding="utf-8")
+    report = tmp_path / "record.jsonl"
+    given = ("--report", str(report)) if with_report else ()
+    run = start_kterm("check", "slow.py:Slow", "--profile", "smoke", "-n", workers, *given, folder=tmp_path)
+    time.sleep(4 if not with_report else 0)
+    end = time.monotonic() + 60
+    while with_report and len(list(tmp_path.rglob("[0-9]*.jsonl"))) < 3:
+        assert run.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    interrupt(run)
+    said, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, said + errors
+    assert "interrupted" in said + errors
+    assert "Traceback" not in said + errors
+    assert group_is_gone(run)
+    if with_report:
+        assert f"what was checked until then is in {report}" in said
+        assert "stopped early: no result for" in said
+        assert len(read(report).verdicts) >= 3
+    assert {path.name for path in tmp_path.iterdir()} <= {"slow.py", "record.jsonl", "__pycache__"}
+
+
+def test_a_report_to_standard_output_stands_between_its_lines(tmp_path: Path) -> None:
+    with (tmp_path / "out.txt").open("w") as out:  # a regular file, which must not be replaced
+        command = [sys.executable, "-m", "kterm.conformance.commands.cli", "check", "numpy", "--profile", "smoke"]
+        command += ["--dtype", "f32", "-n", "0", "--report", "/dev/stdout"]
+        done = subprocess.run(command, cwd=tmp_path, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "out.txt").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines if line.startswith("{")]
+    assert (rows[0]["kind"], rows[-1]["kind"]) == ("header", "footer")
+    assert lines[0].startswith("kterm ")
+    assert "conforms" in lines
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line_that_says_where_the_record_is(tmp_path: Path) -> None:
+    done = kterm(
+        "check", "numpy", "--profile", "smoke", "--dtype", "f32", "-n", "0", "--report", "/dev/full",
+        folder=tmp_path, environment={"TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stdout + done.stderr
+    kept = re.fullmatch(
+        r"kterm: report /dev/full: No space left on device; the whole record is kept in (\S+)\n", done.stderr
+    )
+    assert kept is not None, done.stderr
+    assert read(Path(kept[1])).conforms
+
+
+def test_in_a_pipe_there_are_no_frames_of_a_progress_bar_whatever_the_colours(tmp_path: Path) -> None:
+    done = kterm(
+        "check", "numpy", "--profile", "smoke", "--dtype", "f32", "-n", "0",
+        folder=tmp_path, environment={"FORCE_COLOR": "1", "TERM": "xterm-256color"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "structures" not in done.stdout
+    assert "\x1b[32m" in done.stdout
+
+
+def test_an_adapter_that_supports_nothing_does_not_conform_beside_one_that_passes(tmp_path: Path) -> None:
+    (tmp_path / "nothing.py").write_text(
+        "from kterm.adapters.numpy_adapter import Numpy\n"
+        "class Nothing(Numpy):\n    name = 'nothing'\n"
+        "    def build(self, structure):\n        raise NotImplementedError('not yet')\n",
+        encoding="utf-8",
+    )
+    arguments = ("check", "numpy", "nothing.py:Nothing", "--profile", "smoke", "--dtype", "f32", "-n", "0")
+    done = kterm(*arguments, folder=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "nothing was checked of nothing: 12 unsupported" in done.stdout
+    assert "does not conform" in done.stdout
+
+
+def test_every_command_that_a_failure_prints_runs_as_it_stands(tmp_path: Path) -> None:
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    (folder / "my port.py").write_text(
+        f"import sys; sys.path.insert(0, {str(MINIATURES.parent)!r})\n"
+        "from miniatures import WeightDecay\n"
+        "class Port(WeightDecay):\n    name = 'bad'\n",
+        encoding="utf-8",
+    )
+    done = kterm("check", "my port.py:Port", "--profile", "smoke", "--dtype", "f32", "-n", "0", folder=folder)
+    assert done.returncode == 1, done.stdout + done.stderr
+    commands = re.findall(r"^  (kterm (\w+) .*)$", done.stdout, re.MULTILINE)
+    assert {name for _, name in commands} == {"shrink", "replay", "reproduce"}
+    command = tmp_path / "bin" / "kterm"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m kterm.conformance.commands.cli "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    path = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
+    for line, name in commands[:3]:
+        ran = subprocess.run(line, shell=True, cwd=folder, env=path, capture_output=True, text=True, check=False)
+        # The mistake is in this adapter, and not in NumPy: the script says so.
+        assert ran.returncode == {"shrink": 0, "replay": 1, "reproduce": 1}[name], f"{line}\n{ran.stdout}{ran.stderr}"
+        assert "Traceback" not in ran.stderr
+
+
+def test_an_adapter_without_a_script_is_offered_none(tmp_path: Path) -> None:
+    (tmp_path / "port.py").write_text(
+        "from kterm.adapters import Adapter\n"
+        "from kterm.adapters.numpy_adapter import Numpy\n"
+        "class Port(Numpy):\n    name = 'bad'\n    script = Adapter.script\n"
+        "    def build(self, structure):\n        raise RuntimeError('no')\n",
+        encoding="utf-8",
+    )
+    done = kterm("check", "port.py:Port", "--profile", "smoke", "--dtype", "f32", "-n", "0", folder=tmp_path)
+    assert done.returncode == 1
+    assert "kterm shrink " in done.stdout
+    assert "kterm reproduce" not in done.stdout
 
 
 def test_help_imports_no_framework_and_no_numpy(tmp_path: Path) -> None:

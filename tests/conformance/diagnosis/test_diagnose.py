@@ -11,15 +11,17 @@ import pytest
 from kterm.adapters import Adapter, Observation, Program
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Group, parse_case
-from kterm.conformance.cases.draw import draw
+from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.diagnosis.causes import Cause, causes
+from kterm.conformance.diagnosis.diagnose import diagnose
+from kterm.conformance.diagnosis.explanation import origin_of
 from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant, plant_mutant
-from kterm.conformance.mutants.steps import run, start
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Parameters, Structure
+from kterm.reference.steps import run, start
 
 from ...support import miniatures
 
@@ -51,7 +53,8 @@ def _failures(adapter: Adapter, dtype: str, most: int = 5) -> Iterator[list[Verd
     """The verdicts on some draws of the first few groups in which something fails."""
     for text in _GROUPS:
         case = parse_case(f"{text.format(dtype)}-s0", tuple(REGIMES))
-        verdicts = examine(Group(case.structure, case.regime, 0, (0, 1, 2)), LocalRunner(adapter))
+        group = Group(case.structure, case.regime, 0, (0, 1, 2))
+        verdicts = diagnose(group, examine(group, LocalRunner(adapter)))
         if any(v.is_unexpected for some in verdicts for v in some):
             yield from verdicts
             most -= 1
@@ -85,11 +88,13 @@ def test_a_mistake_is_named_from_gradients_alone(mutant: Mutant) -> None:
 
 @pytest.mark.parametrize("mutant", _OF_THE_RULE)
 def test_it_begins_where_it_is_said_to(mutant: Mutant) -> None:
-    told = [v for some in _failures(plant_mutant(Numpy(), mutant), "f64") for v in some if v.is_unexpected and v.origin]
+    told = [
+        v for some in _failures(plant_mutant(Numpy(), mutant), "f64") for v in some if v.is_unexpected and origin_of(v)
+    ]
     assert told
     for verdict in told:
         case = parse_case(verdict.case, tuple(REGIMES))
-        stack = draw(Group(case.structure, case.regime, 0, (0, 1, 2)).cases).astype(np.dtype(np.float64))
+        stack = make_draws(Group(case.structure, case.regime, 0, (0, 1, 2)).cases).astype(np.dtype(np.float64))
         given = case.structure, stack.parameters, stack.x, stack.y
         before = run(start(*given))
         right, wrong = run(start(*given)), run(start(*given, None, before), [(mutant.changes, mutant.takes)])
@@ -99,7 +104,7 @@ def test_it_begins_where_it_is_said_to(mutant: Mutant) -> None:
             if not np.allclose(value.value[case.draw], wrong.given[name].value[case.draw], rtol=1e-13, atol=0)
         ]
         if "accumulated" not in mutant.name and "momentum" not in mutant.name:
-            assert verdict.origin == moved[0].replace("outputs", f"x_{case.structure.network.depth}"), moved
+            assert origin_of(verdict) == moved[0].replace("outputs", f"x_{case.structure.network.depth}"), moved
 
 
 def _changed(change: Callable[[Structure, Observation, Parameters], Observation]) -> Adapter:

@@ -140,10 +140,10 @@ def test_an_array_of_patterns_stands_for_as_many_entries(tmp_path: Path) -> None
             "'rellu' matches none of ident",
         ),
         ("[[expectation]]\nadapter = 'a'\nreason = 'r'\ngrade = 'errored'", "matches none of inaccurate, wrong"),
-        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nsize = '2 ulp'", "size '2 ulp' is no size; write one such"),
-        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nsize = '-1 u'", "is no size"),
-        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nsize = 'u'", "is no size"),
-        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nversions = '2.13'", "'2.13' is no version specifier; write"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nsize = '2 ulp'", "size '2 ulp' is not a size; write one such"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nsize = '-1 u'", "is not a size"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nsize = 'u'", "is not a size"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nversions = '2.13'", "'2.13' is not a version specifier; write"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, words: str) -> None:
@@ -201,7 +201,7 @@ def test_an_unexpected_pass_fails(tmp_path: Path) -> None:
     label = "expectation 1.1 (steep*, *-f64-*, k_terms, elu)"
     cases = results.audited[0].cases
     assert cases > 0
-    assert str(results) == f"{label}: nothing it covers failed, in {cases:,} cases; remove it, or narrow it"
+    assert str(results) == f"{label}: nothing that it matches failed, in {cases:,} cases; remove it, or narrow it"
 
 
 @pytest.mark.parametrize(
@@ -209,15 +209,18 @@ def test_an_unexpected_pass_fails(tmp_path: Path) -> None:
     [
         (
             "adapter = 'steep*'\ncase = '*-f46-*'",
-            "(steep*, *-f46-*): it covers no case of these adapters, in any profile, under seed 0; mend its patterns",
+            "(steep*, *-f46-*): it matches no case of these adapters, in any profile, under seed 0; fix its patterns",
         ),
-        ("adapter = 'step*'", "(step*): no adapter is called so, of steep-in-some; mend the name, or remove it"),
-        ("adapter = 'step*'\nversions = '>=0'", "(step*, >=0): no adapter is called so"),
+        (
+            "adapter = 'step*'",
+            "(step*): none of the adapters steep-in-some has this name; fix the name, or remove the entry",
+        ),
+        ("adapter = 'step*'\nversions = '>=0'", "(step*, >=0): none of the adapters"),
         (
             "adapter = '*'\nactivation = 'elu'\nwitness = '*-tail-*'",
-            "(*, elu): it covers no case that its witness matches, under seed 0; mend its patterns, or remove it",
+            "(*, elu): it matches no case that its witness names, under seed 0; fix its patterns, or remove it",
         ),
-        ("adapter = '*'\ncase = '*-layout-*'", "(*, *-layout-*): it covers no case"),
+        ("adapter = '*'\ncase = '*-layout-*'", "(*, *-layout-*): it matches no case"),
     ],
 )
 def test_an_entry_that_matches_nothing_fails(tmp_path: Path, entry: str, words: str) -> None:
@@ -370,7 +373,7 @@ def test_a_run_with_a_stale_entry_fails_and_says_so(tmp_path: Path) -> None:
     run = ("--profile", "quick", "--dtype", "f64", "--expectations", str(path), "--report", str(report))
     done = kterm("check", f"{MINIATURES}:SteepInSome", *run, folder=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "expectation 1.1 (steep*, *-f64-*, k_terms, elu): nothing it covers failed" in done.stdout
+    assert "expectation 1.1 (steep*, *-f64-*, k_terms, elu): nothing that it matches failed" in done.stdout
     assert "0 failed" in done.stdout
     assert "expected in " in done.stdout
     record = read(report)

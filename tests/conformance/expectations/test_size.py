@@ -59,9 +59,7 @@ def test_a_mistake_does_not_hide_behind_a_smaller_divergence(off: float, is_excu
     Off.off = off
     group = Group(Structure(Network((3, 4, 2), ("elu", "elu"), "pre"), 4, "f64"), "normal", 0, tuple(range(4)))
     entry = Expectation("1", "*", "known", check="k_terms", activation="elu", size="2e-12")
-    verdicts = examine(
-        group, LocalRunner(Off()), lambda verdict: known.expectation_for(verdict, [entry]), diagnose=False
-    )
+    verdicts = examine(group, LocalRunner(Off()), lambda verdict: known.expectation_for(verdict, [entry])).verdicts
     assert {status(some) for some in verdicts} == {"expected" if is_excused else "failed"}
     for some in verdicts:
         for verdict in some:
@@ -87,7 +85,7 @@ def test_the_shipped_entries_hide_no_mistake(name: str, case: str, mutant: str) 
     entries = [one for one in known.read(known.SHIPPED) if one.concerns(name, adapter.version)]
 
     def statuses(runs: LocalRunner, entries: list[Expectation]) -> set[str]:
-        verdicts = examine(group, runs, lambda verdict: known.expectation_for(verdict, entries), diagnose=False)
+        verdicts = examine(group, runs, lambda verdict: known.expectation_for(verdict, entries)).verdicts
         return {status(some) for some in verdicts}
 
     mutant_name = LocalRunner(plant_mutant(adapter, MUTANTS[mutant]))

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 
 from kterm.conformance.cases.case import Group, parse_case
-from kterm.conformance.cases.draw import REGIMES, draw
+from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import status
+from kterm.conformance.diagnosis.diagnose import diagnose
+from kterm.conformance.diagnosis.explanation import explanations_of
 from kterm.conformance.evaluation.kills.outcome import select_findings
 from kterm.conformance.mutants import EQUIVALENTS, MUTANTS, Mutant, plant_mutant
-from kterm.conformance.mutants.steps import run, start
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import BIASES, Bias, Network, Structure, backpropagate
-from kterm.reference.rounding import bound, deviation, propagate
+from kterm.reference.propagation import propagate
+from kterm.reference.rounding import bound, deviation
+from kterm.reference.steps import run, start
 
 from ...support import miniatures
 
@@ -32,7 +35,7 @@ _NETWORKS = [
 def test_without_a_mistake_it_is_the_rule(shape: int, bias: Bias, dtype: str) -> None:
     widths, names, batch = _NETWORKS[shape]
     structure = Structure(Network(widths, names, bias), batch, dtype)
-    given = draw(Group(structure, "normal", 0, (0, 1)).cases).astype(np.dtype(np.float64))
+    given = make_draws(Group(structure, "normal", 0, (0, 1)).cases).astype(np.dtype(np.float64))
     underflow = 100 * float(np.finfo(structure.format.numpy).tiny)
     rule = backpropagate(structure.network, given.parameters, given.x, given.y)
     for reading in (None, *(make(structure.format) for make in (deviation, bound))):
@@ -69,7 +72,7 @@ def test_what_is_no_mistake_is_not_found_however_a_framework_rounds(
 ) -> None:
     parsed = parse_case(f"{cases}-s0", tuple(REGIMES))
     group = Group(parsed.structure, parsed.regime, 0, tuple(range(40)))
-    for verdicts in examine(group, LocalRunner(plant_mutant(adapter(), mutant)), diagnose=False):
+    for verdicts in examine(group, LocalRunner(plant_mutant(adapter(), mutant))).verdicts:
         assert status(verdicts) in ("passed", "inconclusive")
 
 
@@ -78,6 +81,6 @@ def test_what_is_planted_agrees_with_the_steps_that_are_shown(adapter: type[mini
     """Without f' in hidden layers every failing case is one that this mistake explains, to rounding."""
     parsed = parse_case(f"{_DEEP}-s0", tuple(REGIMES))
     group = Group(parsed.structure, parsed.regime, 0, tuple(range(6)))
-    for verdicts in examine(group, LocalRunner(plant_mutant(adapter(), MUTANTS["no-slope-hidden"]))):
+    for verdicts in diagnose(group, examine(group, LocalRunner(plant_mutant(adapter(), MUTANTS["no-slope-hidden"])))):
         (first, *_) = select_findings(verdicts)
-        assert {one.name for one in first.explanations if one.fits} == {"no-slope-hidden"}
+        assert {one.name for one in explanations_of(first) if one.fits} == {"no-slope-hidden"}

@@ -117,7 +117,7 @@ def _settled(name: str, **change: object) -> Callable[[str], str]:
     ("change", "words"),
     [
         (lambda text: "", "has no header"),
-        (lambda text: text.replace('"schema":2', '"schema":1', 1), "has schema 1; this version reads schema 2"),
+        (lambda text: text.replace('"schema":3', '"schema":1', 1), "has schema 1; this version reads schema 3"),
         (lambda text: text[: text.rindex('{"kind":"footer"')], "has no footer"),
         (lambda text: text[:-20], "is not JSON Lines"),
         (lambda text: "not json\n" + text, "is not JSON Lines"),

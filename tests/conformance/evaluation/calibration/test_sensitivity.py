@@ -19,7 +19,7 @@ from kterm.conformance.evaluation.calibration.sensitivity import (
     measure_sensitivity,
     plant_error,
 )
-from kterm.conformance.records.run import prepare
+from kterm.conformance.records.run import RunRequest, prepare
 from kterm.reference import Array, Structure
 
 from ....support import miniatures
@@ -66,7 +66,7 @@ def test_bisection(caught: Callable[[Array], Array], due: float) -> None:
 
 def test_the_suite_catches_a_few_units_in_the_last_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensitivity, "is_installed", lambda name: False)  # no other checkers
-    run = prepare(["numpy"], make_options("thorough", 0, ["f32", "f64"]))
+    run = prepare(RunRequest(("numpy",), make_options("thorough", 0, ["f32", "f64"])))
     for dtype, due in (("f32", 2e-5), ("f64", 1e-13)):
         shown, alone = [one for one in measure_sensitivity(run, "tanh", dtype, 2) if one.judge.startswith("numpy")]
         assert (shown.judge, alone.judge) == ("numpy", "numpy, gradients alone")

@@ -22,8 +22,9 @@ from kterm.conformance.evaluation.calibration.spread import (
     measure_sample,
     summarize_samples,
 )
-from kterm.conformance.records.run import prepare
-from kterm.reference.rounding import SIGMAS, Shown, deviation, propagate
+from kterm.conformance.records.run import RunRequest, prepare
+from kterm.reference.propagation import Shown, propagate
+from kterm.reference.rounding import SIGMAS, deviation
 
 from ....support.miniatures import right
 from . import MINIATURES, make_case
@@ -64,7 +65,7 @@ def test_where_f_prime_jumps_nothing_is_counted() -> None:
 
 
 def test_gradients_alone_show_the_errors_of_a_framework_without_k() -> None:
-    run = prepare([f"{MINIATURES}:Silent"], make_options("thorough", 0, ["f32"], ["tanh"]))
+    run = prepare(RunRequest((f"{MINIATURES}:Silent",), make_options("thorough", 0, ["f32"], ["tanh"])))
     (adapter,) = run.adapters
     found = measure_sample(run, adapter, choose_groups(adapter, run.options, 8)[0])
     (tensors,) = found.stacks

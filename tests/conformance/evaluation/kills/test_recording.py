@@ -8,10 +8,10 @@ import pytest
 
 from kterm.adapters import Observation, Program
 from kterm.adapters.numpy_adapter import Numpy
+from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.evaluation.kills.recording import AnswerCache, RecordedRunner
 from kterm.conformance.evaluation.kills.trial import Trial
-from kterm.conformance.records.run import examine_group
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Network, Parameters, Structure
 
@@ -69,10 +69,10 @@ def test_a_recording_replays_and_goes_on() -> None:
     expectation_for: Callable[[Verdict], None] = lambda verdict: None  # noqa: E731
     counting = _Counting()
     recorded = RecordedRunner(LocalRunner(counting))
-    verdicts, calls = examine_group(group, recorded, None, expectation_for), len(counting.calls)
+    verdicts, calls = examine(group, recorded, expectation_for).verdicts, len(counting.calls)
     again = recorded.replay()
-    assert examine_group(group, again, None, expectation_for) == verdicts
+    assert examine(group, again, expectation_for).verdicts == verdicts
     assert len(counting.calls) == calls
     assert again.equals(recorded)
-    examine_group(replace(group, draws=(0, 1)), recorded.replay(), None, expectation_for)
+    examine(replace(group, draws=(0, 1)), recorded.replay(), expectation_for)
     assert len(counting.calls) > calls

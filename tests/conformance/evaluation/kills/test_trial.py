@@ -1,7 +1,7 @@
 """Trials: the verdicts on mutants are those of a check, and the smoke profile kills every mistake and nothing else."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
@@ -11,12 +11,13 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import check_adapter
 from kterm.conformance.cases.case import Group
 from kterm.conformance.cases.plan import WIDE, make_options
+from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import CHECKS, Check, Verdict
+from kterm.conformance.diagnosis.explanation import explanations_of, origin_of
 from kterm.conformance.evaluation.kills.matrix import find_state
 from kterm.conformance.evaluation.kills.outcome import SUFFICIENT_MARGIN, Outcome
 from kterm.conformance.evaluation.kills.trial import Trial, measure_outcomes
 from kterm.conformance.mutants import MUTANTS, plant_mutant
-from kterm.conformance.records.run import examine_group
 from kterm.conformance.runners.runner import LocalRunner
 
 from . import SMOKE, make_group
@@ -36,7 +37,7 @@ def test_verdicts_are_those_without_a_cache(dtype: str) -> None:
         due, premise = list[Verdict](), None
         runner = LocalRunner(plant_mutant(Numpy(), MUTANTS[name]))
         for group in SMOKE.groups(dtype):
-            verdicts = examine_group(group, runner, premise, lambda verdict: None, diagnose=False)
+            verdicts = examine(group, runner, layout_error=premise).verdicts
             due += [_strip(verdict) for some in verdicts for verdict in some]
             if group.regime == "layout":
                 premise = premise or next((v.message for some in verdicts for v in some if v.fails), None)
@@ -63,7 +64,7 @@ def _collect_verdicts(dtype: str) -> dict[str, list[Verdict]]:
 
 def _strip(verdict: Verdict) -> Verdict:
     """A verdict without its diagnosis."""
-    return replace(verdict, origin="", explanations=())
+    return Verdict(**{f.name: getattr(verdict, f.name) for f in fields(Verdict)})
 
 
 def test_gradients_alone_are_judged_from_the_same_answers() -> None:
@@ -178,7 +179,7 @@ def test_every_check_except_the_layout_has_a_witness() -> None:
 
 def _summarize(name: str, group: Group, verdicts: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
     first = next(v for some in verdicts for v in some if v.is_unexpected)
-    return {"mutant": name, "origin": first.origin, "best": first.explanations[0].name}
+    return {"mutant": name, "origin": origin_of(first), "best": explanations_of(first)[0].name}
 
 
 def test_a_few_groups_that_kill_a_mutant_are_summarized() -> None:

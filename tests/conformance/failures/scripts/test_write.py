@@ -10,7 +10,7 @@ import pytest
 
 from kterm.adapters import Adapter, Observation, Script
 from kterm.conformance.cases.case import parse_case
-from kterm.conformance.cases.draw import REGIMES, draw
+from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.commands.reproduce import diagnosis
 from kterm.conformance.failures.scripts.evidence import evidence
 from kterm.conformance.failures.scripts.failure import Failure, Planted, calls_of, find, planted
@@ -82,7 +82,7 @@ PLANTED: dict[str, tuple[Callable[[Observation], Observation], str]] = {
 
 def _planted(adapter: Adapter, text: str, quantity: str) -> Failure:
     case = parse_case(text, tuple(REGIMES))
-    one, (change, mistake) = draw([case])[0], PLANTED[quantity]
+    one, (change, mistake) = make_draws([case])[0], PLANTED[quantity]
     right = adapter.program(case.structure)(one.parameters, one.x, one.y)
     wrong = change(right)
     return Failure(
@@ -142,7 +142,7 @@ def test_a_failure_in_a_descent_step_is_shown_with_the_weights_of_that_step(tmp_
     case = "2x2-tanh-b3-pre-f64-normal-s0"
     failure, source = sources(case, flawed.Late())
     assert (failure.kind, failure.quantity) == ("numbers", "dE/dW_1")
-    first = draw([parse_case(case, tuple(REGIMES))])[0]
+    first = make_draws([parse_case(case, tuple(REGIMES))])[0]
     assert not np.array_equal(failure.draw.parameters.weights[0], first.parameters.weights[0])
     assert_fails_as_it_says(source, tmp_path)
 
@@ -151,7 +151,7 @@ def _deep(scale: float) -> tuple[Failure, Adapter]:
     """k_1 of a deep network, one entry off by a factor."""
     adapter, text = loaded("torch"), "3x3x3x3x3x3x3x3x3x3-tanh-b2-pre-f32-normal-s1"
     case = parse_case(text, tuple(REGIMES))
-    one = draw([case])[0]
+    one = make_draws([case])[0]
     right = adapter.program(case.structure)(one.parameters, one.x, one.y)
     assert right.k is not None
     off = right.k[0].copy()
@@ -196,7 +196,7 @@ def test_what_does_not_depart_is_not_written() -> None:
 def test_an_infinity_that_is_right_is_not_asserted(tmp_path: Path) -> None:
     adapter, case = loaded("numpy"), parse_case("1x2-identity-b1-none-f32-normal-s0", tuple(REGIMES))
     weights = (np.array([[3e38, 1.0]], np.float32),)
-    one = draw([case])[0]
+    one = make_draws([case])[0]
     one = replace(one, parameters=replace(one.parameters, weights=weights), x=np.full((1, 1), 2, np.float32))
     right = adapter.program(case.structure)(one.parameters, one.x, one.y)
     assert right.z is not None
@@ -212,7 +212,7 @@ def test_an_infinity_that_is_right_is_not_asserted(tmp_path: Path) -> None:
 
 def test_an_exact_draw_is_held_to_its_very_numbers(tmp_path: Path) -> None:
     adapter, case = loaded("numpy"), parse_case("2x2-relu-b2-pre-f32-lattice-s1", tuple(REGIMES))
-    one = draw([case])[0]
+    one = make_draws([case])[0]
     right = adapter.program(case.structure)(one.parameters, one.x, one.y)
     wrong = replace(right, error=np.nextafter(right.error, np.float32(np.inf)))
     mistake = planted("a bit flipped", right, wrong)
@@ -226,7 +226,7 @@ def test_an_exact_draw_is_held_to_its_very_numbers(tmp_path: Path) -> None:
 def test_a_slope_at_a_kink_is_told(at: str) -> None:
     adapter = loaded("numpy")
     case = parse_case("4x4-relu-b4-none-f64-kinks-s0", tuple(REGIMES))
-    one = draw([case])[0]
+    one = make_draws([case])[0]
     right = adapter.program(case.structure)(one.parameters, one.x, one.y)
     assert right.z is not None
     assert right.k is not None

@@ -40,7 +40,7 @@ def _shrunk(text: str, adapter: Adapter, budget: Budget | None = None) -> Shrunk
 def _fails_again(found: Shrunk, adapter: Adapter) -> Verdict:
     """The failure of the smallest numbers, put to programs that have seen nothing else."""
     group = Group(found.structure, found.regime, 0, tuple(range(len(found.stack.x))))
-    verdicts = examine(group, LocalRunner(adapter), drawn=found.stack)[found.at]
+    verdicts = examine(group, LocalRunner(adapter), draws=found.stack).verdicts[found.at]
     return next(v for v in verdicts if v.is_finding or v.grade == "errored")
 
 
@@ -81,7 +81,7 @@ def test_numbers_are_simplified_and_the_case_replays() -> None:
     numbers = np.concatenate([a.ravel() for a in (*one.parameters.weights, one.x, one.y)])
     assert set(numbers.tolist()) <= {-1.0, 0.0, 0.5, 1.0, 2.0}
     assert found.case is not None
-    (verdicts,) = examine(Group(found.structure, found.regime, 0, (found.case.draw,)), LocalRunner(adapter))
+    (verdicts,) = examine(Group(found.structure, found.regime, 0, (found.case.draw,)), LocalRunner(adapter)).verdicts
     assert FailureKind.of(found.original).matches(next(v for v in verdicts if v.is_finding))
 
 

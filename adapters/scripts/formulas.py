@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..reference import ACTIVATIONS
+from ...reference import ACTIVATIONS
 from .script import filled
 
 

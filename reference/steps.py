@@ -1,7 +1,11 @@
-"""The rule in steps, each of which a mistake may change: one pass through a network with some steps changed.
+"""The rule in steps, with values that may carry errors: one pass through a network, with hooks.
 
-Everything is a stack: z_i, x_i, k_i are (D, B, n_i), weight gradients (D, n_{i-1}, n_i), bias gradients (D, 1, n_i),
-the error (D, 1, 1).
+This is the propagation of rounding errors: every tolerance comes from `run` without changes. Two hooks serve others. A
+*change* replaces what a step computes, which is how a mutant makes its mistake and how a diagnosis tries an
+explanation. `give` says from which value the next steps continue: the computed one, or the one that a framework shows.
+
+Arrays may have leading axes: z_i, x_i and k_i are (..., B, n_i), weight gradients (..., n_{i-1}, n_i), bias gradients
+(..., 1, n_i), and the error is (..., 1, 1).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,16 +14,17 @@ from functools import reduce
 
 import numpy as np
 
-from ...reference import DTYPES, Array, Bias, DType, Parameters, Structure
-from ...reference.network import Network
-from ...reference.rounding import Conventions, Reading
+from .dtypes import DTYPES, DType
+from .error_model import Reading
+from .network import Array, Bias, Network, Parameters, Structure
+from .rounding import Conventions
 from .value import Value, exact
 
 
 @dataclass(eq=False)
 class Work:
-    """What a pass has computed so far: layers are counted from 1, `x[0]` is the input. `s` is dE/dx_i, `d` the slope
-    f'(z_i), `gw` and `gb` the gradients. `before` is the pass of the call before, where there was one.
+    """What a pass has computed so far. Layers count from 1, and `x[0]` is the input. `s` is dE/dx_i, `d` the slope
+    f'(z_i), and `gw` and `gb` are the gradients. `before` is the pass of the call before, if there was one.
     """
 
     network: Network
@@ -37,7 +42,7 @@ class Work:
     gb: dict[int, Value] = field(default_factory=dict)
     conventions: Conventions = field(default_factory=dict)
     given: dict[str, Value] = field(default_factory=dict)
-    """Every quantity as a step gave it, by its name in verdicts, in the order of the computation."""
+    """Every quantity as its step computed it, by its name in verdicts, in the order of the computation."""
 
     @property
     def depth(self) -> int:
@@ -46,17 +51,17 @@ class Work:
 
     @property
     def batch(self) -> int:
-        """B."""
+        """The batch size, B."""
         return self.y.shape[-2]
 
     @property
     def narrower(self) -> DType:
-        """The format that a mistake rounds to: the next with fewer digits, or its own where there is none."""
+        """The format that a mistake rounds to: the next with fewer digits, or its own if there is none."""
         return DTYPES[{"f64": "f32", "f32": "bf16", "f16": "bf16"}.get(self.format.name, self.format.name)]
 
     @property
     def reading(self) -> Reading | None:
-        """How errors add, or None where there are none."""
+        """The reading of the errors; None if values carry none."""
         return self.y.reading
 
     def name(self, i: int) -> str:
@@ -64,21 +69,21 @@ class Work:
         return self.network.activations[i - 1]
 
     def width(self, i: int) -> int:
-        """n_i."""
+        """The width n_i."""
         return self.network.widths[i]
 
 
 Step = Callable[[Work, int], Value]
 Change = Callable[[Work, int, Callable[[], Value]], Value]
-"""Gives what a step gives wrongly at layer i; the last argument gives what the step before this change would have."""
+"""Computes a step wrongly at layer i. The last argument computes what the step gives before this change."""
 Changes = Mapping[str, Change]
 Made = tuple[Changes, Callable[[int, int], bool]]
 """Changes, and whether they are made at layer i of n."""
 
 
 def with_bias(w: Work, i: int, value: Value, where: Bias) -> Value:
-    """What the bias is added to, if it has its place there."""
-    return value + w.biases[i].like(value) if w.network.bias == where else value
+    """The value plus the bias of layer i, if the network adds its bias there."""
+    return value.plus_bias(w.biases[i]) if w.network.bias == where else value
 
 
 def _pre(w: Work, i: int) -> Value:
@@ -90,12 +95,11 @@ def _out(w: Work, i: int) -> Value:
 
 
 def _residual(w: Work, i: int) -> Value:
-    return w.x[i] - w.y
+    return w.x[i].minus_target(w.y)
 
 
 def _error(w: Work, i: int) -> Value:
-    r = w.x[i] - w.y
-    return (r * r).rows().columns() * 0.5
+    return w.x[i].minus_target(w.y).squared_error()
 
 
 def _side(w: Work, i: int) -> Value:
@@ -125,7 +129,7 @@ def start(
     before: Work | None = None,
     conventions: Conventions | None = None,
 ) -> Work:
-    """A pass about to begin, of stacks in float64."""
+    """A pass about to begin, from arrays in float64."""
     weights = {i: exact(weight, reading) for i, weight in enumerate(parameters.weights, 1)}
     biases = {i: exact(bias[..., None, :], reading) for i, bias in enumerate(parameters.biases, 1)}
     network, given = structure.network, {0: exact(x, reading)}
@@ -135,7 +139,7 @@ def start(
 
 
 def afresh(work: Work, before: Work | None) -> Work:
-    """A pass about to begin, of the numbers of another."""
+    """A pass about to begin, from the numbers of another."""
     return Work(
         work.network, work.format, work.weights, work.biases, work.y, before, {0: work.x[0]},
         conventions=work.conventions,
@@ -143,56 +147,55 @@ def afresh(work: Work, before: Work | None) -> Work:
 
 
 Give = Callable[[str, Value], Value]
-"""From a quantity's name and what was computed for it to what the steps after it start from."""
+"""Takes the name of a quantity and its computed value, and returns the value from which the next steps continue."""
 
 
 def as_computed(name: str, value: Value) -> Value:
-    """What was computed."""
+    """The computed value."""
     return value
 
 
 def showing(shown: Mapping[str, Array]) -> Give:
-    """What a framework has shown, where it has shown it."""
+    """The value that a framework shows, for quantities that it shows."""
     return lambda name, value: value.shown_as(shown[name]) if name in shown else value
 
 
 def run(w: Work, mistakes: Sequence[Made] = (), give: Give = as_computed) -> Work:
-    """Carry a pass out, with each of the changes made at the layers i of n that its predicate takes.
+    """Carry out a pass. Each change is made at the layers i of n that its predicate accepts.
 
-    A change that does not fit a layer, since arrays have other shapes there, is not made there: in a framework it would
-    have been noticed as an error of shapes.
+    A change whose arrays do not fit a layer is not made there: in a framework it would have raised an error of shapes.
     """
 
     def at(step: str, i: int) -> Value:
         return _changed(w, step, i, [changes[step] for changes, takes in mistakes if step in changes and takes(i, n)])
 
-    def told(name: str, value: Value) -> Value:
+    def keep(name: str, value: Value) -> Value:
         w.given[name] = value
         return give(name, value)
 
     n = w.depth
-    # What overflows is judged by its value.
+    # What overflows is compared by its value.
     with np.errstate(all="ignore"):
         for i in range(1, n + 1):
-            w.z[i] = told(f"z_{i}", at("z", i))
-            w.x[i] = told(f"x_{i}", at("x", i))
-        w.x[n] = told("outputs", w.given[f"x_{n}"])
-        told("E", at("E", n))
+            w.z[i] = keep(f"z_{i}", at("z", i))
+            w.x[i] = keep(f"x_{i}", at("x", i))
+        w.x[n] = keep("outputs", w.given[f"x_{n}"])
+        keep("E", at("E", n))
         for i in range(1, n + 1):
             w.d[i] = at("d", i)
         for i in range(n, 0, -1):
             w.s[i] = at("r" if i == n else "s", i)
-            w.k[i] = told(f"k_{i}", at("k", i))
+            w.k[i] = keep(f"k_{i}", at("k", i))
         for i in range(n, 0, -1):
-            w.gw[i] = told(f"dE/dW_{i}", at("W", i))
+            w.gw[i] = keep(f"dE/dW_{i}", at("W", i))
         if w.network.bias != "none":
             for i in range(n, 0, -1):
-                w.gb[i] = told(f"dE/db_{i}", at("b", i))
+                w.gb[i] = keep(f"dE/db_{i}", at("b", i))
     return w
 
 
 def _changed(w: Work, step: str, i: int, changes: Sequence[Change]) -> Value:
-    """What a step gives at layer i, each change made to what the one before it gives."""
+    """What a step gives at layer i, with each change applied to what the previous one gives."""
 
     def right() -> Value:
         return RULE[step](w, i)
@@ -204,7 +207,7 @@ def _changed(w: Work, step: str, i: int, changes: Sequence[Change]) -> Value:
         return right()
     try:
         value = reduce(after, changes, right)()
-    except (ValueError, KeyError, IndexError):  # shapes that do not fit, or a layer that is not there
+    except (ValueError, KeyError, IndexError):  # shapes that do not fit, or a layer that does not exist
         return right()
     return value if value.shape[-2:] == _due(w, step, i) else right()
 

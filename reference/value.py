@@ -1,7 +1,8 @@
-"""Values that a mistaken rule computes with: arrays in float64, and with a reading also the error that each carries.
+"""Values that the steps of the rule compute with: arrays in float64 and, with a reading, the error that each carries.
 
-Written once with ordinary operators, a mistake so serves two ends: put on a framework's answer it needs values alone;
-to tell whether it explains an answer, its values need a tolerance, derived by the same analysis as the right ones.
+A formula written with the operators of `Value` serves two purposes. Without a reading it computes numbers alone: a
+mutant plants these in a framework's answer. With a reading it computes their tolerance too, by the same analysis for
+the rule and for a mistake.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,17 +10,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...reference import ACTIVATIONS, Array, DType
-from ...reference import rounding as r
-from ...reference.rounding import Estimate, Reading
+from . import rounding as r
+from .activations import ACTIVATIONS
+from .dtypes import DType
+from .error_model import Estimate, Reading
+from .network import Array
 
 Scalar = float | int | Array
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A stack of matrices (D, rows, columns) with their errors, as `reading` has errors add; without a reading, values
-    alone.
+    """A stack of matrices (..., rows, columns) with their errors, which add as `reading` says. Without a reading,
+    values alone.
     """
 
     estimate: Estimate
@@ -32,12 +35,12 @@ class Value:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(D, rows, columns)."""
+        """(..., rows, columns)."""
         return self.value.shape
 
     @property
     def tolerance(self) -> Array:
-        """The largest departure from the value that its errors explain; zeros without a reading."""
+        """The largest distance from the value that its errors explain; zeros without a reading."""
         return np.zeros_like(self.value) if self.reading is None else self.estimate.tolerance(self.reading)
 
     @property
@@ -46,19 +49,19 @@ class Value:
         return self.moved(lambda a: a.mT)
 
     def without_jumps(self) -> "Value":
-        """The same, as if no slope jumped near where it is taken."""
+        """The same without the jumps of slopes at kinks."""
         return replace(self, estimate=replace(self.estimate, jump=None))
 
     def moved(self, move: Callable[[Array], Array]) -> "Value":
-        """Entries put elsewhere, or left out: what does to errors as it does to values."""
+        """Entries moved or left out, by a function that does the same to values, errors and jumps."""
         error, jump = (None if a is None else move(a) for a in (self.estimate.error, self.estimate.jump))
-        return replace(self, estimate=Estimate(move(self.value), error, jump))
+        return replace(self, estimate=Estimate(move(self.value), error, jump, self.estimate.once))
 
     def __getitem__(self, index: tuple) -> "Value":
         return self.moved(lambda a: a[index])
 
     def reshape(self, rows: int, columns: int) -> "Value":
-        """The same entries, read row by row, as other matrices. Raises ValueError where they do not fit."""
+        """The same entries, read row by row, as other matrices. Raises ValueError if they do not fit."""
         return self.moved(lambda a: a.reshape(len(a), rows, columns))
 
     def __matmul__(self, other: "Value") -> "Value":
@@ -98,21 +101,40 @@ class Value:
     def __sub__(self, other: "Value | Scalar") -> "Value":
         return self + (-other if isinstance(other, Value) else -np.asarray(other, float))
 
+    def plus_bias(self, bias: "Value") -> "Value":
+        """The sum with an exact bias (..., 1, columns), added to each row."""
+        if self.reading is None:
+            return Value(Estimate(self.value + bias.value))
+        return Value(r.add_bias(self.estimate, bias.value[..., 0, :], self.reading), self.reading)
+
+    def minus_target(self, y: "Value") -> "Value":
+        """The residual x - y, for an exact y."""
+        if self.reading is None:
+            return Value(Estimate(self.value - y.value))
+        return Value(r.residual(self.estimate, y.value, self.reading), self.reading)
+
+    def squared_error(self) -> "Value":
+        """E = 1/2 sum r**2 of a residual r, as a matrix of one entry (..., 1, 1)."""
+        if self.reading is None:
+            return Value(Estimate((np.square(self.value).sum((-2, -1)) / 2)[..., None, None]))
+        summed = Value(r.squared_error(self.estimate, self.reading), self.reading)
+        return summed.moved(lambda a: a[..., None, None])
+
     def rows(self) -> "Value":
-        """The sum over the rows, (D, 1, columns)."""
+        """The sum over the rows, (..., 1, columns)."""
         ones = np.ones((*self.shape[:-2], 1, self.shape[-2]))
         return exact(ones, self.reading) @ self
 
     def columns(self) -> "Value":
-        """The sum over the columns, (D, rows, 1)."""
+        """The sum over the columns, (..., rows, 1)."""
         return self.mT.rows().mT
 
     def like(self, other: "Value") -> "Value":
-        """Repeated to another's shape, where rows or columns are 1."""
+        """Repeated to the shape of another value, if rows or columns are 1."""
         return self.moved(lambda a: np.broadcast_to(a, other.shape))
 
     def where(self, chosen: Array, other: "Value") -> "Value":
-        """Its own entries where `chosen` says so, and the other's elsewhere."""
+        """Its own entries where `chosen` is true, and those of the other value elsewhere."""
 
         def merged(a: Array | None, b: Array | None) -> Array | None:
             return (
@@ -124,7 +146,7 @@ class Value:
         return replace(self, estimate=Estimate(value, merged(mine.error, others.error), merged(mine.jump, others.jump)))
 
     def through(self, change: Callable[[Array], Array], slope: float = 1.0) -> "Value":
-        """A function of each entry that is exact but for one rounding, and nowhere steeper than `slope`."""
+        """A function of each entry that is exact except for one rounding, and nowhere steeper than `slope`."""
         value = change(self.value)
         reading = self.reading
         if reading is None:
@@ -134,8 +156,8 @@ class Value:
         return Value(Estimate(value, reading.add(error, reading.u * np.abs(value)), jump), reading)
 
     def narrowed(self, format: DType) -> "Value":
-        """Rounded to a narrower format. What lies within its error of the middle between two numbers may go to either,
-        which is a jump.
+        """Rounded to a narrower format. A value within its error of the middle between two numbers may round to either;
+        this is a jump.
         """
 
         def rounded(a: Array) -> Array:
@@ -150,7 +172,7 @@ class Value:
         return Value(Estimate(value, self.estimate.error, jump), self.reading)
 
     def shown_as(self, array: Array) -> "Value":
-        """What a framework has shown of it, with the error of one rounding."""
+        """The array that a framework shows for it, with the error of one rounding."""
         own = array.astype(np.float64).reshape(self.shape)
         if self.reading is None:
             return Value(Estimate(own))

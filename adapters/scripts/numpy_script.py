@@ -1,6 +1,12 @@
-"""The k-term rule for one structure in plain NumPy, as source."""
+"""The k-term rule for one structure in plain NumPy, as a script.
 
-from ..reference import Structure
+This one is written out here and not made from what the adapter runs. The adapter runs `kterm.reference`, whose rule
+takes stacks and looks every activation up in a table; its source would need most of that package. So a script has one
+line for each step, with the formulas of `formulas`. It need not give the adapter's bits, only numbers within the
+tolerance.
+"""
+
+from ...reference import Structure
 from .formulas import as_factor, helpers, slope_of, value_of
 from .script import Script
 

@@ -1,0 +1,95 @@
+"""What the PyTorch adapters run, as scripts.
+
+The functions that compute a pass come as source from the adapters. What is written here is what a script must do in
+another way: its arrays are NumPy literals, with weights (in, out), where an adapter gets its framework's layout; and
+its layers are made as PyTorch's users make them, where an adapter leaves the process's random numbers untouched.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from ...reference import Structure
+from .script import Script, Spell
+from .source import activations_of, listed, named_quantities, source_of
+
+_DTYPES = {"f64": "torch.float64", "f32": "torch.float32", "bf16": "torch.bfloat16", "f16": "torch.float16"}
+_PREAMBLE = "import numpy as np\nimport torch\nimport torch.nn.functional as F"
+
+
+def torch_script(structure: Structure, spell: Spell, device: str, backpropagate: Callable[..., Any]) -> Script:
+    """`torch.nn.Linear` layers, loaded and given to `backpropagate(layers, outside, x, y)` of the adapter."""
+    network, typed = structure.network, _typed(structure, device)
+    inside, bias = network.bias == "pre", "" if network.bias == "pre" else "bias=False, "
+    layers = [f"torch.nn.Linear({n_in}, {n_out}, {bias}{typed})" for n_in, n_out in pairwise(network.widths)]
+    calls = [
+        f"layers = {listed(layers)}",
+        "with torch.no_grad():",
+        "    for i, layer in enumerate(layers):",
+        "        layer.weight.copy_(torch.tensor(weights[i].T))",
+        *(["        layer.bias.copy_(torch.tensor(biases[i]))"] if inside else []),
+    ]
+    if network.bias == "post":
+        calls.append(f"outside = [torch.tensor(bias, {typed}, requires_grad=True) for bias in biases]")
+    outside = "outside" if network.bias == "post" else "[]"
+    calls.append(
+        f"E, zs, xs = backpropagate(layers, {outside}, torch.tensor(x, {typed}), torch.tensor(y, {typed}))",
+    )
+    found = {
+        "outputs": "xs[-1].detach()",
+        "E": "E.detach()",
+        "z": "zs[{i}].detach()",
+        "x": "xs[{i}].detach()",
+        "k": "zs[{i}].grad",
+        "dE/dW": "layers[{i}].weight.grad.T",
+        "dE/db": "layers[{i}].bias.grad" if inside else "outside[{i}].grad",
+    }
+    setup = [source_of(backpropagate, network.bias), activations_of(structure, spell)]
+    return _script(structure, device, setup, calls, found)
+
+
+def torch_func_script(
+    structure: Structure,
+    spell: Spell,
+    device: str,
+    squared_error: Callable[..., Any],
+    take_gradients: Callable[..., Any],
+) -> Script:
+    """`take_gradients(squared_error)` of the adapter, called with tensors."""
+    network, typed = structure.network, _typed(structure, device)
+    has_biases = network.bias != "none"
+    calls = [
+        f"shifts = [torch.zeros({structure.batch}, n, {typed}) for n in {network.widths[1:]}]",
+        f"W = [torch.tensor(weight.T.copy(), {typed}) for weight in weights]",
+        *([f"b = [torch.tensor(bias, {typed}) for bias in biases]"] if has_biases else []),
+        "(dW, db, ks), (E, zs, xs) = gradients(",
+        f"    W, {'b' if has_biases else '[]'}, shifts, torch.tensor(x, {typed}), torch.tensor(y, {typed})",
+        ")",
+    ]
+    found = {
+        "outputs": "xs[-1]",
+        "E": "E",
+        "z": "zs[{i}]",
+        "x": "xs[{i}]",
+        "k": "ks[{i}]",
+        "dE/dW": "dW[{i}].T",
+        "dE/db": "db[{i}]",
+    }
+    setup = [
+        source_of(squared_error, network.bias),
+        source_of(take_gradients, network.bias),
+        f"{activations_of(structure, spell)}\ngradients = take_gradients(squared_error)",
+    ]
+    return _script(structure, device, setup, calls, found)
+
+
+def _script(structure: Structure, device: str, setup: list[str], calls: list[str], found: Mapping[str, str]) -> Script:
+    home = "" if device == "cpu" else ".cpu()"
+    wider = ".float()" if structure.dtype == "bf16" else ""  # NumPy has no bfloat16
+    arrays = {name: f"{tensor}{home}{wider}.numpy()" for name, tensor in named_quantities(structure, found).items()}
+    return Script("PyTorch", "torch", _PREAMBLE, "\n\n\n".join(setup), "\n".join(calls), arrays)
+
+
+def _typed(structure: Structure, device: str) -> str:
+    placed = "" if device == "cpu" else f', device="{device}"'
+    return f"dtype={_DTYPES[structure.dtype]}{placed}"

@@ -1,0 +1,57 @@
+"""Calls of an adapter's program: their numbers, what they returned, and what came before them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ...adapters import Observation
+from ...reference import Structure
+from ...reference.rounding import Conventions
+from ..cases.regimes import Draw
+from .compare import Comparison, compare
+from .verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: its numbers, not stacked, and its observation if it returned one."""
+
+    draw: Draw
+    observation: Observation | None
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Calls of one program: D draws as a stack, and the D observations, which show the same quantities.
+
+    `history` holds the numbers of earlier calls as a stack, and `before` the index in it of the call just before each
+    of these, or None. Index 0 of `history` is the program's first call. `conventions` are the slopes that the adapter
+    declares at kinks.
+    """
+
+    structure: Structure
+    regime: str
+    stack: Draw
+    observed: tuple[Observation, ...]
+    history: Draw
+    before: tuple[int | None, ...]
+    conventions: Conventions | None = None
+
+    @cached_property
+    def compared(self) -> tuple[Comparison, ...]:
+        """Every quantity of the calls, compared with the rule."""
+        return tuple(compare(self.structure, self.stack, self.observed, self.regime, self.conventions))
+
+
+@dataclass(frozen=True)
+class JudgedCalls:
+    """Calls and the verdicts on them: one list for each call, or a single verdict about several calls (`together`)."""
+
+    calls: Calls
+    verdicts: tuple[tuple[Verdict, ...], ...] = ()
+    together: Verdict | None = None
+
+
+def before_each(chosen: Sequence[int]) -> list[int | None]:
+    """The index of the call just before each of the calls with these indices."""
+    return [i - 1 if i else None for i in chosen]

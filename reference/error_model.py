@@ -1,0 +1,123 @@
+"""The error model behind every tolerance: a value with its error, and the two ways to read and add errors.
+
+`bound` reads errors as worst cases, `deviation` as standard deviations. Both give a `Reading`, and the steps in
+`rounding.py` run the same code for either. All computation is in float64, whatever format is under test. The oracle's
+own rounding errors have the same form with u = 2**-53 and add to the framework's, so its unit roundoff is added to
+that of the format.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from .dtypes import DTYPES, DType
+from .network import Array
+
+SIGMAS = 10.0
+"""λ: a departure of more than this many standard deviations is a finding."""
+
+ORACLE_U = DTYPES["f64"].u
+ORACLE_QUANTUM = DTYPES["f64"].subnormal
+_SQUARES_UNDERFLOW = 1e-75
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How errors are read and added in one floating-point format.
+
+    Errors add as the p-th root of a sum of p-th powers: `p` is 1 for bounds and 2 for standard deviations. A tolerance
+    is `kappa` errors, and the slope of an activation is examined within `kappa` errors of z. `u` and `u_acc` are the
+    unit roundoffs of the format and of the accumulator inside a product, each plus that of the oracle. `underflow` and
+    `underflow_acc` are the largest absolute errors of one operation whose result is below the normal range, in the
+    format and in the accumulator. With `selects`, rows of x_0 select rows of a matrix; sums of one term and additions
+    that round nothing are then recognised, and have no error.
+    """
+
+    p: int
+    kappa: float
+    format: DType
+    u: float
+    u_acc: float
+    underflow: float
+    underflow_acc: float
+    selects: bool = False
+
+    def times(self, n: int) -> float:
+        """The sum of n errors of size 1: n**(1/p)."""
+        return float(n) ** (1 / self.p)
+
+    def add(self, *errors: Array | None) -> Array | None:
+        """The error of a sum whose terms have these errors, where None stands for an exact term (or an exact sum)."""
+        present = [error for error in errors if error is not None]
+        if not present:
+            return None
+        return reduce(self.both, present)
+
+    def both(self, a: Array, b: Array) -> Array:
+        """The error of a sum of two terms with errors `a` and `b`, elementwise."""
+        return a + b if self.p == 1 else np.hypot(a, b)
+
+    def accumulation(self, n: int) -> float:
+        """The error of a sum of n products, relative to the size of its terms, where u is `u_acc`:
+        gamma_n = n u / (1 - n u) for p = 1, sqrt(n) u for p = 2.
+        """
+        return n * self.u_acc / (1 - n * self.u_acc) if self.p == 1 else float(n) ** 0.5 * self.u_acc
+
+    def product(self, a: Array, b: Array) -> Array:
+        """(sum_j a_ij**p b_jk**p)**(1/p), for nonnegative `a` (..., m, n) and `b` (..., n, k)."""
+        if self.p == 1:
+            return a @ b
+        if not a.shape[-1] or min(_smallest(a), _smallest(b)) >= _SQUARES_UNDERFLOW:
+            return np.sqrt(np.square(a) @ np.square(b))
+        # Squares below 1e-308 underflow, so each row and column is scaled to a maximum of 1. A square may still
+        # underflow where a large entry of a row is multiplied by a small one of a column. The root of a sum of n
+        # squares is at least the sum divided by sqrt(n), and that lower bound does not underflow.
+        row, column = (np.where(most > 0, most, 1.0) for most in (a.max(-1, keepdims=True), b.max(-2, keepdims=True)))
+        root = np.sqrt(np.square(a / row) @ np.square(b / column)) * row * column
+        return np.maximum(root, (a @ b) / a.shape[-1] ** 0.5)
+
+
+def _smallest(a: Array) -> float:
+    return float(np.min(a, where=a > 0, initial=np.inf))
+
+
+def deviation(dtype: DType, gradual: bool = False, selects: bool = False) -> Reading:
+    """The reading with p = 2: errors are standard deviations, and a tolerance is `SIGMAS` of them.
+
+    With `gradual`, results below the normal range must underflow gradually, as IEEE 754 requires; without it they may
+    be flushed to zero. `selects` is as in `Reading`.
+    """
+    return _reading(2, SIGMAS, dtype, gradual, selects)
+
+
+def bound(dtype: DType, gradual: bool = False, selects: bool = False) -> Reading:
+    """The reading with p = 1: errors are worst-case bounds. The arguments are those of `deviation`."""
+    return _reading(1, 1.0, dtype, gradual, selects)
+
+
+def _reading(p: int, kappa: float, dtype: DType, gradual: bool, selects: bool) -> Reading:
+    inside = DTYPES["f32"] if dtype.is_narrow else dtype
+    # Some compilers flush subnormal results to zero (XLA on CPU does, in every format).
+    underflow, underflow_acc = (max(f.subnormal / 2, ORACLE_QUANTUM) if gradual else f.tiny for f in (dtype, inside))
+    return Reading(p, kappa, dtype, dtype.u + ORACLE_U, dtype.u_acc + ORACLE_U, underflow, underflow_acc, selects)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its error and its jump: float64 arrays of one shape. For error and jump, None stands for zero.
+
+    The error is a bound or a standard deviation, depending on the reading. The jump is the part that always adds
+    linearly; see `rounding.py`. `once` says that the error is that of a single rounding, u times the value. A product
+    then includes it in its own factor.
+    """
+
+    value: Array
+    error: Array | None = None
+    jump: Array | None = None
+    once: bool = False
+
+    def tolerance(self, reading: Reading) -> Array:
+        """The largest departure that is not a finding: kappa times the error, plus the jump."""
+        total = np.zeros_like(self.value) if self.error is None else reading.kappa * self.error
+        return total if self.jump is None else total + self.jump

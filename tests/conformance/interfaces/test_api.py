@@ -1,0 +1,179 @@
+"""The suite from Python: what `check_adapter` gives, how it fails, and the decorator for a port's own tests."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import kterm
+from kterm.adapters import OUT_IN, Observation
+from kterm.adapters.numpy_adapter import Numpy
+from kterm.conformance.cases.plan import OptionError
+from kterm.conformance.expectations.audit import AuditResult
+from kterm.conformance.interfaces.api import NonConformance, Results, check_adapter, parametrize_with_cases
+from kterm.reference import Array, Parameters, Structure
+
+from ...support.command import pytest_run
+from ...support.miniatures import Miniature
+
+
+class Transposed(Numpy):
+    """Declares the other weight layout."""
+
+    name, weight_layout = "transposed", OUT_IN
+
+
+class Threads(Miniature):
+    """Notes how many threads each pool has while a program runs."""
+
+    name = "threads"
+    seen: set[int]
+
+    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
+        self.seen |= {pool["num_threads"] for pool in threadpool_info()}
+        return super().answer(structure, parameters, x, y)
+
+
+def _check(adapter: Any) -> Results:
+    return check_adapter(adapter, profile="smoke", dtypes=["f32"], activations=["identity", "relu", "tanh"])
+
+
+@pytest.fixture(scope="module")
+def sound() -> Results:
+    return _check(Numpy())
+
+
+@pytest.fixture(scope="module")
+def transposed() -> Results:
+    return _check(Transposed())
+
+
+def test_sound_results_are_true_and_say_so_briefly(sound: Results) -> None:
+    assert sound.conforms
+    assert sound
+    sound.raise_if_failed()
+    assert repr(sound).startswith(f"Results(numpy {Numpy.version}; conforms; ")
+    assert len(repr(sound)) < 240
+
+
+def test_failed_results_are_false_and_name_the_first_failure(transposed: Results) -> None:
+    assert not transposed.conforms
+    assert not transposed
+    assert "does not conform; 2 failed, " in repr(transposed)
+    assert "; first: layout wrong, weights of 3x3x3-" in repr(transposed)
+    # pytest shows 240 characters of a repr; what is longer loses its middle.
+    assert len(repr(transposed)) < 240
+
+
+def test_raise_if_failed_raises_an_assertion_error_with_the_failures(transposed: Results) -> None:
+    with pytest.raises(NonConformance) as caught:
+        transposed.raise_if_failed()
+    assert isinstance(caught.value, AssertionError)
+    assert str(caught.value) == str(transposed)
+    assert "transposed: layout wrong in 1 case" in str(caught.value)
+
+
+def test_long_names_do_not_make_a_long_repr(sound: Results) -> None:
+    long = replace(sound.adapter, name="n" * 500, version="1" * 500)
+    stale = AuditResult("i" * 500, 1, 0, "stale", "m" * 500)
+    shown = repr(Results(long, (), {}, (stale,)))
+    assert len(shown) < 240
+    assert "; nothing was checked; first: expectation iii" in shown
+
+
+def test_rows_are_plain_and_one_a_verdict(transposed: Results) -> None:
+    rows = transposed.rows()
+    assert len(rows) == sum(map(len, transposed.verdicts.values()))
+    assert {tuple(row) for row in rows} == {tuple(rows[0])}
+    assert {type(value).__module__ for row in rows for value in row.values()} == {"builtins"}
+    assert [row["case"] for row in rows if row["status"] == "failed"] == [v.case for v in transposed.failures]
+    assert {row["adapter"] for row in rows} == {"transposed"}
+
+
+def test_nothing_checked_raises_too() -> None:
+    results = check_adapter(Numpy(), profile="smoke", dtypes=["f16"])
+    with pytest.raises(NonConformance, match="nothing was checked"):
+        results.raise_if_failed()
+    assert "nothing was checked" in repr(results)
+
+
+def test_threads_are_pinned_meanwhile_and_then_as_before() -> None:
+    adapter = Threads()
+    adapter.seen = set()
+    with threadpool_limits(2):
+        before = threadpool_info()
+        _check(adapter)
+        assert threadpool_info() == before
+    assert adapter.seen == {1}
+
+
+@pytest.mark.parametrize("what", ["dtypes", "activations"])
+def test_one_string_is_refused_where_a_list_is_due(what: str) -> None:
+    given: dict[str, Any] = {what: "f32"}
+    with pytest.raises(OptionError, match=rf"^{what}='f32' is one string; give a list, {what}=\['f32'\]$"):
+        check_adapter(Numpy(), **given)
+    with pytest.raises(OptionError, match="is one string"):
+        parametrize_with_cases(Numpy(), **given)
+
+
+def test_a_class_is_refused_where_an_instance_is_due() -> None:
+    wrong: Any = Numpy
+    with pytest.raises(TypeError, match=r"^adapter: Numpy is a class; give an instance, Numpy\(\)$"):
+        check_adapter(wrong)
+
+
+def test_parametrize_refuses_what_would_run_no_test() -> None:
+    with pytest.raises(OptionError, match="draws 0 should be at least 1"):
+        parametrize_with_cases(Numpy(), draws=0)
+    with pytest.raises(OptionError, match="no case is left to check: numpy does not declare dtype f16"):
+        parametrize_with_cases(Numpy(), dtypes=["f16"])
+
+
+def test_parse_case_knows_the_regimes() -> None:
+    name = "4x8x3-relu.tanh-b5-pre-f32-normal-s17"
+    assert kterm.parse_case(name).id == name
+    with pytest.raises(kterm.CaseError, match="regime 'usual' should be one of normal, "):
+        kterm.parse_case(name.replace("normal", "usual"))
+
+
+PORT = """
+import kterm
+from kterm.adapters.numpy_adapter import Numpy
+
+class Port(Numpy):
+    name, weight_layout = "port", kterm.{layout}
+
+@kterm.parametrize_with_cases(Port(), profile="smoke", dtypes=["f32"])
+def test_cases(check):
+    check()
+
+def test_assert():
+    assert kterm.check_adapter(Port(), profile="smoke", dtypes=["f32"], activations=["relu"]).conforms
+
+def test_raise():
+    kterm.check_adapter(Port(), profile="smoke", dtypes=["f32"], activations=["relu"]).raise_if_failed()
+"""
+
+
+def test_a_port_with_transposed_weights_fails_in_its_layout_tests_alone(tmp_path: Path) -> None:
+    (tmp_path / "test_port.py").write_text(PORT.format(layout="OUT_IN"))
+    done = pytest_run("-q", "-rs", "-p", "no:cacheprovider", "test_port.py", folder=tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert done.stdout.count("FAILED") == 0  # -rs lists skipped tests alone
+    counts = done.stdout.splitlines()[-1]
+    assert counts.startswith("4 failed, "), done.stdout  # two layout tests, and the two that check the whole adapter
+    assert " passed" not in counts
+    assert "skipped" in counts
+    assert "blocked: behind layout" in done.stdout
+    # `assert results.conforms` shows the first failure, and `raise_if_failed` all of them.
+    assert "where False = Results(port " in done.stdout
+    assert "first: layout wrong, weights of 3x3x3-" in done.stdout
+    assert "NonConformance: port: layout wrong in 1 case" in done.stdout
+
+
+def test_a_sound_port_passes(tmp_path: Path) -> None:
+    (tmp_path / "test_port.py").write_text(PORT.format(layout="IN_OUT"))
+    done = pytest_run("-q", "-p", "no:cacheprovider", "test_port.py", folder=tmp_path)
+    assert done.returncode == 0, done.stdout
