@@ -10,7 +10,7 @@ Arrays may have leading axes: z_i, x_i and k_i are (..., B, n_i), weight gradien
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 
@@ -138,6 +138,33 @@ def start(
     )
 
 
+_SAME_INPUTS: Mapping[str, Callable[[Work, Work, int], bool]] = {
+    "z": lambda w, o, i: w.x[i - 1] is o.x[i - 1],
+    "x": lambda w, o, i: w.z[i] is o.z[i],
+    "E": lambda w, o, i: w.x[i] is o.x[i],
+    "d": lambda w, o, i: w.z[i] is o.z[i],
+    "r": lambda w, o, i: w.x[i] is o.x[i],
+    "s": lambda w, o, i: w.k[i + 1] is o.k[i + 1],
+    "k": lambda w, o, i: w.s[i] is o.s[i] and w.d[i] is o.d[i],
+    "W": lambda w, o, i: w.x[i - 1] is o.x[i - 1] and w.k[i] is o.k[i],
+    "b": lambda w, o, i: (w.k[i] is o.k[i]) if w.network.bias == "pre" else (w.s[i] is o.s[i]),
+}
+"""For each step of the rule, whether two passes of the same parameters put the same objects into it at layer i."""
+
+_COMPUTED: Mapping[str, Callable[[Work, int], Value]] = {
+    "z": lambda o, i: o.given[f"z_{i}"],
+    "x": lambda o, i: o.given[f"x_{i}"],
+    "E": lambda o, i: o.given["E"],
+    "d": lambda o, i: o.d[i],
+    "r": lambda o, i: o.s[i],
+    "s": lambda o, i: o.s[i],
+    "k": lambda o, i: o.given[f"k_{i}"],
+    "W": lambda o, i: o.given[f"dE/dW_{i}"],
+    "b": lambda o, i: o.given[f"dE/db_{i}"],
+}
+"""For each step, what a finished pass computed at layer i."""
+
+
 def afresh(work: Work, before: Work | None) -> Work:
     """A pass about to begin, from the numbers of another."""
     return Work(
@@ -156,18 +183,37 @@ def as_computed(name: str, value: Value) -> Value:
 
 
 def showing(shown: Mapping[str, Array]) -> Give:
-    """The value that a framework shows, for quantities that it shows."""
-    return lambda name, value: value.shown_as(shown[name]) if name in shown else value
+    """The value that a framework shows, for quantities that it shows. It is the same object each time, so that passes
+    which share this function share what follows from it.
+    """
+    kept: dict[tuple[str, Reading | None, tuple[int, ...]], tuple[Value, Value]] = {}
+
+    def give(name: str, value: Value) -> Value:
+        if name not in shown:
+            return value
+        key = name, value.reading, value.shape
+        if key not in kept:
+            kept[key] = value, value.shown_as(shown[name])
+        computed, given = kept[key]
+        # With `selects`, the error of what is shown depends on what was computed.
+        if computed is value or value.reading is None or not value.reading.selects:
+            return given
+        return value.shown_as(shown[name])
+
+    return give
 
 
-def run(w: Work, mistakes: Sequence[Made] = (), give: Give = as_computed) -> Work:
+def run(w: Work, mistakes: Sequence[Made] = (), give: Give = as_computed, base: Work | None = None) -> Work:
     """Carry out a pass. Each change is made at the layers i of n that its predicate accepts.
 
     A change whose arrays do not fit a layer is not made there: in a framework it would have raised an error of shapes.
+    `base` is a finished pass without changes from which `w` was made by
+    `afresh`. A step with the same inputs as there is not computed again.
     """
 
     def at(step: str, i: int) -> Value:
-        return _changed(w, step, i, [changes[step] for changes, takes in mistakes if step in changes and takes(i, n)])
+        made = [changes[step] for changes, takes in mistakes if step in changes and takes(i, n)]
+        return _changed(w, step, i, made, base)
 
     def keep(name: str, value: Value) -> Value:
         w.given[name] = value
@@ -194,22 +240,23 @@ def run(w: Work, mistakes: Sequence[Made] = (), give: Give = as_computed) -> Wor
     return w
 
 
-def _changed(w: Work, step: str, i: int, changes: Sequence[Change]) -> Value:
+def _changed(w: Work, step: str, i: int, changes: Sequence[Change], base: Work | None) -> Value:
     """What a step gives at layer i, with each change applied to what the previous one gives."""
-
-    def right() -> Value:
-        return RULE[step](w, i)
-
-    def after(inner: Callable[[], Value], change: Change) -> Callable[[], Value]:
-        return lambda: change(w, i, inner)
-
     if not changes:
-        return right()
+        return _right(w, step, i, base)
+    right = partial(_right, w, step, i, base)
     try:
-        value = reduce(after, changes, right)()
+        value = reduce(lambda inner, change: partial(change, w, i, inner), changes, right)()
     except (ValueError, KeyError, IndexError):  # shapes that do not fit, or a layer that does not exist
         return right()
     return value if value.shape[-2:] == _due(w, step, i) else right()
+
+
+def _right(w: Work, step: str, i: int, base: Work | None) -> Value:
+    """What a step gives at layer i by the rule; from `base` if it has the same inputs there."""
+    if base is not None and _SAME_INPUTS[step](w, base, i):
+        return _COMPUTED[step](base, i)
+    return RULE[step](w, i)
 
 
 def _due(w: Work, step: str, i: int) -> tuple[int, int]:

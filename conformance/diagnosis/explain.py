@@ -15,7 +15,7 @@ import numpy as np
 from ...adapters.quantities import stack_arrays
 from ...reference import DTYPES, Array, Structure
 from ...reference.rounding import SIGMAS, Conventions, Reading, deviation
-from ...reference.steps import Work, run, showing, start
+from ...reference.steps import Give, Work, afresh, run, showing, start
 from ...reference.value import Value
 from ..cases.draw import present_arrays, stacked
 from ..cases.regimes import REGIMES, Draw
@@ -110,10 +110,26 @@ class Question:
     def compute(self, hypothesis: Hypothesis, reading: Reading | None = None) -> Work:
         """The pass of a hypothesis, from the values shown."""
         before = None if self.earlier is None else self._before[reading is not None]
+        own_numbers = hypothesis.draw is None
+        own_reading = hypothesis.format is None or reading is None
+        if hypothesis is not RULE and own_numbers and own_reading:
+            # Steps before the mistake, and after a value that the framework shows, are those of the rule itself.
+            base = self.right if reading is None else self.rule
+            return run(afresh(base, before), hypothesis.mistakes, self._give, base)
         one = self.stack if hypothesis.draw is None else hypothesis.draw(self.stack, self.earlier)
         if hypothesis.format is not None and reading is not None:
             reading = deviation(hypothesis.format)
-        return run(self._work(one, reading, before), hypothesis.mistakes, showing(self.observed))
+        return run(self._work(one, reading, before), hypothesis.mistakes, self._give)
+
+    @cached_property
+    def _give(self) -> Give:
+        return showing(self.observed)
+
+    @cached_property
+    def right_apart(self) -> dict[str, Array]:
+        """The distance by norm of each quantity of the rule from what was observed, a case an entry."""
+        with np.errstate(all="ignore"):
+            return {name: _apart(seen, value) for name, seen, value, _ in _each(self.right, self.compared)}
 
     @cached_property
     def right(self) -> Work:
@@ -214,7 +230,7 @@ def _try_nearest(question: Question, hypotheses: Iterable[Hypothesis]) -> list[l
     near: list[tuple[float, int, Hypothesis]] = []
     for number, hypothesis in enumerate(hypotheses):
         wrong = probe.compute(hypothesis)
-        distance = np.where(_same(probe.right, wrong, probe.compared), np.inf, _distance(wrong, probe.compared)).min()
+        distance = np.where(_same(probe.right, wrong, probe.compared), np.inf, _distance(wrong, probe)).min()
         near.append((float(distance), number, hypothesis))
     shortlist = sorted((one for one in near if one[0] < np.inf), key=lambda one: one[:2])[:_SHORTLIST]
     return _compare_with(question, [hypothesis for *_, hypothesis in shortlist])
@@ -295,23 +311,35 @@ def _narrowed(question: Question) -> list[list[_Tried]]:
     return found
 
 
-def _each(work: Work, observed: dict[str, Array]) -> Iterator[tuple[Array, Array, Array]]:
-    """For each quantity: observed values, the values of the pass, and its tolerance, each (D, entries)."""
+def _each(work: Work, observed: dict[str, Array]) -> Iterator[tuple[str, Array, Array, Array]]:
+    """For each quantity: its name, observed values, the values of the pass, and its tolerance, each (D, entries)."""
     for name, value in work.given.items():
         if name in observed:
             flat = (len(value.value), -1)
-            yield observed[name].reshape(flat), value.value.reshape(flat), value.tolerance.reshape(flat)
+            yield name, observed[name].reshape(flat), value.value.reshape(flat), value.tolerance.reshape(flat)
 
 
-def _distance(work: Work, observed: dict[str, Array]) -> Array:
+def _distance(work: Work, question: Question) -> Array:
     """The largest distance by norm over the quantities, between 0 and 1, one entry a case."""
     most = np.zeros(len(work.y.value))
     with np.errstate(all="ignore"):
-        for seen, value, _ in _each(work, observed):
-            size = np.sqrt(np.square(seen).sum(1)) + np.sqrt(np.square(value).sum(1))
-            apart = np.sqrt(np.square(seen - value).sum(1))
-            most = np.maximum(most, np.where(size == 0, 0.0, np.nan_to_num(apart / size, nan=1.0)))
+        for name, seen in question.compared.items():
+            if (value := work.given.get(name)) is None:
+                continue
+            if value is question.right.given[name]:
+                apart = question.right_apart[name]
+            else:
+                flat = (len(value.value), -1)
+                apart = _apart(seen.reshape(flat), value.value.reshape(flat))
+            most = np.maximum(most, apart)
     return most
+
+
+def _apart(seen: Array, value: Array) -> Array:
+    """The distance by norm between two arrays (D, entries), relative to the sum of their norms, one entry a case."""
+    size = np.sqrt(np.square(seen).sum(1)) + np.sqrt(np.square(value).sum(1))
+    apart = np.sqrt(np.square(seen - value).sum(1))
+    return np.where(size == 0, 0.0, np.nan_to_num(apart / size, nan=1.0))
 
 
 def _residual(work: Work, observed: dict[str, Array], rule: Work | None = None) -> Array:
@@ -319,9 +347,8 @@ def _residual(work: Work, observed: dict[str, Array], rule: Work | None = None) 
     given, are compared with the tolerance without jumps.
     """
     most = np.zeros(len(work.y.value))
-    names = [name for name in work.given if name in observed]
     with np.errstate(all="ignore"):
-        for name, (seen, value, tolerance) in zip(names, _each(work, observed), strict=True):
+        for name, seen, value, tolerance in _each(work, observed):
             if rule is not None:
                 due, within = (a.reshape(seen.shape) for a in (rule.given[name].value, rule.given[name].tolerance))
                 sharp = work.given[name].without_jumps().tolerance.reshape(seen.shape)
@@ -336,7 +363,7 @@ def _residual(work: Work, observed: dict[str, Array], rule: Work | None = None) 
 def _off(work: Work, observed: dict[str, Array]) -> Array:
     """The share of the quantities that depart, one entry a case."""
     with np.errstate(all="ignore"):
-        off = [(np.abs(seen - value) > tolerance).any(1) for seen, value, tolerance in _each(work, observed)]
+        off = [(np.abs(seen - value) > tolerance).any(1) for _, seen, value, tolerance in _each(work, observed)]
     return np.mean(off, axis=0)
 
 
@@ -344,6 +371,8 @@ def _same(a: Work, b: Work, names: Collection[str]) -> Array:
     """Whether two passes agree in all these quantities, one entry a case. Then the case hides the mistake."""
     same = np.ones(len(a.y.value), bool)
     for name, value in ((name, a.given[name]) for name in names):
+        if value is b.given[name]:
+            continue
         mine, others = (v.value.reshape(len(v.value), -1) for v in (value, b.given[name]))
         same &= ((mine == others) | (np.isnan(mine) & np.isnan(others))).all(1)
     return same

@@ -3,6 +3,7 @@ remember of each other within a structure.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import pytest
 
 from kterm.adapters import Observation
 from kterm.adapters.quantities import arrays
-from kterm.conformance import Results, check_adapter
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import REGIMES, make_draws
@@ -20,7 +20,6 @@ from kterm.conformance.cases.shapes import Deal, twins
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.twins import twins_of
 from kterm.conformance.checks.verdict import Verdict, status
-from kterm.conformance.records.record import read
 from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.runner import LocalRunner, NoAnswer
 from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Structure
@@ -60,10 +59,6 @@ def group_of(text: str, draws: int = 3) -> Group:
     return Group(case.structure, case.regime, 0, tuple(range(draws)))
 
 
-def findings(results: Results) -> list[Verdict]:
-    return [verdict for verdict in results.failures if verdict.is_finding]
-
-
 def only_twins(adapter: Miniature, dtype: str, seed: int) -> list[Verdict]:
     """What is found in the twins regime of the quick profile, by a process that meets nothing else."""
     groups = [g for g in plan(EVERY, make_options("quick", seed)).groups if g.regime == "twins"]
@@ -95,9 +90,12 @@ def test_a_buffer_taken_for_another_is_found(planted: type[Miniature], dtype: st
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("planted", [*PROGRAMS[1:4], caches.LastWins, BUFFERS[0]], ids=lambda p: p.name)
 def test_each_is_found_in_the_quick_profile(planted: type[Miniature], dtype: str) -> None:
-    results = check_adapter(planted(), dtypes=[dtype])
-    assert findings(results)
-    assert not results.conforms
+    adapter = planted()
+    runner = LocalRunner(adapter)
+    for group in plan(describe(adapter, adapter.name), make_options("quick", 0, [dtype])).groups:
+        if any(verdict.is_finding for some in examine(group, runner).verdicts for verdict in some):
+            return
+    pytest.fail("no group of the quick profile has a finding")
 
 
 @pytest.mark.parametrize(
@@ -110,13 +108,10 @@ def test_each_is_found_in_the_quick_profile(planted: type[Miniature], dtype: str
     ids=lambda p: getattr(p, "name", ""),
 )
 def test_each_is_found_through_a_host(tmp_path: Path, planted: type[Miniature], words: str) -> None:
-    report, spec = tmp_path / "record.jsonl", planted_file(tmp_path, planted)
-    done = kterm(
-        "check", spec, "--profile", "quick", "--dtype", "f64", "-n", "0", "--report", str(report), folder=tmp_path
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    found = [v for some in read(report).verdicts.values() for v in some if v.is_finding]
-    assert any("-twins-" in v.case and words in v.message for v in found)
+    groups = [g for g in plan(EVERY, make_options("quick", 0, ["f64"])).groups if g.regime == "twins"]
+    with closing(ProcessRunner(planted_file(tmp_path, planted))) as process:
+        found = [v for g in groups for some in examine(g, process).verdicts for v in some if v.is_finding]
+    assert any(words in v.message for v in found)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +130,11 @@ def test_a_case_with_twins_is_replayed_with_them(
     done = kterm("replay", case, planted_file(tmp_path, planted), folder=tmp_path)
     assert done.returncode == 1, done.stderr
     assert words in done.stdout
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_a_sound_case_with_twins_is_replayed(tmp_path: Path, dtype: str) -> None:
+    case = f"3x2x4-tanh.silu-b3-pre-{dtype}-twins-s0"
     sound = kterm("replay", case, planted_file(tmp_path, Miniature), folder=tmp_path)
     assert sound.returncode == 0, sound.stdout
 
