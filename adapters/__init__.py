@@ -1,4 +1,4 @@
-"""One short file a framework, and the contract that each fulfils."""
+"""One short file for each framework, and the contract that all of them fulfil."""
 
 from .base import Adapter, Observation, Program
 from .layout import IN_OUT, OUT_IN, WeightLayout

@@ -18,16 +18,16 @@ TORCH_DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat
 
 
 def to_tensor(array: Array, device: str) -> Tensor:
-    """A fresh, contiguous tensor with an array's very bits, whatever its strides and whether or not it is writable."""
-    # from_numpy takes no negative strides, warns of read-only memory, and shares what it takes: it gets a copy.
+    """Copy an array, of any strides, into a new contiguous tensor with the same bits."""
+    # from_numpy refuses negative strides, warns about read-only memory and shares what it is given, so it gets a copy.
     own = np.array(array, order="C")
-    if own.dtype == ml_dtypes.bfloat16:  # which PyTorch cannot take from NumPy
+    if own.dtype == ml_dtypes.bfloat16:  # PyTorch cannot take bfloat16 from NumPy
         return torch.from_numpy(own.view(np.int16)).view(torch.bfloat16).to(device)
     return torch.from_numpy(own).to(device)
 
 
 def to_array(tensor: Tensor) -> Array:
-    """A tensor's very bits in a NumPy array that shares no memory with it."""
+    """Copy a tensor into a new NumPy array with the same bits."""
     here = tensor.detach().cpu()
     if here.dtype == torch.bfloat16:
         return here.view(torch.int16).numpy().copy().view(ml_dtypes.bfloat16)
@@ -35,7 +35,7 @@ def to_array(tensor: Tensor) -> Array:
 
 
 def to_arrays(tensors: Any) -> tuple[Array, ...]:
-    """`to_array` of each."""
+    """Copy each tensor into a NumPy array."""
     return tuple(to_array(tensor) for tensor in tensors)
 
 
@@ -81,11 +81,11 @@ SLOPES_AT_KINKS: Mapping[str, Mapping[float, float]] = {
     "softshrink": {-0.75: 0, 0.75: 0},
     "hardshrink": {-0.75: 0, 0.75: 0},
 }
-"""Every kink of the table: PyTorch gives one slope at each, the same in all four dtypes."""
+"""Every kink of every activation. PyTorch takes one slope at each, the same in all four dtypes."""
 
 
 class TorchAdapter(Adapter):
-    """What every PyTorch adapter declares. Constructing one sets PyTorch to one compute thread in this process."""
+    """What both PyTorch adapters declare. Constructing one sets PyTorch to one compute thread in this process."""
 
     version = str(torch.__version__)
     weight_layout: WeightLayout = OUT_IN
@@ -96,7 +96,7 @@ class TorchAdapter(Adapter):
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
         torch.set_num_threads(1)
-        if device == "mps":  # has no float64
+        if device == "mps":  # it has no float64
             self.dtypes = tuple(name for name in self.dtypes if name != "f64")
 
     def devices(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The contract between the suite and a framework: what an adapter declares, and what its programs answer."""
+"""The contract between the suite and a framework: what an adapter declares, and what its programs return."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -16,11 +16,13 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Observation:
-    """What a framework answered for one batch, as NumPy arrays in the structure's dtype.
+    """What a framework computed for one batch, as NumPy arrays in the structure's dtype.
 
-    With B rows, depth n and widths n_0..n_n: `outputs` x_n (B, n_n); `error` E, a scalar array; `weight_gradients` in
-    the adapter's own weight layout; `bias_gradients` (n_i,), empty when there are no biases. Where the framework can
-    show them: `z` (z_1..z_n), `x` (x_1..x_n) and `k` (k_1..k_n), each (B, n_i).
+    For a batch of B rows, depth n and widths n_0..n_n: `outputs` is x_n, of shape (B, n_n). `error` is E, a scalar
+    array. `weight_gradients` holds dE/dW_1..dE/dW_n, in the adapter's own weight layout. `bias_gradients` holds
+    dE/db_1..dE/db_n, each of shape (n_i,), and is empty for a network without biases.
+
+    The others are optional: `z` is (z_1..z_n), `x` is (x_1..x_n) and `k` is (k_1..k_n), each of shape (B, n_i).
     """
 
     outputs: Array
@@ -36,30 +38,30 @@ Program = Callable[[Parameters, Array, Array], Observation]
 
 
 class Adapter(ABC):
-    """Wraps one framework. A subclass declares what the framework offers and writes `build`.
+    """Runs one framework. A subclass declares what the framework offers and implements `build`.
 
-    `activations` maps each canonical name to the framework's own function of (z, **parameters): the parameters, such as
-    `slope`, are passed by keyword from the table in `kterm.reference`, never left to the framework's default.
+    `activations` maps canonical names to the framework's own functions of (z, **parameters). The parameters, such as
+    `slope`, come from the table in `kterm.reference` and are passed by keyword.
     """
 
     name: str
     version: str
-    """The framework's version, as the framework prints it."""
+    """The framework's version."""
     weight_layout: WeightLayout = IN_OUT
     dtypes: tuple[str, ...] = ("f64", "f32")
     activations: Mapping[str, Callable[..., Any]]
     biases: tuple[Bias, ...] = BIASES
     max_structures: int | None = None
-    """The most structures a profile plans for this adapter: a small sample where each is dear. None is no limit."""
+    """The most structures that a run plans for this adapter, at least 1. None means no limit."""
     slopes_at_kinks: Mapping[str, Mapping[float, float]] = MappingProxyType({})
-    """By canonical name and kink, the f' that the framework takes exactly there, and is then held to. Where nothing is
-    declared, any slope between the one-sided derivatives is right at the kink.
+    """The slope f' that the framework takes exactly at a kink, by activation and kink. The suite then accepts only that
+    slope there. At any other kink it accepts every slope between the one-sided derivatives.
     """
     planted_mutant: str | None = None
-    """The name of the mutant that the suite has planted in this adapter; an adapter does not set it."""
+    """The name of the mutant that the suite has planted in this adapter. Adapters do not set it."""
 
     def __init__(self, device: str = "cpu") -> None:
-        """Choose where programs run. Raises ValueError, naming what there is, for a device not in `devices()`."""
+        """Choose the device that programs run on. Raises ValueError for one that is not in `devices()`."""
         found = self.devices()
         if isinstance(found, str):
             raise ValueError(f"devices: {self.name} gives {found!r}; return ({found!r},)")
@@ -67,21 +69,27 @@ class Adapter(ABC):
             raise ValueError(f"device: {self.name} has no {device!r} here; it has {', '.join(found)}")
         self.device = device
 
+    @property
+    def original(self) -> "Adapter":
+        """This adapter; with a mutant planted in it, the one without the mutant."""
+        return self
+
     def devices(self) -> tuple[str, ...]:
-        """The devices that this machine has and the framework can use, each by every name that `__init__` takes."""
+        """The names of the devices that the framework can use on this machine. `__init__` takes each of them."""
         return ("cpu",)
 
     @abstractmethod
     def build(self, structure: Structure) -> Program:
-        """Prepare, and compile if need be, one structure.
+        """Prepare one structure, and compile it if the framework compiles.
 
-        The program is called as `program(parameters, x, y)`, as often as there are draws. It gets NumPy arrays in the
-        structure's dtype, with weights in the adapter's `weight_layout`; it must not change them; and it gives an
-        `Observation` with weight gradients in that same layout. Raise NotImplementedError for what is not supported.
+        The suite calls the program as `program(parameters, x, y)`, once for each draw. The arguments are NumPy arrays
+        in the structure's dtype, with weights in the adapter's `weight_layout`; the program must not change them. It
+        returns an `Observation` with weight gradients in that same layout. Raise NotImplementedError for a structure
+        that the framework does not support.
         """
 
     def program(self, structure: Structure) -> Program:
-        """`build`, with weights and weight gradients in the canonical (in, out) layout on both sides."""
+        """Build a program that takes weights, and returns weight gradients, in the canonical layout (in, out)."""
         self.require(structure)
         native, layout = self.build(structure), self.weight_layout
 
@@ -89,7 +97,7 @@ class Adapter(ABC):
             weights = tuple(layout.to_native(weight) for weight in parameters.weights)
             observed = native(replace(parameters, weights=weights), x, y)
             if not isinstance(observed, Observation):
-                raise TypeError(f"the program gave a {type(observed).__name__}; it should give an Observation")
+                raise TypeError(f"the program returned a {type(observed).__name__}; it should return an Observation")
             return replace(
                 observed, weight_gradients=tuple(layout.from_native(gradient) for gradient in observed.weight_gradients)
             )
@@ -97,7 +105,7 @@ class Adapter(ABC):
         return canonical
 
     def functions(self, structure: Structure) -> tuple[Callable[[Any], Any], ...]:
-        """The framework's activation of each layer, its parameters bound, as a function of z alone.
+        """The framework's activation of each layer, as a function of z: its parameters are bound.
 
         Raises NotImplementedError, as `require` does, for a structure that is not declared.
         """
@@ -112,16 +120,18 @@ class Adapter(ABC):
         return type(self).script is not Adapter.script
 
     def script(self, structure: Structure) -> Script:
-        """The calls that `build`'s program makes, as the source of a script: what reproducers are made of. Raises
-        NotImplementedError, in one line, where the adapter has none.
+        """The calls that the program of `build` makes, as source. `kterm reproduce` writes scripts from it.
+
+        Raises NotImplementedError, in one line, if the adapter has none.
         """
         raise NotImplementedError(
             f"{self.name} has no script; give its class a method script(structure) that returns a kterm.adapters.Script"
         )
 
     def spell(self, name: str, z: str) -> str:
-        """The call of an activation in a script, of the variable that `z` names. Raises NotImplementedError for one
-        that is not declared as a `Call`.
+        """The source of a call of an activation; `z` is the name of the variable that it takes.
+
+        Raises NotImplementedError if the activation is not declared as a `Call`.
         """
         call = self.activations[name]
         if not isinstance(call, Call):
@@ -129,7 +139,7 @@ class Adapter(ABC):
         return call.source(z, ACTIVATIONS[name].parameters)
 
     def require(self, structure: Structure) -> None:
-        """Raise NotImplementedError, naming what is missing, for a structure outside what the adapter declares."""
+        """Raise NotImplementedError for a structure that the adapter does not declare, with what is missing."""
         asked = ({structure.dtype}, set(structure.network.activations), {structure.network.bias})
         offered = (set(self.dtypes), set(self.activations), set(self.biases))
         for kind, wanted, there in zip(("dtype", "activation", "bias placement"), asked, offered, strict=True):

@@ -1,4 +1,4 @@
-"""Checks of what an adapter declares: every mistake in a declaration is one line that says what to write."""
+"""Checks what an adapter declares. A mistake becomes one line that says what to write."""
 
 from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
@@ -11,7 +11,7 @@ _MISSING = object()
 
 
 def check_declarations(adapter: Adapter) -> None:
-    """Raise ValueError, in one line that names the declaration, for what the suite cannot use.
+    """Raise ValueError for a declaration that the suite cannot use, in one line that names it and says what to write.
 
     `name` must be a line of text and `device` too; `version` must hold text. `dtypes` and `biases` must be collections
     of known names, `activations` a mapping from them, and none of the three may be empty. `weight_layout` must have
@@ -24,43 +24,41 @@ def check_declarations(adapter: Adapter) -> None:
             f'adapter class {type(adapter).__name__}: name: {_shown(name)} is not a line of text; write name = "mine"'
         )
     for field, problem in (
-        ("version", _version_problem(adapter)),
-        ("device", _device_problem(adapter)),
-        ("weight_layout", _layout_problem(adapter)),
-        ("dtypes", _names_problem(adapter, "dtypes", DTYPES, 'dtypes = ("f64", "f32")')),
-        ("activations", _activations_problem(adapter)),
-        ("biases", _names_problem(adapter, "biases", BIASES, 'biases = ("none", "pre")')),
-        ("max_structures", _max_structures_problem(adapter)),
-        ("slopes_at_kinks", _slopes_problem(adapter)),
+        ("version", _check_version(adapter)),
+        ("device", _check_device(adapter)),
+        ("weight_layout", _check_weight_layout(adapter)),
+        ("dtypes", _check_names(adapter, "dtypes", DTYPES, 'dtypes = ("f64", "f32")')),
+        ("activations", _check_activations(adapter)),
+        ("biases", _check_names(adapter, "biases", BIASES, 'biases = ("none", "pre")')),
+        ("max_structures", _check_max_structures(adapter)),
+        ("slopes_at_kinks", _check_slopes(adapter)),
     ):
         if problem:
             raise ValueError(f"adapter {name}: {field}: {problem}")
 
 
-def version_line(adapter: Adapter) -> str:
-    """The framework's version as one line of printable text: line breaks and control characters become spaces, and
-    runs of spaces one.
-    """
-    return _printable(str(adapter.version))
+def clean_version(adapter: Adapter) -> str:
+    """The framework's version as one line of printable text, without line breaks and control characters."""
+    return _clean_line(str(adapter.version))
 
 
-def _version_problem(adapter: Adapter) -> str:
+def _check_version(adapter: Adapter) -> str:
     version: Any = getattr(adapter, "version", _MISSING)
     if callable(version):
         return "it is a method; write @property above it"
-    if version is _MISSING or version is None or not _printable(str(version)):
+    if version is _MISSING or version is None or not _clean_line(str(version)):
         return f'{_shown(version)} is not a version; give the framework\'s version as text, as in version = "1.0"'
     return ""
 
 
-def _device_problem(adapter: Adapter) -> str:
+def _check_device(adapter: Adapter) -> str:
     device = getattr(adapter, "device", _MISSING)
     if device is _MISSING:
         return "it is not set; call super().__init__(device) in __init__"
     return "" if _is_line(device) else f'{_shown(device)} is not a line of text; write "cpu", or another of devices()'
 
 
-def _layout_problem(adapter: Adapter) -> str:
+def _check_weight_layout(adapter: Adapter) -> str:
     layout: Any = getattr(adapter, "weight_layout", _MISSING)
     lacking = [part for part in ("to_native", "from_native") if not callable(getattr(layout, part, None))]
     if not _is_line(getattr(layout, "name", None)):
@@ -73,37 +71,37 @@ def _layout_problem(adapter: Adapter) -> str:
     )
 
 
-def _activations_problem(adapter: Adapter) -> str:
+def _check_activations(adapter: Adapter) -> str:
     declared = getattr(adapter, "activations", _MISSING)
     if not isinstance(declared, Mapping):
         return f'{_shown(declared)} is not a mapping; write activations = {{"tanh": function of z}}'
-    return _unknown_problem(declared, ACTIVATIONS)
+    return _check_known(declared, ACTIVATIONS)
 
 
-def _names_problem(adapter: Adapter, field: str, known: Collection[str], usual: str) -> str:
+def _check_names(adapter: Adapter, field: str, known: Collection[str], usual: str) -> str:
     declared = getattr(adapter, field, _MISSING)
     if isinstance(declared, str):
         return f"{_shown(declared)} is one string; write {field} = ({_shown(declared)},)"
     if not isinstance(declared, Collection) or isinstance(declared, bytes):
         return f"{_shown(declared)} is not a collection of names; write {usual}"
-    return _unknown_problem(declared, known)
+    return _check_known(declared, known)
 
 
-def _unknown_problem(declared: Collection[Any], known: Collection[str]) -> str:
-    # A name that is no string may have no hash, and then cannot be looked up.
+def _check_known(declared: Collection[Any], known: Collection[str]) -> str:
+    # Something that is not a string may have no hash, and then cannot be looked up.
     unknown = [name for name in declared if not isinstance(name, str) or name not in known]
     what = f"unknown {_shown(unknown[0])}" if unknown else "" if len(declared) else "none declared"
     return f"{what}; known are {', '.join(known)}" if what else ""
 
 
-def _max_structures_problem(adapter: Adapter) -> str:
+def _check_max_structures(adapter: Adapter) -> str:
     most: Any = getattr(adapter, "max_structures", _MISSING)
     if most is None or (isinstance(most, Integral) and not isinstance(most, bool) and int(most) >= 1):
         return ""
     return f"{_shown(most)} is not an integer of at least 1; write None where there is no limit"
 
 
-def _slopes_problem(adapter: Adapter) -> str:
+def _check_slopes(adapter: Adapter) -> str:
     declared = getattr(adapter, "slopes_at_kinks", _MISSING)
     usual = 'write slopes_at_kinks = {"relu": {0: 0}}'
     if not isinstance(declared, Mapping):
@@ -113,12 +111,12 @@ def _slopes_problem(adapter: Adapter) -> str:
             return f"unknown activation {_shown(name)}; known are {', '.join(ACTIVATIONS)}"
         if not isinstance(slopes, Mapping):
             return f"{name}: {_shown(slopes)} is not a mapping from kinks to slopes; {usual}"
-        if problem := next(filter(None, _slope_problems(name, slopes)), ""):
+        if problem := next(filter(None, _check_kinks(name, slopes)), ""):
             return problem
     return ""
 
 
-def _slope_problems(name: str, slopes: Mapping[Any, Any]) -> Iterable[str]:
+def _check_kinks(name: str, slopes: Mapping[Any, Any]) -> Iterable[str]:
     sides = {kink.point: sorted((kink.left, kink.right)) for kink in ACTIVATIONS[name].kinks}
     for point, slope in slopes.items():
         if point not in sides:
@@ -133,15 +131,15 @@ def _slope_problems(name: str, slopes: Mapping[Any, Any]) -> Iterable[str]:
 
 
 def _is_line(value: Any) -> bool:
-    """Whether a value is a string of printable characters, with something to see among them."""
+    """Whether a value is a string of printable characters that is not blank."""
     return isinstance(value, str) and value.isprintable() and bool(value.strip())
 
 
-def _printable(text: str) -> str:
-    """Text as one line: what is not printable becomes spaces, and runs of spaces one."""
+def _clean_line(text: str) -> str:
+    """Text as one line: each run of spaces and of characters that are not printable becomes one space."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _shown(value: Any) -> str:
-    """A value as messages show it: a line of at most 80 characters."""
-    return "nothing" if value is _MISSING else _printable(repr(value))[:80]
+    """A value as it stands in messages: one line of at most 80 characters."""
+    return "nothing" if value is _MISSING else _clean_line(repr(value))[:80]

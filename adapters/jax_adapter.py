@@ -1,4 +1,4 @@
-"""JAX: `grad` of a pure function, compiled as its users run it, op by op, and mapped over the examples of a batch."""
+"""JAX: `grad` of a pure function, in three ways: compiled, operation by operation, and mapped over a batch."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -60,15 +60,16 @@ SLOPES_AT_KINKS: Mapping[str, Mapping[float, float]] = {
     "hard_sigmoid": {-3: 0, 3: 0},
     "hard_swish": {-3: 0, 3: 1},
     "selu": {0: 1.7580993408473766},  # from the left: scale * alpha
-    # Composed above; at the kink the slope is relu's, or that of the branch that `where` takes.
+    # JAX has no function of its own for these two. At their kinks the slope is that of relu, or of the branch that
+    # `where` takes.
     "softshrink": {-0.75: 0, 0.75: 0},
     "hardshrink": {-0.75: 0, 0.75: 0},
 }
-"""Every kink of the table: JAX gives one slope at each, the same in all four dtypes, with and without `jit`."""
+"""Every kink of every activation. JAX takes one slope at each, the same in all four dtypes, with and without `jit`."""
 
 
 def make_squared_error(activations: Sequence[Function], bias: Bias) -> Function:
-    """The function to differentiate for one structure, for the program and, as source, for scripts."""
+    """Make the function to differentiate for one structure. Programs call it, and scripts show its source."""
 
     def squared_error(weights: Arrays, biases: Arrays, shifts: Arrays, x: jax.Array, y: jax.Array) -> tuple:
         # The shifts are zeros. The gradient with respect to them is k_i = dE/dz_i.
@@ -88,7 +89,7 @@ def make_squared_error(activations: Sequence[Function], bias: Bias) -> Function:
     return squared_error
 
 
-# Three ways to take the gradients. Scripts show these functions too, as source.
+# Three ways to take the gradients. Scripts show the source of these functions too.
 
 
 def compile_gradients(squared_error: Function) -> Function:
@@ -99,7 +100,7 @@ def run_gradients_eagerly(squared_error: Function) -> Function:
     gradients = jax.grad(squared_error, argnums=(0, 1, 2), has_aux=True)
 
     def run_each_operation(*given: Any) -> tuple:
-        # Operations of two NumPy arrays would be NumPy's.
+        # NumPy would compute the operations between NumPy arrays.
         return gradients(*jax.device_put(given))
 
     return run_each_operation
@@ -117,8 +118,8 @@ def map_gradients(squared_error: Function) -> Function:
 
 
 def _x64(wanted: bool) -> AbstractContextManager[None]:
-    # A scope and not the global setting, which would change the type of whatever else this process computes with JAX.
-    home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")  # where it was before JAX 0.8
+    # In a scope: the global setting would change the types of everything else that this process computes with JAX.
+    home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")  # its place before JAX 0.8
     return home.enable_x64(wanted)
 
 
@@ -127,9 +128,9 @@ def _own(array: Array) -> Array:
 
 
 class Jax(Adapter):
-    """`jit(grad(E))`, compiled once a structure; k_i is the gradient with respect to zeros added to z_i.
+    """`jit(grad(E))`, compiled once for a structure. k_i is the gradient with respect to zeros that are added to z_i.
 
-    Products have JAX's default precision, which is what its users run: on a GPU it may be below the dtype's own.
+    Products have JAX's default precision, since that is what its users run. On a GPU it may be lower than the dtype's.
     """
 
     name = "jax"
@@ -153,7 +154,7 @@ class Jax(Adapter):
         shifts = tuple(np.zeros((structure.batch, n), structure.format.numpy) for n in network.widths[1:])
 
         def program(parameters: Parameters, x: Array, y: Array) -> Observation:
-            # JAX may share the memory of what it is given: it gets copies, in C order.
+            # JAX may share the memory of its arguments, so it gets copies, in C order.
             weights, biases = (tuple(map(_own, part)) for part in (parameters.weights, parameters.biases))
             with _x64(wide), jax.default_device(device):
                 answer = jax.device_get(gradients(weights, biases, shifts, _own(x), _own(y)))
@@ -163,14 +164,14 @@ class Jax(Adapter):
         return program
 
     def script(self, structure: Structure) -> Script:
-        # A script need not name the device that JAX takes by default.
+        # A script does not name the device that JAX takes by default.
         device = "" if self._place() == jax.devices()[0] else self.device
         squared_error = make_squared_error((), structure.network.bias)
         return jax_script(structure, self.spell, device, squared_error, self.make_gradients)
 
 
 class JaxEager(Jax):
-    """The same function, not compiled: each primitive is dispatched by itself."""
+    """The same function, not compiled: JAX runs each operation by itself."""
 
     name = "jax-eager"
     max_structures: int | None = 6
@@ -178,7 +179,7 @@ class JaxEager(Jax):
 
 
 class JaxVmap(Jax):
-    """Gradients of single examples by `vmap`, summed over the batch inside the compiled function."""
+    """The gradients of single examples by `vmap`, summed over the batch inside the compiled function."""
 
     name = "jax-vmap"
     make_gradients = staticmethod(map_gradients)

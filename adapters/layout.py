@@ -1,4 +1,4 @@
-"""Weight layouts: how a framework stores a dense layer's matrix, and the way to and from the canonical (in, out)."""
+"""Weight layouts: how a framework stores the matrix of a dense layer, and how to convert it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from ..reference import Array
 
 @dataclass(frozen=True)
 class WeightLayout:
-    """A named pair of maps between the canonical (in, out) matrix and the framework's own array.
+    """A named pair of functions: from a canonical (in, out) matrix to the framework's own array, and back.
 
-    `from_native(to_native(W))` must give `W` back, values and shape.
+    `from_native(to_native(W))` must return `W`, with the same values and shape.
     """
 
     name: str
@@ -25,8 +25,8 @@ def _same(matrix: Array) -> Array:
 
 
 def _transpose(matrix: Array) -> Array:
-    # A contiguous matrix stays contiguous, so that no framework meets a transposed view that its user would not have
-    # made; one that is strided on purpose keeps its strides.
+    # A contiguous matrix stays contiguous, since no user would pass a transposed view. A strided matrix
+    # stays strided: the suite made it so on purpose.
     return np.ascontiguousarray(matrix.T) if matrix.flags.c_contiguous else matrix.T
 
 

@@ -1,4 +1,4 @@
-"""The reference itself in the guise of a framework: it needs nothing but the core, and must conform."""
+"""The reference as an adapter: it needs no framework, and it must conform."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from .scripts.script import Script
 
 
 def _function(row: Activation) -> Callable[..., Array]:
-    # A row has its parameters bound already.
+    # The parameters of a row are bound already.
     return lambda z, **_: row.f(z)
 
 
@@ -20,7 +20,7 @@ def _slopes_at_kinks(row: Activation) -> dict[float, float]:
 
 
 def _own(array: Array) -> Array:
-    # A copy also for the bits: NumPy multiplies strided arrays in another order than contiguous ones.
+    # NumPy multiplies strided arrays in another order than contiguous ones. A copy gives the same bits for both.
     return np.array(array, order="C")
 
 
@@ -37,7 +37,7 @@ class Numpy(Adapter):
 
         def program(parameters: Parameters, x: Array, y: Array) -> Observation:
             own = Parameters(tuple(map(_own, parameters.weights)), tuple(map(_own, parameters.biases)))
-            with np.errstate(all="ignore"):  # as frameworks do: what overflows is judged by its value
+            with np.errstate(all="ignore"):  # as frameworks do: an overflow shows in the values
                 answer = backpropagate(structure.network, own, _own(x), _own(y))
             return Observation(
                 outputs=answer.outputs,

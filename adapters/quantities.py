@@ -10,7 +10,7 @@ from . import Observation
 
 
 def arrays(observed: Observation) -> dict[str, Array]:
-    """Every array of an observation by its name in reports: x_n (outputs), E, z_1, ..., dE/dW_1, ..."""
+    """The arrays of an observation by their names in reports: outputs, E, z_1, ..., dE/dW_1, ..."""
     return {name: a for name, a, _ in parts(observed, None)}
 
 
@@ -43,21 +43,21 @@ def split_name(name: str) -> tuple[str, int | None]:
 
 
 def parts(observed: Observation, structure: Structure | None) -> list[tuple[str, Any, tuple[int, ...] | None]]:
-    """(name, array, due shape) of all that an observation holds; no shapes without a structure."""
+    """(name, array, expected shape) for each array of an observation. Without a structure the shapes are None."""
     widths = structure.network.widths if structure else ()
     batch = structure.batch if structure else 0
 
     def rows(i: int) -> tuple[int, ...] | None:
         return (batch, widths[i]) if structure and i < len(widths) else None
 
-    parts: list[tuple[str, Any, tuple[int, ...] | None]] = [
+    found: list[tuple[str, Any, tuple[int, ...] | None]] = [
         ("outputs", observed.outputs, rows(len(widths) - 1)),
         ("E", observed.error, () if structure else None),
     ]
     for symbol, values in (("z", observed.z), ("x", observed.x), ("k", observed.k)):
-        parts += [(f"{symbol}_{i}", value, rows(i)) for i, value in enumerate(values or (), 1)]
+        found += [(f"{symbol}_{i}", value, rows(i)) for i, value in enumerate(values or (), 1)]
     for i, value in enumerate(observed.weight_gradients, 1):
-        parts.append((f"dE/dW_{i}", value, tuple(widths[i - 1 : i + 1]) if structure else None))
+        found.append((f"dE/dW_{i}", value, tuple(widths[i - 1 : i + 1]) if structure else None))
     for i, value in enumerate(observed.bias_gradients, 1):
-        parts.append((f"dE/db_{i}", value, tuple(widths[i : i + 1]) if structure else None))
-    return parts
+        found.append((f"dE/db_{i}", value, tuple(widths[i : i + 1]) if structure else None))
+    return found

@@ -1,6 +1,6 @@
-"""Adapters by name: a registered one, a class in an importable module, or a class in a file.
+"""Finds adapters by name: a registered name, a class in an importable module, or a class in a file.
 
-Importing this module imports no framework. An adapter's module is imported when it is asked for.
+Importing this module imports no framework. An adapter's module is imported when the adapter is loaded.
 """
 
 import ast
@@ -25,58 +25,60 @@ class AdapterError(Exception):
 
 
 def registered() -> dict[str, EntryPoint]:
-    """The registered adapters by name, sorted. Where packages dispute a name, kterm's own entry keeps it."""
+    """The registered adapters by name, sorted. If several packages register a name, kterm's own entry wins."""
     entries = sorted(entry_points(group=GROUP), key=lambda e: (e.name, not e.value.startswith("kterm."), e.value))
-    # The first of a name stands: later keys of a dict overwrite, hence the reversal, twice.
+    # The first entry of a name wins. Later keys of a dict overwrite earlier ones, so the order is reversed first.
     return dict(sorted({entry.name: entry for entry in reversed(entries)}.items()))
 
 
 def is_installed(name: str) -> bool:
-    """Whether everything a registered adapter's module imports can be found.
+    """Whether everything that the module of a registered adapter imports can be found.
 
-    Neither that module nor a framework is imported, only the package around the module. Raises AdapterError for a
-    name that is not registered.
+    This imports neither that module nor a framework, only the package around the module. Raises AdapterError for a name
+    that is not registered.
     """
     try:
-        spec = find_spec(_entry(name).module)
+        spec = find_spec(_find_entry(name).module)
     except ModuleNotFoundError:
         return False
     if spec is None or spec.origin is None:
         return False
-    return all(map(_findable, _imports(Path(spec.origin).read_bytes())))
+    return all(map(_can_import, _list_imports(Path(spec.origin).read_bytes())))
 
 
 def load(spec: str, device: str | None = None) -> Adapter:
-    """The adapter that `spec` names, on `device` where one is given.
+    """Load the adapter that `spec` names. It runs on `device`, or on the adapter's default if that is None.
 
-    `spec` is a registered name, `package.module:Class` (found as Python would from the current directory), or
-    `path/to/file.py:Class`. The file can import what lies beside it and in the current directory: both stay at the end
-    of `sys.path`. Raises AdapterError whatever goes wrong on the way.
+    `spec` is a registered name, `package.module:Class` (found as Python would find it from the current directory), or
+    `path/to/file.py:Class`. The file can import modules from its own folder and from the current directory: both stay
+    at the end of `sys.path`. Raises AdapterError, in one line, for every error on the way.
     """
-    kind = _class(spec)
+    kind = _find_class(spec)
     try:
         return kind() if device is None else kind(device=device)
     except (Exception, SystemExit) as error:
-        raise AdapterError(f"{spec}: constructing {kind.__name__} raised {_line(error)}") from error
+        raise AdapterError(f"{spec}: constructing {kind.__name__} raised {_format_error(error)}") from error
 
 
-def _class(spec: str) -> type[Adapter]:
+def _find_class(spec: str) -> type[Adapter]:
     where, colon, name = spec.rpartition(":")
     if spec.endswith(".py"):
-        raise AdapterError(f"{spec}: name the class too, as in {spec}:Class; {_offer(_from_file(spec, spec))}")
+        raise AdapterError(
+            f"{spec}: name the class too, as in {spec}:Class; {_list_adapters(_import_file(spec, spec))}"
+        )
     if not colon:
-        entry = _entry(spec)
-        return _member(spec, _imported(spec, entry.module, entry), entry.attr)
+        entry = _find_entry(spec)
+        return _get_class(spec, _import_by_name(spec, entry.module, entry), entry.attr)
     if where.endswith(".py"):
-        return _member(spec, _from_file(spec, where), name)
+        return _get_class(spec, _import_file(spec, where), name)
     if not re.fullmatch(r"\w+(\.\w+)*", where):
         raise AdapterError(f"{spec}: give a registered name, package.module:Class or path/to/file.py:Class")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
-    return _member(spec, _imported(spec, where, None), name)
+    return _get_class(spec, _import_by_name(spec, where, None), name)
 
 
-def _entry(name: str) -> EntryPoint:
+def _find_entry(name: str) -> EntryPoint:
     entries = registered()
     if name in entries:
         return entries[name]
@@ -88,11 +90,11 @@ def _entry(name: str) -> EntryPoint:
     )
 
 
-def _imported(spec: str, module: str, entry: EntryPoint | None) -> ModuleType:
-    return _run(spec, lambda: import_module(module), entry, module)
+def _import_by_name(spec: str, module: str, entry: EntryPoint | None) -> ModuleType:
+    return _import(spec, lambda: import_module(module), entry, module)
 
 
-def _from_file(spec: str, where: str) -> ModuleType:
+def _import_file(spec: str, where: str) -> ModuleType:
     path = Path(where).expanduser().resolve()
     try:
         path.read_bytes()
@@ -100,7 +102,7 @@ def _from_file(spec: str, where: str) -> ModuleType:
         raise AdapterError(f"{spec}: there is no file {path}") from None
     except OSError as error:
         raise AdapterError(f"{spec}: {path} cannot be read ({error.strerror})") from None
-    # Unique, so that two files of one name, or a file named as a framework is, do not meet in sys.modules.
+    # Unique in sys.modules: two files may have one name, and a file may have the name of a framework.
     name = f"_kterm_file_{re.sub(r'[^a-zA-Z0-9]', '_', path.stem)}_{sha256(str(path).encode()).hexdigest()[:12]}"
     found = spec_from_file_location(name, path)
     assert found is not None
@@ -108,7 +110,7 @@ def _from_file(spec: str, where: str) -> ModuleType:
     module, execute = module_from_spec(found), found.loader.exec_module
 
     def executed() -> ModuleType:
-        sys.modules[name] = module  # dataclasses and pickle look a class's module up there
+        sys.modules[name] = module  # dataclasses and pickle look up the module of a class there
         try:
             execute(module)
         except BaseException:
@@ -116,15 +118,16 @@ def _from_file(spec: str, where: str) -> ModuleType:
             raise
         return module
 
-    # What lies beside the file, or in the current directory, can be imported: now, and later too, since programs may
-    # import while they are built. At the end of the path, so that no file there hides a module that is installed.
+    # The file can import modules from its own folder and from the current directory. Both stay on the path, since an
+    # adapter may import a module only when it builds. They stand at its end: a file there, such as numpy.py, must not
+    # hide a module of the standard library or an installed one, which kterm itself may need.
     for folder in (path.parent, Path.cwd()):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
-    return _run(spec, executed, beside=path.parent)
+    return _import(spec, executed, beside=path.parent)
 
 
-def _run(
+def _import(
     spec: str,
     importing: Callable[[], ModuleType],
     entry: EntryPoint | None = None,
@@ -137,18 +140,19 @@ def _run(
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and f"{asked}.".startswith(f"{missing}."):
             message = f"there is no module {missing} to import from {Path.cwd()} or from what is installed"
-        elif missing and not _findable(missing.split(".")[0]):
-            message = f"{missing} is {_absence(missing.split('.')[0], entry, beside)}"
+        elif missing and not _can_import(missing.split(".")[0]):
+            message = f"{missing} is {_explain_absence(missing.split('.')[0], entry, beside)}"
         else:
-            message = f"importing it raised {_line(error)}"
+            message = f"importing it raised {_format_error(error)}"
             if "no known parent package" in message:
                 message += "; name a file that is part of a package as package.module:Class"
         raise AdapterError(f"{spec}: {message}") from error
 
 
-def _absence(module: str, entry: EntryPoint | None, beside: Path | None) -> str:
-    """Where a module was looked for. What installs it is said only where the adapter's own distribution names it as an
-    extra: of any other module, the name alone does not say which package has it.
+def _explain_absence(module: str, entry: EntryPoint | None, beside: Path | None) -> str:
+    """Say where a module was looked for, and how to install it if an extra of the adapter's own distribution brings it.
+
+    For any other module no package is suggested: the one that has the module's name on PyPI may be a stranger's.
     """
     if entry is None:
         where = f"beside the adapter's file, in {beside}" if beside else f"in {Path.cwd()}"
@@ -162,16 +166,16 @@ def _absence(module: str, entry: EntryPoint | None, beside: Path | None) -> str:
     return "not installed"
 
 
-def _member(spec: str, module: ModuleType, name: str) -> type[Adapter]:
+def _get_class(spec: str, module: ModuleType, name: str) -> type[Adapter]:
     kind = getattr(module, name, None)
     if isinstance(kind, type) and issubclass(kind, Adapter):
         return kind
     if kind is None:
-        raise AdapterError(f"{spec}: there is no class {name!r}; {_offer(module)}")
-    raise AdapterError(f"{spec}: {name} is not a subclass of kterm.adapters.Adapter; {_offer(module)}")
+        raise AdapterError(f"{spec}: there is no class {name!r}; {_list_adapters(module)}")
+    raise AdapterError(f"{spec}: {name} is not a subclass of kterm.adapters.Adapter; {_list_adapters(module)}")
 
 
-def _offer(module: ModuleType) -> str:
+def _list_adapters(module: ModuleType) -> str:
     names = [
         name
         for name, value in vars(module).items()
@@ -180,8 +184,8 @@ def _offer(module: ModuleType) -> str:
     return f"its adapters are {', '.join(names)}" if names else "it defines no subclass of kterm.adapters.Adapter"
 
 
-def _imports(source: bytes) -> Iterable[str]:
-    """The top-level packages that a module's own statements import, in the order in which they stand."""
+def _list_imports(source: bytes) -> Iterable[str]:
+    """The top-level packages that a module imports in its own statements, in their order."""
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.Import):
             yield from (alias.name.split(".")[0] for alias in statement.names)
@@ -189,13 +193,13 @@ def _imports(source: bytes) -> Iterable[str]:
             yield statement.module.split(".")[0]
 
 
-def _findable(package: str) -> bool:
+def _can_import(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except (ValueError, ImportError):  # a module that someone put into sys.modules by hand
+    except (ValueError, ImportError):  # a module that was put into sys.modules by hand
         return package in sys.modules
 
 
-def _line(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__

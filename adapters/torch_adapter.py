@@ -16,7 +16,7 @@ from .scripts.torch_script import torch_script
 
 
 def make_backpropagate(activations: Sequence[Function], bias: Bias) -> Function:
-    """The pass of one structure, for the program and, as source, for scripts."""
+    """Make the function that runs one structure. Programs call it, and scripts show its source."""
 
     def backpropagate(layers: Sequence[Linear], outside: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple:
         zs, xs, out = [], [], x
@@ -36,7 +36,7 @@ def make_backpropagate(activations: Sequence[Function], bias: Bias) -> Function:
 
 
 class Torch(TorchAdapter):
-    """Modules are made once a structure and loaded with each draw's parameters; k_i is the retained gradient of z_i."""
+    """Layers are made once for a structure and loaded for each draw. k_i is the retained gradient of z_i."""
 
     name = "torch"
 
@@ -44,7 +44,7 @@ class Torch(TorchAdapter):
         network, device = structure.network, self.device
         backpropagate = make_backpropagate(self.functions(structure), network.bias)
         dtype, inside = TORCH_DTYPES[structure.dtype], network.bias == "pre"
-        # Through "meta", since Linear's own initialisation would draw from the process's random numbers.
+        # On "meta" first: the initialisation of Linear would draw from the random numbers of this process.
         layers = [
             Linear(n_in, n_out, bias=inside, device="meta", dtype=dtype).to_empty(device=device)
             for n_in, n_out in pairwise(network.widths)

@@ -1,4 +1,4 @@
-"""PyTorch's functional side: `torch.func.grad` of a pure function of the parameters."""
+"""The functional side of PyTorch: `torch.func.grad` of a pure function of the parameters."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ Tensors = Sequence[Tensor]
 
 
 def make_squared_error(activations: Sequence[Function], bias: Bias) -> Function:
-    """The function to differentiate for one structure, for the program and, as source, for scripts."""
+    """Make the function to differentiate for one structure. Programs call it, and scripts show its source."""
 
     def squared_error(weights: Tensors, biases: Tensors, shifts: Tensors, x: Tensor, y: Tensor) -> tuple:
         # The shifts are zeros. The gradient with respect to them is k_i = dE/dz_i.
@@ -42,7 +42,7 @@ def take_gradients(squared_error: Function) -> Function:
 
 
 class TorchFunc(TorchAdapter):
-    """k_i is the gradient with respect to zeros added to z_i."""
+    """k_i is the gradient with respect to zeros that are added to z_i."""
 
     name = "torch-func"
 

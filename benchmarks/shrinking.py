@@ -14,8 +14,9 @@ from benchmarks._common import circumstances, one_thread, parser, publish, secon
 from kterm.adapters import Adapter
 from kterm.adapters.registry import load
 from kterm.conformance.cases.case import parse_case, structure_id
+from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import REGIMES
-from kterm.conformance.cases.plan import describe, make_options
+from kterm.conformance.cases.plan import make_options
 from kterm.conformance.evaluation.kills.outcome import Outcome
 from kterm.conformance.evaluation.kills.trial import TrialOptions, measure_outcomes
 from kterm.conformance.expectations import expectation as known

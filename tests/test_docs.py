@@ -15,7 +15,8 @@ import typer
 
 import kterm as public
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import PROFILES, describe, make_options, plan
+from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.plan import PROFILES, make_options, plan
 from kterm.conformance.checks.verdict import CHECKS, STATUSES
 from kterm.conformance.commands.cli import app
 from kterm.conformance.expectations import expectation as expectations

@@ -1,1 +1,1 @@
-"""Scripts: what an adapter runs, as source that needs the framework and NumPy alone."""
+"""Scripts: what an adapter runs, as source that needs only the framework and NumPy."""

@@ -1,4 +1,4 @@
-"""The activations as NumPy expressions: what a script without this suite computes f and f' by."""
+"""The activations as NumPy expressions, for scripts that compute f and f' without this suite."""
 
 import ast
 import re
@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ...reference import ACTIVATIONS
-from .script import filled
+from .script import fill_in
 
 
 @dataclass(frozen=True)
 class Formula:
-    """f and f' as expressions of z, NumPy's `np`, `math`, `HELPERS` and the parameters of the activation's row. They
-    keep the dtype of z, but that a slope of 0 and 1 alone may be boolean; at a kink the slope is the row's.
+    """f and f' as expressions of z, `np`, `math`, the functions in `HELPERS` and the activation's parameters.
+
+    Both have the dtype of z, except that a slope that is only 0 or 1 may be boolean. At a kink, f' is the one in the
+    activation table.
     """
 
     value: str
@@ -27,7 +29,7 @@ HELPERS: Mapping[str, str] = {
     "gate": "(8 / math.pi) ** 0.5 * (z + 0.044715 * z**3)",
     "gate_slope": "(8 / math.pi) ** 0.5 * (1 + 0.134145 * np.square(z))",
 }
-"""Functions of z that formulas call, as expressions: nothing in them overflows or cancels where it matters."""
+"""Functions of z that formulas call, as expressions. They avoid overflow and cancellation."""
 
 _SELU = "1.0507009873554805 * np.where(z > 0, {}, 1.6732632423543772 * {})"
 
@@ -72,22 +74,22 @@ FORMULAS: Mapping[str, Formula] = {
 
 
 def value_of(name: str, z: str = "z") -> str:
-    """f of an activation as an expression of the variable that `z` names."""
-    return filled(FORMULAS[name].value, z, ACTIVATIONS[name].parameters)
+    """f of an activation, as an expression; `z` is the name of the variable that it takes."""
+    return fill_in(FORMULAS[name].value, z, ACTIVATIONS[name].parameters)
 
 
 def slope_of(name: str, z: str = "z") -> str:
-    """f' of an activation as an expression of the variable that `z` names."""
-    return filled(FORMULAS[name].slope, z, ACTIVATIONS[name].parameters)
+    """f' of an activation, as an expression; `z` is the name of the variable that it takes."""
+    return fill_in(FORMULAS[name].slope, z, ACTIVATIONS[name].parameters)
 
 
 def as_factor(expression: str) -> str:
-    """An expression in parentheses, unless it is a name or one call."""
+    """Put an expression in parentheses, unless it is a name or a single call."""
     one = isinstance(ast.parse(expression, mode="eval").body, ast.Name | ast.Call)
     return expression if one else f"({expression})"
 
 
 def helpers(expressions: Iterable[str]) -> dict[str, str]:
-    """Those of `HELPERS` that expressions call, in the order of the table."""
+    """The `HELPERS` that the expressions call, in their order."""
     called = set(re.findall(r"(?<!\.)\b\w+(?=\()", "\n".join(expressions)))
     return {name: expression for name, expression in HELPERS.items() if name in called}

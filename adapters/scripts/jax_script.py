@@ -1,8 +1,8 @@
 """What the JAX adapters run, as scripts.
 
-The functions that compute a pass come as source from the adapters. What is written here is what a script must do in
-another way: it sets precision and device for its whole process, where an adapter sets them around each call; and its
-bfloat16 starts as float32 literals, since NumPy has no bfloat16.
+The functions that compute a pass are the adapters' own: a script shows their source. Only what a script must do in
+another way is written here. It sets the precision and the device once for its process, where an adapter sets them
+around each call. And it converts bfloat16 from float32 literals, since NumPy has no bfloat16.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 
 from ...reference import Structure
 from .script import Script, Spell
-from .source import activations_of, named_quantities, source_of
+from .source import name_quantities, read_source, write_activations
 
 _NUMPY = {"f64": "np.float64", "f32": "np.float32", "f16": "np.float16", "bf16": "jnp.bfloat16"}
 
@@ -22,7 +22,7 @@ def jax_script(
     squared_error: Callable[..., Any],
     make_gradients: Callable[..., Any],
 ) -> Script:
-    """`make_gradients(squared_error)` of the adapter, called with arrays. An empty `device` is JAX's own choice."""
+    """A script that calls `make_gradients(squared_error)`. If `device` is empty, JAX chooses it."""
     network, typed = structure.network, _NUMPY[structure.dtype]
     given = "weights, biases, x, y" if network.bias != "none" else "weights, x, y"
     calls = [
@@ -32,9 +32,9 @@ def jax_script(
     if structure.dtype == "bf16":
         calls.insert(0, f"{given} = jax.tree.map(lambda a: jnp.asarray(a, {typed}), ({given}))")
     setup = [
-        source_of(squared_error, network.bias),
-        source_of(make_gradients, network.bias),
-        f"{activations_of(structure, spell)}\ngradients = {make_gradients.__name__}(squared_error)",
+        read_source(squared_error, network.bias),
+        read_source(make_gradients, network.bias),
+        f"{write_activations(structure, spell)}\ngradients = {make_gradients.__name__}(squared_error)",
     ]
     found = {
         "outputs": "xs[-1]",
@@ -46,7 +46,7 @@ def jax_script(
         "dE/db": "db[{i}]",
     }
     as_array = "np.asarray({}, np.float32)" if structure.dtype == "bf16" else "np.asarray({})"
-    shown = {name: as_array.format(array) for name, array in named_quantities(structure, found).items()}
+    shown = {name: as_array.format(array) for name, array in name_quantities(structure, found).items()}
     return Script("JAX", "jax", _preamble(structure, device), "\n\n\n".join(setup), "\n".join(calls), shown)
 
 

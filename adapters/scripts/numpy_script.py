@@ -1,9 +1,9 @@
 """The k-term rule for one structure in plain NumPy, as a script.
 
-This one is written out here and not made from what the adapter runs. The adapter runs `kterm.reference`, whose rule
-takes stacks and looks every activation up in a table; its source would need most of that package. So a script has one
-line for each step, with the formulas of `formulas`. It need not give the adapter's bits, only numbers within the
-tolerance.
+This script is not made from what the adapter runs. The adapter runs `kterm.reference`, which takes stacks of networks
+and looks up every activation in a table: its source would need most of that package. So the script has one line for
+each step, with the formulas of `formulas`. Its numbers are within the tolerance of the adapter's, but not always the
+same bits.
 """
 
 from ...reference import Structure
@@ -12,7 +12,7 @@ from .script import Script
 
 
 def numpy_script(structure: Structure) -> Script:
-    """Forward, backward, gradients: a line a step."""
+    """The forward pass, the error and the backward pass, one line for each step."""
     network, depth = structure.network, structure.network.depth
     lines, formulas = [], []
     for i, name in enumerate(network.activations, 1):

@@ -1,6 +1,4 @@
-"""Scripts: the framework's own calls for one structure as Python source, for people who have the framework and not
-this suite.
-"""
+"""What a script consists of: the framework's own calls for one structure, as Python source without this suite."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,15 +8,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Script:
-    """The calls of one structure.
+    """The parts of a script for one structure, each as source.
 
-    `framework` is what it is called in prose, and `requires` what pip installs it by.
-    `preamble` holds the imports, NumPy's as `np` among them, and settings; `setup` the functions that `calls` need,
-    where there are any. `calls` are the statements that then compute a pass from the NumPy arrays `x` and `y` and the
-    lists of them `weights`, each (in, out), and `biases`, which they do not name where there are none. They may stand
-    in a function, and be run again. `shown` gives for each quantity, by its name in reports (outputs, E, z_1, x_1, k_1,
-    dE/dW_1 in the layout (in, out), dE/db_1), the expression that then is its NumPy array. bfloat16 goes in and comes
-    out as float32, so that NumPy is enough.
+    - `framework`: the framework's name in prose, such as "PyTorch".
+    - `requires`: the name that pip installs it by.
+    - `preamble`: the imports, among them `import numpy as np`, and settings.
+    - `setup`: functions and constants that `calls` need. It may be empty.
+    - `calls`: statements that compute one pass. They read the NumPy arrays `x` and `y`, the list `weights` of arrays of
+      shape (in, out), and the list `biases`, which is not defined for a network without biases. They must also work
+      inside a function, and when they run again.
+    - `shown`: for each quantity, by its name in reports (outputs, E, z_1, x_1, k_1, dE/dW_1, dE/db_1), an expression
+      that is its NumPy array once `calls` have run. Weight gradients have the layout (in, out).
+
+    NumPy has no bfloat16, so its arrays come in and go out as float32.
     """
 
     framework: str
@@ -30,16 +32,16 @@ class Script:
 
 
 Spell = Callable[[str, str], str]
-"""From an activation's canonical name and the name of a variable to the source of its call."""
+"""Takes an activation's canonical name and the name of a variable; returns the source of the call."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A framework's own function of z, and how a script calls it: both come from here.
+    """A framework's own function of z, and the source of its call. An adapter calls it, and its script shows it.
 
-    `name` is that of the function in a script, `F.gelu`. What the framework has no function of has an `expression` of z
-    and of the parameters of the suite's table in its place. `fixed` are keywords that are always passed; `renamed` maps
-    a parameter of the table to the framework's keyword for it.
+    `name` is the function's name in a script, such as `F.gelu`. Where the framework has no such function, `expression`
+    holds the formula instead, of z and the parameters in the suite's table. `fixed` holds keywords that are always
+    passed. `renamed` maps a parameter in the table to the framework's keyword for it.
     """
 
     function: Callable[..., Any]
@@ -52,9 +54,9 @@ class Call:
         return self.function(z, **self._keywords(parameters))
 
     def source(self, z: str, parameters: Mapping[str, float]) -> str:
-        """The call as a script has it, of the variable that `z` names."""
+        """The source of the call; `z` is the name of the variable that it takes."""
         if self.expression:
-            return filled(self.expression, z, parameters)
+            return fill_in(self.expression, z, parameters)
         given = (z, *(f"{key}={value!r}" for key, value in self._keywords(parameters).items()))
         return f"{self.name}({', '.join(given)})"
 
@@ -62,7 +64,7 @@ class Call:
         return {**self.fixed, **{self.renamed.get(key, key): value for key, value in parameters.items()}}
 
 
-def filled(expression: str, z: str, parameters: Mapping[str, float]) -> str:
-    """An expression of z and named parameters, with what stands for them put in."""
+def fill_in(expression: str, z: str, parameters: Mapping[str, float]) -> str:
+    """Put a variable's name and the values of the parameters into an expression."""
     given = {"z": z, **{key: repr(value) for key, value in parameters.items()}}
     return re.sub(rf"\b({'|'.join(given)})\b", lambda found: given[found[0]], expression)

@@ -1,8 +1,9 @@
 """What the PyTorch adapters run, as scripts.
 
-The functions that compute a pass come as source from the adapters. What is written here is what a script must do in
-another way: its arrays are NumPy literals, with weights (in, out), where an adapter gets its framework's layout; and
-its layers are made as PyTorch's users make them, where an adapter leaves the process's random numbers untouched.
+The functions that compute a pass are the adapters' own: a script shows their source. Only what a script must do in
+another way is written here. Its arrays are NumPy literals, with weights of shape (in, out), which it transposes and
+converts to tensors. And it makes layers as users of PyTorch do, where an adapter makes them without drawing random
+numbers.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,19 +12,19 @@ from typing import Any
 
 from ...reference import Structure
 from .script import Script, Spell
-from .source import activations_of, listed, named_quantities, source_of
+from .source import name_quantities, read_source, write_activations, write_list
 
 _DTYPES = {"f64": "torch.float64", "f32": "torch.float32", "bf16": "torch.bfloat16", "f16": "torch.float16"}
 _PREAMBLE = "import numpy as np\nimport torch\nimport torch.nn.functional as F"
 
 
 def torch_script(structure: Structure, spell: Spell, device: str, backpropagate: Callable[..., Any]) -> Script:
-    """`torch.nn.Linear` layers, loaded and given to `backpropagate(layers, outside, x, y)` of the adapter."""
+    """A script that makes `torch.nn.Linear` layers and calls `backpropagate(layers, outside, x, y)`."""
     network, typed = structure.network, _typed(structure, device)
     inside, bias = network.bias == "pre", "" if network.bias == "pre" else "bias=False, "
     layers = [f"torch.nn.Linear({n_in}, {n_out}, {bias}{typed})" for n_in, n_out in pairwise(network.widths)]
     calls = [
-        f"layers = {listed(layers)}",
+        f"layers = {write_list(layers)}",
         "with torch.no_grad():",
         "    for i, layer in enumerate(layers):",
         "        layer.weight.copy_(torch.tensor(weights[i].T))",
@@ -44,7 +45,7 @@ def torch_script(structure: Structure, spell: Spell, device: str, backpropagate:
         "dE/dW": "layers[{i}].weight.grad.T",
         "dE/db": "layers[{i}].bias.grad" if inside else "outside[{i}].grad",
     }
-    setup = [source_of(backpropagate, network.bias), activations_of(structure, spell)]
+    setup = [read_source(backpropagate, network.bias), write_activations(structure, spell)]
     return _script(structure, device, setup, calls, found)
 
 
@@ -55,7 +56,7 @@ def torch_func_script(
     squared_error: Callable[..., Any],
     take_gradients: Callable[..., Any],
 ) -> Script:
-    """`take_gradients(squared_error)` of the adapter, called with tensors."""
+    """A script that calls `take_gradients(squared_error)`."""
     network, typed = structure.network, _typed(structure, device)
     has_biases = network.bias != "none"
     calls = [
@@ -76,9 +77,9 @@ def torch_func_script(
         "dE/db": "db[{i}]",
     }
     setup = [
-        source_of(squared_error, network.bias),
-        source_of(take_gradients, network.bias),
-        f"{activations_of(structure, spell)}\ngradients = take_gradients(squared_error)",
+        read_source(squared_error, network.bias),
+        read_source(take_gradients, network.bias),
+        f"{write_activations(structure, spell)}\ngradients = take_gradients(squared_error)",
     ]
     return _script(structure, device, setup, calls, found)
 
@@ -86,7 +87,7 @@ def torch_func_script(
 def _script(structure: Structure, device: str, setup: list[str], calls: list[str], found: Mapping[str, str]) -> Script:
     home = "" if device == "cpu" else ".cpu()"
     wider = ".float()" if structure.dtype == "bf16" else ""  # NumPy has no bfloat16
-    arrays = {name: f"{tensor}{home}{wider}.numpy()" for name, tensor in named_quantities(structure, found).items()}
+    arrays = {name: f"{tensor}{home}{wider}.numpy()" for name, tensor in name_quantities(structure, found).items()}
     return Script("PyTorch", "torch", _PREAMBLE, "\n\n\n".join(setup), "\n".join(calls), arrays)
 
 

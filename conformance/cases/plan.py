@@ -4,91 +4,15 @@ import difflib
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from ...adapters import Adapter
-from ...adapters.declarations import check_declarations, version_line
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
 from . import smoke
 from .case import Group
+from .description import Description
 from .regimes import REGIMES, Deal
-
-
-@dataclass(frozen=True)
-class Description:
-    """What an adapter declares, as plain data that travels between processes and into the record."""
-
-    spec: str
-    name: str
-    version: str
-    layout: str
-    dtypes: tuple[str, ...]
-    activations: tuple[str, ...]
-    biases: tuple[Bias, ...]
-    device: str
-    max_structures: int | None
-    slopes_at_kinks: tuple[tuple[str, float, float], ...] = ()
-    """(activation, kink, f' there), for activations that the adapter has."""
-    mutant: str | None = None
-    """The name of the mutant that is planted in it."""
-    has_script: bool = False
-    """Whether its class can write a script of the framework's own calls."""
-
-    @property
-    def conventions(self) -> dict[str, dict[float, float]]:
-        """The declared slopes at kinks, by activation and kink."""
-        found: dict[str, dict[float, float]] = {}
-        for name, point, slope in self.slopes_at_kinks:
-            found.setdefault(name, {})[point] = slope
-        return found
-
-    def to_json(self) -> dict[str, Any]:
-        """The description in plain JSON types."""
-        return {**asdict(self), "slopes_at_kinks": [list(one) for one in self.slopes_at_kinks]}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Description":
-        """The inverse of `to_json`."""
-        lists: dict[str, Any] = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
-        lists["slopes_at_kinks"] = tuple(map(tuple, data["slopes_at_kinks"]))
-        return cls(**(data | lists))
-
-
-def describe(adapter: Adapter, spec: str) -> Description:
-    """What `adapter` declares, in canonical order.
-
-    Raises ValueError, in one line that names the declaration, if the suite cannot use it: see
-    `kterm.adapters.declarations.check_declarations`.
-    """
-    check_declarations(adapter)
-    return Description(
-        spec,
-        adapter.name,
-        version_line(adapter),
-        adapter.weight_layout.name,
-        tuple(name for name in DTYPES if name in adapter.dtypes),
-        tuple(name for name in ACTIVATIONS if name in adapter.activations),
-        tuple(name for name in BIASES if name in adapter.biases),
-        adapter.device,
-        None if adapter.max_structures is None else int(adapter.max_structures),
-        tuple(one for one in _slopes_at_kinks(adapter) if one[0] in adapter.activations),
-        adapter.planted_mutant,
-        adapter.has_script,
-    )
-
-
-def _slopes_at_kinks(adapter: Adapter) -> list[tuple[str, float, float]]:
-    """The declared (activation, kink, slope), in canonical order."""
-    declared = adapter.slopes_at_kinks
-    return [
-        (name, float(kink.point), float(declared[name][kink.point]))
-        for name, row in ACTIVATIONS.items()
-        for kink in row.kinks
-        if kink.point in declared.get(name, {})
-    ]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ...adapters import Observation
 from ...adapters.quantities import arrays
 from ...reference import DTYPES, Array, DType, Parameters, Structure, backpropagate
 from ..cases.case import Group, structure_id
-from ..cases.plan import Description
+from ..cases.description import Description
 from ..cases.regimes import REGIMES, Draw
 from ..runners.runner import Answer, NoAnswer, Runner, differing
 

@@ -56,11 +56,11 @@ def run_calibrate(options: CalibrateOptions) -> int:
     run = runs.prepare(
         runs.RunRequest(tuple(options.adapters), run_options, options.expectations, options.device, workers=workers)
     )
+    planned = plan_calibration(run, options.draws, options.networks)
     console = make_console(_WIDTH)
     with ExitStack() as stack:
         file = None if options.json is None else stack.enter_context(open_output(options.json))
         console.print(format_title(run), markup=False)
-        planned = plan_calibration(run, options.draws, options.networks)
         with show_progress(console, "structures", planned.tasks) as advance:
             found = measure_calibration(planned, workers, advance)
         if file is not None:

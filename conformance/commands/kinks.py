@@ -11,7 +11,8 @@ from rich.text import Text
 
 from ...reference import ACTIVATIONS, DTYPES
 from ..cases.case import parse_case
-from ..cases.plan import Description, make_options
+from ..cases.description import Description
+from ..cases.plan import make_options
 from ..cases.regimes import REGIMES, aimed_layer
 from ..checks.examine import examine
 from ..checks.kink_choices import convention, points

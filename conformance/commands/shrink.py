@@ -5,8 +5,8 @@ import time
 from contextlib import closing
 
 from ..cases.case import parse_case, structure_id
+from ..cases.description import Description
 from ..cases.draw import REGIMES
-from ..cases.plan import Description
 from ..cases.regimes import Draw
 from ..diagnosis.causes import causes
 from ..failures.known_causes import describe_cause, shipped_expectation_for

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from ..cases.plan import PROFILES, Description, Options, plan
+from ..cases.description import Description
+from ..cases.plan import PROFILES, Options, plan
 from ..checks.verdict import Status, Verdict
 from .expectation import Expectation
 

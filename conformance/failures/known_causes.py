@@ -1,6 +1,6 @@
 """Known causes: what the shipped expectations and the diagnosis say about a finding of an adapter."""
 
-from ..cases.plan import Description
+from ..cases.description import Description
 from ..checks.findings import ExpectationFor
 from ..checks.verdict import Verdict
 from ..diagnosis.explanation import explanations_of

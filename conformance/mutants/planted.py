@@ -45,9 +45,9 @@ class PlantedAdapter(Adapter):
         self._make = self._wrapped(adapter)
 
     @property
-    def adapter(self) -> Adapter:
+    def original(self) -> Adapter:
         """The adapter without the mutant."""
-        return self._adapter
+        return self._adapter.original
 
     def devices(self) -> tuple[str, ...]:
         return self._adapter.devices()

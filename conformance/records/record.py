@@ -41,21 +41,21 @@ class Record:
     footer: dict[str, Any]
 
     def statuses(self) -> dict[Key, Status]:
-        """The status of each case that was answered for."""
+        """The status of each case that has a result."""
         return {key: status(verdicts) for key, verdicts in self.verdicts.items()}
 
     @cached_property
     def expectations(self) -> dict[str, Expectation]:
-        """The expectations that the run was held to, by id."""
+        """The expectations that apply to the run, by id."""
         return {entry["id"]: Expectation(**entry) for entry in self.header["expectations"]}
 
     @cached_property
     def audited(self) -> tuple[AuditResult, ...]:
-        """What each of them came to."""
+        """The audit result of each of them."""
         return tuple(AuditResult(**row) for row in self.footer["expectations"])
 
     def concerning(self, adapter: str) -> tuple[Expectation, ...]:
-        """Those that speak of this adapter in its version."""
+        """Those that concern this adapter in its version."""
         versions = {described["name"]: described["version"] for described in self.header["adapters"]}
         return tuple(e for e in self.expectations.values() if e.concerns(adapter, versions[adapter]))
 
@@ -196,7 +196,7 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
 def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], audit: ExpectationAudit) -> None:
     """Assemble the record at `path` from the parts in `folder`, in order, with header and footer.
 
-    Planned cases without a verdict are listed in the footer as unanswered, and expectations are settled by `terms`.
+    Planned cases without a verdict are listed in the footer as unanswered, and the expectations are audited.
     """
     head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
     head["expectations"] = [entry.to_json() for entry in audit.applicable]
@@ -286,7 +286,7 @@ def read(path: Path, passes: bool = True) -> Record:
     record = Record(rows[0], found, rows[-1])
     _reconcile(path, rows[0], rows[-1], found if passes else None)
     try:
-        trouble = _unsettled(record, passes)
+        trouble = _inconsistency(record, passes)
     except (KeyError, TypeError, ValueError):
         raise RecordError(f"record {path}: its header or its footer holds no expectations") from None
     if trouble:
@@ -298,12 +298,12 @@ def _reconcile(
     path: Path, header: dict[str, Any], footer: dict[str, Any], found: dict[Key, list[Verdict]] | None
 ) -> None:
     try:
-        told = dict(footer["accounting"])
+        counted = dict(footer["accounting"])
         by_adapter = [Counter(footer["by_adapter"][adapter["name"]]) for adapter in header["adapters"]]
         together = dict(sum(by_adapter, Counter[str]()))
-        planned = told.pop("planned")
+        planned = counted.pop("planned")
         unanswered = len(footer["unanswered"])
-        total = sum(told.values())
+        total = sum(counted.values())
     except (KeyError, TypeError, ValueError):
         raise RecordError(f"record {path}: its footer holds no accounting") from None
     if together != {name: count for name, count in footer["accounting"].items() if count}:
@@ -315,16 +315,16 @@ def _reconcile(
     if not unanswered and case_set_hash(found) != header.get("cases"):
         raise RecordError(f"record {path}: holds other cases than its header says were planned")
     counts = Counter(status(verdicts) for verdicts in found.values())
-    if told != {name: counts[name] for name in STATUSES}:
-        raise RecordError(f"record {path}: its footer counts {told}, its verdicts come to {dict(counts)}")
+    if counted != {name: counts[name] for name in STATUSES}:
+        raise RecordError(f"record {path}: its footer counts {counted}, its verdicts give {dict(counts)}")
     if footer.get("verdicts") != sum(map(len, found.values())):
         raise RecordError(f"record {path}: its footer counts other verdicts than it holds")
 
 
-def _unsettled(record: Record, passes: bool) -> str | None:
-    """What does not agree between a record's expectations, its verdicts and what its footer says they came to."""
+def _inconsistency(record: Record, passes: bool) -> str | None:
+    """Where a record's expectations, its verdicts and the audit in its footer disagree; None where they agree."""
     if [one.id for one in record.audited] != list(record.expectations):
-        return "its footer settles other expectations than its header lists"
+        return "its footer audits other expectations than its header lists"
     findings: Counter[str] = Counter()
     for adapter in record.header["adapters"]:
         entries = record.concerning(adapter["name"])

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ...reference import Array
 from ...reference.rounding import SIGMAS
-from ..cases.plan import Description
+from ..cases.description import Description
 from ..checks.verdict import CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
 from ..diagnosis.explanation import origin_of

@@ -1,4 +1,4 @@
-"""A run: what the user asks for (`RunRequest`), what that comes to once the adapters are loaded (`Run`), and the worker
+"""A run: what the user asks for (`RunRequest`), what it is once the adapters are loaded (`Run`), and the worker
 that runs its groups. The description of a run is a file in its folder, which the controller and all workers share.
 """
 
@@ -20,8 +20,9 @@ import scipy
 
 from ...adapters.registry import AdapterError
 from ..cases.case import Group
+from ..cases.description import Description
 from ..cases.draw import NUMBERS
-from ..cases.plan import Description, OptionError, Options, Plan, plan
+from ..cases.plan import OptionError, Options, Plan, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Verdict
@@ -112,7 +113,7 @@ class Run:
 
     @cached_property
     def audit(self) -> ExpectationAudit:
-        """What the expectations are held to."""
+        """The audit of the expectations."""
         return ExpectationAudit(self.expectations, self.adapters, self.options, self.user_supplied)
 
     def concerning(self, adapter: str) -> tuple[known.Expectation, ...]:
@@ -120,7 +121,7 @@ class Run:
         return next(self.audit.of(a.name, a.version) for a in self.adapters if a.name == adapter)
 
     def expectation_for(self, adapter: str) -> Callable[[Verdict], str | None]:
-        """Gives the id of the expectation that excuses a finding of this adapter, or None."""
+        """Gives the id of the expectation that covers a finding of this adapter, or None."""
         entries = self.concerning(adapter)
         return lambda verdict: known.expectation_for(verdict, entries)
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 from ...adapters import Script
 from ...adapters.registry import AdapterError
 from ...reference import Array, Parameters, Structure
-from ..cases.plan import Description
+from ..cases.description import Description
 from ..mutants.loading import mutant as mutant_of
 from .cache import with_cache
 from .host import receive, send

@@ -10,8 +10,8 @@ import numpy as np
 from ...adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, Script, WeightLayout
 from ...adapters.quantities import arrays, parts
 from ...reference import Array, Parameters, Structure
+from ..cases.description import Description, describe
 from ..cases.draw import present_arrays
-from ..cases.plan import Description, describe
 from .specs import spec_of
 
 LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, OUT_IN)}

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from ...adapters import Adapter
 from ...adapters.registry import registered
-from ..mutants import PlantedAdapter
 
 
 def spec_of(adapter: Adapter) -> str:
     """The registered name, `package.module:Class` or `path/to/file.py:Class` that gives an adapter of this class; empty
     where there is none, as of a class that a function defines, or that is constructed with arguments.
     """
-    return spec_of(adapter.adapter) if isinstance(adapter, PlantedAdapter) else _spec_of_class(type(adapter))
+    return _spec_of_class(type(adapter.original))
 
 
 @cache

@@ -9,7 +9,7 @@ import pytest
 
 from kterm.adapters import IN_OUT, Adapter, Program
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import Description, describe
+from kterm.conformance.cases.description import Description, describe
 from kterm.reference import ACTIVATIONS, Structure
 
 from ..support.command import assert_one_line, kterm

@@ -1,4 +1,4 @@
-"""Every shipped adapter against the rule in float64, and against the contract: dtypes, shapes, strides, aliasing."""
+"""Every shipped adapter agrees with the rule in float64 and keeps the contract: dtypes, shapes, strides, aliasing."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from kterm.reference import ACTIVATIONS, BIASES, DTYPES, Array, Bias, Network, P
 
 NAMES = ("jax", "jax-eager", "jax-vmap", "numpy", "torch", "torch-func")
 TORCH = ("torch", "torch-func")
-# Compiling is what costs, so JAX gets few structures, each with several activations.
+# Compilation takes most of the time, so JAX gets few structures, each with several activations.
 CHEAP = ("numpy", *TORCH)
 Draw = tuple[Parameters, Array, Array]
 
@@ -62,7 +62,7 @@ def _bytes(observed: Observation) -> dict[str, bytes]:
 
 
 def _due(structure: Structure, draw: Draw) -> dict[str, Array]:
-    """What the rule gives in float64."""
+    """The quantities of the rule in float64."""
     wide = [tuple(a.astype(np.float64) for a in part) for part in (draw[0].weights, draw[0].biases, draw[1:])]
     answer = backpropagate(structure.network, Parameters(wide[0], wide[1]), *wide[2])
     return _parts(
@@ -79,7 +79,7 @@ def _due(structure: Structure, draw: Draw) -> dict[str, Array]:
 
 
 def _assert_conforms(adapter: Adapter, structure: Structure, scale: float = 1e3) -> None:
-    """That plumbing is right: no derived tolerance, but one that no exchanged or missing term would meet."""
+    """Compare with a rough tolerance, which no exchanged and no missing term would meet."""
     draw = _draw(structure)
     got, due = _parts(adapter.program(structure)(*draw)), _due(structure, draw)
     assert list(got) == list(due)
@@ -97,7 +97,7 @@ def _assert_conforms(adapter: Adapter, structure: Structure, scale: float = 1e3)
 
 
 def _mixed(dtype: str, batch: int = 5) -> Iterator[Structure]:
-    """Every activation once, in networks of three layers and one each of one and two; bias placements in turn."""
+    """Networks in which every activation occurs once, with one to three layers and each bias placement in turn."""
     names, start = tuple(ACTIVATIONS), 0
     for i, depth in enumerate((3, 3, 1, 3, 3, 2, 3, 3, 3)):
         yield Structure(Network((3, 2, 4, 2)[: depth + 1], names[start : start + depth], BIASES[i % 3]), batch, dtype)
@@ -124,7 +124,7 @@ def test_declaration(adapter: Adapter) -> None:
 @pytest.mark.parametrize("dtype", ["f64", "f32"])
 def test_agrees_with_the_rule(adapter: Adapter, dtype: str) -> None:
     structures = list(_mixed(dtype))
-    # The other two JAX adapters run the very functions that "jax" runs: one structure a bias placement shows theirs.
+    # The other two JAX adapters run the functions that "jax" runs: one structure for each bias placement is enough.
     for structure in structures if adapter.name in ("jax", *CHEAP) else structures[:3]:
         _assert_conforms(adapter, structure)
 
@@ -160,7 +160,7 @@ def test_jax_activations_keep_the_dtype(dtype: str) -> None:
 
 
 def _hardest(adapter: Adapter) -> str:
-    """The dtype that takes most converting."""
+    """The dtype that needs most conversions."""
     return "bf16" if "bf16" in adapter.dtypes else "f32"
 
 
@@ -172,7 +172,7 @@ def test_inputs_arrive_bit_for_bit(adapter: Adapter) -> None:
 
 
 def _versions(array: Array) -> Iterator[Array]:
-    """The same numbers in other memory: Fortran order, every second element, backwards, read-only."""
+    """The same numbers in other memory layouts: Fortran order, every second element, backwards, read-only."""
     yield np.asfortranarray(array)
     wide = np.zeros([2 * n for n in array.shape], array.dtype)
     strided = wide[tuple(slice(None, None, 2) for _ in array.shape)]

@@ -1,4 +1,4 @@
-"""Finding adapters by name, module and file, and the one line that says what is wrong when that fails."""
+"""Adapters are found by name, module and file. An error is one line that says what is wrong."""
 
 import subprocess
 import sys
@@ -104,7 +104,7 @@ def test_unknown_name() -> None:
 
 
 def test_framework_that_is_not_installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # None in sys.modules is how Python is told that a module is not there.
+    # For Python, None in sys.modules says that there is no such module.
     for name in [name for name in sys.modules if name.split(".")[0] == "jax" or name.endswith("jax_adapter")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "jax", None)
@@ -204,7 +204,7 @@ def test_missing_and_unfit_classes(folder: Path) -> None:
     assert _refusal("own.py:Adapter").startswith("constructing Adapter raised TypeError: Can't instantiate abstract")
 
 
-def test_what_raises_is_told_in_one_line(folder: Path) -> None:
+def test_an_error_while_loading_is_one_line(folder: Path) -> None:
     assert _refusal("own.py:Fussy") == "constructing Fussy raised RuntimeError: no licence found"
     for source, message in (
         ("raise OSError('cannot find\\nthe device')", "importing it raised OSError: cannot find the device"),

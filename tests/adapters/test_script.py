@@ -1,4 +1,4 @@
-"""Scripts make the very calls that their adapters make, and formulas are those of the table."""
+"""Scripts make the calls that their adapters make, and formulas agree with the activation table."""
 
 import ast
 import inspect
@@ -16,7 +16,7 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.quantities import arrays
 from kterm.adapters.registry import is_installed, load
 from kterm.adapters.scripts.formulas import FORMULAS, HELPERS, helpers, slope_of, value_of
-from kterm.adapters.scripts.source import source_of
+from kterm.adapters.scripts.source import read_source
 from kterm.conformance.cases.draw import stacked
 from kterm.conformance.cases.regimes import Draw
 from kterm.conformance.checks.compare import compare
@@ -47,7 +47,7 @@ def _draw(structure: Structure) -> Draw:
 
 @contextmanager
 def _settings_kept() -> Iterator[None]:
-    """What a script sets for its whole process is set back."""
+    """Restore what a script sets for its whole process."""
     jax = sys.modules.get("jax")
     before = np.geterr(), jax and jax.config.jax_enable_x64
     try:
@@ -59,7 +59,7 @@ def _settings_kept() -> Iterator[None]:
 
 
 def run(script: Script, one: Draw) -> dict[str, Array]:
-    """What a script computes, by name."""
+    """Run a script and return its quantities by name."""
     stored = np.float32 if one.x.dtype.itemsize == 2 and one.x.dtype != np.float16 else one.x.dtype
     names: dict[str, Any] = {
         "weights": [w.astype(stored) for w in one.parameters.weights],
@@ -74,8 +74,8 @@ def run(script: Script, one: Draw) -> dict[str, Array]:
 
 
 def _structures(name: str) -> Iterator[Structure]:
-    """Every activation; the three bias placements, all dtypes and several depths in turn. JAX's other adapters run the
-    functions that "jax" runs, and get an eighth of them.
+    """Structures with every activation, and with bias placements, dtypes and depths in turn. JAX's other adapters run
+    the functions that "jax" runs and get an eighth of the activations.
     """
     names = tuple(ACTIVATIONS) if name in ("jax", "numpy", "torch", "torch-func") else tuple(ACTIVATIONS)[::8]
     dtypes = ("f32", "f64") if name == "numpy" else ("f32", "f64", "bf16", "f16")
@@ -160,7 +160,7 @@ def _branches(activations: list, bias: str) -> Any:
 )
 def test_the_source_of_a_function_has_the_branches_of_one_placement(bias: Bias, lines: list[str]) -> None:
     function = _branches([abs], bias)
-    source = source_of(function, bias)
+    source = read_source(function, bias)
     head, *body = source.splitlines()
     assert head == "def run(x, *biases):"
     body = [line for line in body if "x = x" in line or "#" in line]
@@ -198,13 +198,13 @@ def _evaluated(expression: str, z: Array) -> Array:
 
 @pytest.mark.parametrize("dtype", ["f64", "f32"])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_formulas_are_those_of_the_table(name: str, dtype: str) -> None:
+def test_formulas_agree_with_the_table(name: str, dtype: str) -> None:
     row, reading = ACTIVATIONS[name], bound(DTYPES[dtype])
     points = [kink.point for kink in row.kinks]
     sizes = np.geomspace(1e-6, 700, 400)
     z = np.concatenate([-sizes[::-1], [0.0, *points], sizes]).astype(DTYPES[dtype].numpy)
     exact = Estimate(z.astype(np.float64))
-    # At a kink itself a formula for f' is the row's; elsewhere it errs as a sound implementation may.
+    # At a kink a formula for f' gives the row's value; elsewhere its error is that of a sound implementation.
     for expression, right, due in (
         (value_of(name), activation(row, exact, reading), row.f(exact.value)),
         (slope_of(name), derivative(row, exact, reading), row.derivative(exact.value)),
@@ -220,7 +220,7 @@ def test_every_activation_has_a_formula() -> None:
     assert list(helpers(["gate(z) + np.softplus(z) + normal_cdf(2)"])) == ["normal_cdf", "gate"]
 
 
-def test_a_name_in_a_script_is_that_of_the_function() -> None:
+def test_the_name_in_a_script_is_that_of_the_function() -> None:
     for name, modules in (("torch", ("torch", "F")), ("jax", ("jax", "jnp"))):
         adapter, names = _loaded(name), dict[str, Any]()
         exec(adapter.script(Structure(Network((1, 1), ("relu",)), 1, "f32")).preamble, names)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ....adapters import Observation
 from ....reference import Activation, Array, DType, Network, Parameters, Structure
-from ...cases.plan import Description
+from ...cases.description import Description
 from ...runners.runner import Runner
 from .exact import Truth, precision
 

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ....reference import DTYPES
-from ...cases.plan import Description, Options
+from ...cases.description import Description
+from ...cases.plan import Options
 from .exact import precision
 from .measure import Measurement
 from .survey import Outcome, Unanswered, is_sound

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ....reference import ACTIVATIONS, DTYPES, DType
-from ...cases.plan import Description, OptionError, Options
+from ...cases.description import Description
+from ...cases.plan import OptionError, Options
 from ...runners.runner import NoAnswer, Runner
 from ..figures import to_json_types
 from .exact import Truth, compute_truth, concatenate

@@ -15,8 +15,9 @@ import scipy
 from ....reference import ACTIVATIONS
 from ....reference.rounding import SIGMAS
 from ...cases.case import Group
+from ...cases.description import Description
 from ...cases.draw import NUMBERS
-from ...cases.plan import Description, OptionError, Options
+from ...cases.plan import OptionError, Options
 from ...checks.verdict import Verdict
 from ...records.run import Run
 from ...runners.workers import open_executor, wait_for

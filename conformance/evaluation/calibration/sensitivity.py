@@ -16,8 +16,8 @@ from ....adapters import Observation
 from ....adapters.registry import is_installed, load
 from ....reference import Array, Network, Structure, backpropagate
 from ...cases.case import Case
+from ...cases.description import Description
 from ...cases.draw import Draw, make_draws
-from ...cases.plan import Description
 from ...checks.compare import compare
 from ...records.run import Run
 from ...runners.runner import LocalRunner, NoAnswer

@@ -18,8 +18,9 @@ from ....reference import ACTIVATIONS, Array, Parameters, Structure
 from ....reference.propagation import Quantity
 from ....reference.rounding import deviation
 from ...cases.case import Group
+from ...cases.description import Description
 from ...cases.draw import Draw, make_draws
-from ...cases.plan import Description, Options, plan
+from ...cases.plan import Options, plan
 from ...checks.compare import stack_arrays, steps_of
 from ...checks.examine import examine
 from ...checks.verdict import Verdict, status

@@ -13,8 +13,9 @@ import scipy
 
 from ....reference import ACTIVATIONS, BIASES
 from ....reference.rounding import SIGMAS
+from ...cases.description import Description
 from ...cases.draw import NUMBERS
-from ...cases.plan import WIDE, Description
+from ...cases.plan import WIDE
 from ...mutants import MUTANTS
 from ...runners.workers import open_executor, wait_for
 from .outcome import SUFFICIENT_MARGIN, Outcome

@@ -16,7 +16,7 @@ from ....adapters.quantities import arrays
 from ....reference import Array, Parameters, Structure
 from ....reference.rounding import Conventions
 from ....reference.steps import Work
-from ...cases.plan import Description
+from ...cases.description import Description
 from ...mutants import Mutant, PlantedAdapter, plant_mutant
 from ...mutants.mutant import Make
 from ...mutants.planted import pass_of_rule, planting

@@ -7,8 +7,9 @@ from typing import Any
 
 from ....adapters.registry import load
 from ...cases.case import Group
+from ...cases.description import Description
 from ...cases.draw import make_draws
-from ...cases.plan import Description, Options, plan
+from ...cases.plan import Options, plan
 from ...checks.examine import Examination, examine
 from ...checks.verdict import Check, Verdict, quantity_of
 from ...diagnosis.diagnose import diagnose

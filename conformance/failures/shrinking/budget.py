@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from ....reference import Array, Parameters, Structure
-from ...cases.plan import Description
+from ...cases.description import Description
 from ...runners.runner import Answer, NoAnswer, Runner
 
 

@@ -18,8 +18,9 @@ from kterm.conformance.cases.case import (
     parse_case,
     structure_id,
 )
+from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import REGIMES
-from kterm.conformance.cases.plan import PROFILES, describe, make_options, plan
+from kterm.conformance.cases.plan import PROFILES, make_options, plan
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES, Network, Structure
 
 NAMES = tuple(REGIMES)

@@ -10,8 +10,9 @@ import pytest
 from kterm.adapters import Adapter
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.cases.draw import REGIMES
-from kterm.conformance.cases.plan import PROFILES, Description, OptionError, Plan, describe, make_options, plan
+from kterm.conformance.cases.plan import PROFILES, OptionError, Plan, make_options, plan
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES
 
 FULL = describe(Numpy(), "numpy")

@@ -8,9 +8,10 @@ import pytest
 
 from kterm.adapters import Observation
 from kterm.conformance.cases.case import Case, Group, parse_case
+from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import REGIMES, Draw, make_draws
 from kterm.conformance.cases.exact_numbers import exact
-from kterm.conformance.cases.plan import describe, make_options, plan
+from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.cases.regimes import aimed_layer
 from kterm.conformance.checks.compare import compare
 from kterm.conformance.checks.examine import examine

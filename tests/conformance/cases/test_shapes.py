@@ -14,8 +14,9 @@ from kterm.adapters import Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import check_adapter
 from kterm.conformance.cases.case import Group
+from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import make_draws
-from kterm.conformance.cases.plan import describe, make_options, plan
+from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.cases.shapes import Deal, tiles
 from kterm.conformance.checks.compare import compare
 from kterm.conformance.checks.examine import examine

@@ -13,8 +13,9 @@ from kterm.adapters import Observation
 from kterm.adapters.quantities import arrays
 from kterm.conformance import Results, check_adapter
 from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import REGIMES, make_draws
-from kterm.conformance.cases.plan import describe, make_options, plan
+from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.cases.shapes import Deal, twins
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.twins import twins_of

@@ -8,7 +8,7 @@ import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import check_adapter
-from kterm.conformance.cases.plan import Description, describe
+from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.mutants import EQUIVALENTS, MISTAKES, MUTANTS, plant_mutant
 
 from ...support.command import assert_one_line, kterm, pytest_run
@@ -78,12 +78,12 @@ def test_the_list_is_complete(tmp_path: Path) -> None:
 def test_a_check_with_a_mutant_planted_fails_and_says_so(tmp_path: Path) -> None:
     done = kterm("check", "numpy", "--profile", "smoke", "--mutant", "bias-mean", "-n", "0", folder=tmp_path)
     assert done.returncode == 1
-    assert " wearing bias-mean; profile smoke" in done.stdout.splitlines()[0]
+    assert " with mutant bias-mean; profile smoke" in done.stdout.splitlines()[0]
     (line,) = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("kterm replay")]
     assert line.endswith(" numpy --mutant bias-mean")
     replayed = kterm(*line.split()[1:], folder=tmp_path)
     assert replayed.returncode == 1
-    assert " wearing bias-mean" in replayed.stdout.splitlines()[0]
+    assert " with mutant bias-mean" in replayed.stdout.splitlines()[0]
     assert kterm(*line.split()[1:-2], folder=tmp_path).returncode == 0
 
 
@@ -98,7 +98,7 @@ def test_the_record_and_pytest_carry_the_mutant(tmp_path: Path) -> None:
         "sign", "--kterm-report", "r.jsonl", "-p", "no:cacheprovider", "-n", "0", folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1
-    assert " wearing sign" in done.stdout
+    assert " with mutant sign" in done.stdout
     header = json.loads((tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert header["adapters"][0]["mutant"] == "sign"
     assert Description.from_json({key: header["adapters"][0][key] for key in FULL.to_json()}).mutant == "sign"

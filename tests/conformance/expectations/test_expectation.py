@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kterm.conformance import Results, check_adapter
-from kterm.conformance.cases.plan import Options, describe, plan
+from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.plan import Options, plan
 from kterm.conformance.checks.verdict import Verdict, quantity_of, status
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.audit import ExpectationAudit

@@ -6,8 +6,8 @@ import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.cases.draw import REGIMES
-from kterm.conformance.cases.plan import Description, describe
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict, failure_of
 from kterm.conformance.diagnosis.diagnose import diagnose

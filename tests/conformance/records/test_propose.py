@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import Options, describe
+from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.plan import Options
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.audit import ExpectationAudit

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import Options, describe
+from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.plan import Options
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.expectations.audit import AuditResult, ExpectationAudit
 from kterm.conformance.expectations.expectation import Expectation
@@ -105,7 +106,7 @@ def _edit(change: Callable[[list[dict]], list[dict]]) -> Callable[[str], str]:
     return edited
 
 
-def _settled(name: str, **change: object) -> Callable[[str], str]:
+def _with_audit(name: str, **change: object) -> Callable[[str], str]:
     def rows(before: list[dict]) -> list[dict]:
         audited = [{**one, **(change if one["id"] == name else {})} for one in before[-1]["expectations"]]
         return [*before[:-1], {**before[-1], "expectations": audited}]
@@ -129,11 +130,11 @@ def _settled(name: str, **change: object) -> Callable[[str], str]:
         (_edit(lambda rows: [*rows[:3], {**rows[3], "adapter": "b"}, *rows[4:]]), "is not in the header"),
         (_edit(lambda rows: [{**rows[0], "planned": 4}, *rows[1:]]), "cases planned"),
         (_edit(lambda rows: [{**rows[0], "expectations": [{}]}, *rows[1:]]), "holds no expectations"),
-        (_edit(lambda rows: [{**rows[0], "expectations": []}, *rows[1:]]), "settles other expectations"),
+        (_edit(lambda rows: [{**rows[0], "expectations": []}, *rows[1:]]), "audits other expectations"),
         (_edit(lambda rows: [*rows[:-1], {**rows[-1], "expectations": None}]), "holds no expectations"),
-        (_settled("1", state="open"), "expectation 1 covers 1 findings, its footer says 1, open"),
-        (_settled("1", findings=2), "expectation 1 covers 1 findings, its footer says 2, met"),
-        (_settled("2", cases=3), "expectation 2 covers other cases than its footer counts"),
+        (_with_audit("1", state="open"), "expectation 1 covers 1 findings, its footer says 1, open"),
+        (_with_audit("1", findings=2), "expectation 1 covers 1 findings, its footer says 2, met"),
+        (_with_audit("2", cases=3), "expectation 2 covers other cases than its footer counts"),
         (
             lambda text: text.replace('"expectation":"1"', '"expectation":"2"'),
             "do not agree with the verdict on 4x3-elu",

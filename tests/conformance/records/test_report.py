@@ -11,7 +11,8 @@ from rich.console import Console
 
 from kterm.adapters import Adapter
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import Options, describe
+from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.plan import Options
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.records.record import Record, finish, read, write_part

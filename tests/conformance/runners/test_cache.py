@@ -16,6 +16,7 @@ from kterm.conformance.checks.examine import examine
 from kterm.conformance.runners import cache
 from kterm.conformance.runners.cache import VARIABLE, bound, cache_line, compilation_cache, with_cache
 from kterm.conformance.runners.process import ProcessRunner
+from kterm.conformance.runners.workers import make_executor
 
 from ...support.command import kterm, pytest_run
 from ...support.miniatures import __file__ as MINIATURES
@@ -33,8 +34,7 @@ WRONG = '''
 import jax
 import jax.numpy as jnp
 
-from kterm.adapters.jax_adapter import ACTIVATIONS, Jax
-from kterm.adapters.script import Call
+from kterm.adapters.jax_adapter import ACTIVATIONS, Call, Jax
 
 
 @jax.custom_jvp
@@ -97,9 +97,9 @@ def answers(spec: str = "jax") -> list[bytes]:
     with closing(ProcessRunner(spec)) as runner:
         for text in CASES:
             case = parse_case(text, tuple(REGIMES))
-            drawn = make_draws([case])[0]
+            draw = make_draws([case])[0]
             runner.build(case.structure)
-            observed = runner.call(case.regime, drawn.parameters, drawn.x, drawn.y).observation
+            observed = runner.call(case.regime, draw.parameters, draw.x, draw.y).observation
             assert observed is not None
             found += [array.tobytes() for array in arrays(observed).values()]
     return found

@@ -2,7 +2,8 @@
 
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Group, parse_case
-from kterm.conformance.cases.plan import describe, make_options
+from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.plan import make_options
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.evaluation.kills.trial import TrialOptions
 
