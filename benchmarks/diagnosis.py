@@ -378,8 +378,8 @@ def main() -> None:
         plain: list[dict[str, Any]] = [asdict(one) for one in rows]
         chosen.json.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     taken = ", ".join(f"{spec} {seconds_text(seconds)}" for spec, seconds in times.items())
-    body = f"""Does a report name the right mistake? Each of {len(mutants)} known mistakes is planted in an adapter, which
-then runs the smoke profile. The first cause in the report is compared with the planted mistake. The columns are:
+    body = f"""Does a report name the right mistake? Each of {len(mutants)} known mistakes is planted in an adapter,
+which then runs the smoke profile. The first cause in the report is compared with the planted mistake. The columns are:
 
 - *Right*: the report names the mistake, or a finding describes it in words.
 - *Tied*: the report also names other mistakes that explain the same cases.
