@@ -384,9 +384,8 @@ which then runs the smoke profile. The first cause in the report is compared wit
 - *Right*: the report names the mistake, or a finding describes it in words.
 - *Tied*: the report also names other mistakes that explain the same cases.
 - *Several causes*: the report gives some of its failures another cause.
-- *Begins*: the report says that the mistake begins at the first quantity that it moves by more than its tolerance. The
-  first two of these columns look at the case that is shown, for mistakes of some layers and of every layer. The third
-  looks at all failing cases.
+- *Begins*: the mistake begins, as reported, at the first quantity that it moves by more than its tolerance: in the case
+  that is shown, for mistakes of some layers and of every layer, and in all failing cases.
 
 {table_of(rows)}
 
