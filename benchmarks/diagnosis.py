@@ -37,7 +37,7 @@ from kterm.reference.steps import Made, Work, run, showing, start
 
 ADAPTERS = ("numpy", "torch", "jax")
 MOST_GROUPS = 6
-"""How many structures are told of a mutant that the smoke profile does not find."""
+"""How many structures are diagnosed for a mutant that the smoke profile does not find."""
 PRINTED = 3
 """How many of the mistakes that explain the same cases a report names."""
 
@@ -89,7 +89,7 @@ class Row:
     locatable: int = 0
     """In how many of the cases the origin could be held against what the mistake moves."""
     misplaced: tuple[tuple[str, str, str], ...] = ()
-    """Of those, the ones that do not agree: the case, the origin as it is told, and what is moved first."""
+    """Of those, the ones that do not agree: the case, the reported origin, and what is moved first."""
 
     @property
     def of_one_layer(self) -> bool:
@@ -104,7 +104,7 @@ class Row:
 
 @dataclass
 class Heard:
-    """What was found of one mutant: by case, with all that was told of it."""
+    """What was found of one mutant: by case, with all that was reported of it."""
 
     differs: bool = False
     groups: list[str] = field(default_factory=list)
@@ -113,7 +113,7 @@ class Heard:
     found: list[list[Verdict]] = field(default_factory=list)
 
     def add(self, tried: TrialResult) -> None:
-        """Have the failures of a group told."""
+        """Diagnose the failures of a group."""
         self.differs = self.differs or tried.differs
         if self.blocked or not any(tried.found):
             return
@@ -250,7 +250,7 @@ def _is_at(origin: str, quantity: str) -> bool:
 
 
 def _are_alike(mutant: Mutant, name: str, verdict: Verdict) -> bool:
-    """Whether an explanation of that name gives, but for rounding, what a mutant gives in the case of a finding."""
+    """Whether an explanation of that name gives what a mutant gives, apart from rounding, in the case of a finding."""
     case = _case(verdict)
     planted = _passes(case, [(mutant.changes, mutant.takes)])
     layer = quantity_of(verdict.quantity)[1] or case.structure.network.depth
@@ -301,8 +301,8 @@ def table_of(rows: Sequence[Row]) -> str:
         )
     header = (
         "adapter, dtype, shown", "mistakes", "right", "of them tied", "of them several causes", "not explained",
-        "told in other words", "another that is the same here", "wrong", "begins, some layers", "begins, every layer",
-        "begins, by case",
+        "described in other words", "another that is the same here", "wrong", "begins, some layers",
+        "begins, every layer", "begins, by case",
     )  # fmt: skip
     return table(header, body)
 
@@ -333,7 +333,9 @@ def lines(rows: Sequence[Row]) -> list[str]:
         others = [(*found, case.rpartition("-")[0]) for case, *found in one.misplaced if case != one.case]
         for (origin, moved, group), count in Counter(others).items():
             told.append(f"- {where}: is said to begin at {origin}, moves {moved}, in {count} other cases ({group})")
-    return told + [f"- {mode}: right, and told as so many causes: {', '.join(some)}" for mode, some in several.items()]
+    return told + [
+        f"- {mode}: right, and reported as so many causes: {', '.join(some)}" for mode, some in several.items()
+    ]
 
 
 def _short(text: str, most: int = 240) -> str:
@@ -376,11 +378,14 @@ def main() -> None:
         plain: list[dict[str, Any]] = [asdict(one) for one in rows]
         chosen.json.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     taken = ", ".join(f"{spec} {seconds_text(seconds)}" for spec, seconds in times.items())
-    body = f"""Each of {len(mutants)} known mistakes is put on an adapter that goes through the smoke profile, and the
-first cause that a report tells is held against it. *Right*: the mistake is named, or a finding tells it in words;
-*tied*: others that explain the same cases are named with it; *several causes*: some of its failures are told
-as another's. *Begins*: it is said to begin at the first quantity that it moves by more than its tolerance, in the case
-that is shown; for mistakes of some layers, of every layer, and in all failing cases.
+    body = f"""Does a report name the right mistake? Each of {len(mutants)} known mistakes is planted in an adapter,
+which then runs the smoke profile. The first cause in the report is compared with the planted mistake. The columns are:
+
+- *Right*: the report names the mistake, or a finding describes it in words.
+- *Tied*: the report also names other mistakes that explain the same cases.
+- *Several causes*: the report gives some of its failures another cause.
+- *Begins*: the mistake begins, as reported, at the first quantity that it moves by more than its tolerance: in the case
+  that is shown, for mistakes of some layers and of every layer, and in all failing cases.
 
 {table_of(rows)}
 

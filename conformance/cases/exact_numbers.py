@@ -13,7 +13,7 @@ import numpy as np
 from ...reference import ACTIVATIONS, Array, Parameters, Structure, backpropagate
 
 CANDIDATES = 96
-"""How many draws are made, of which the best is taken: they are all held at once."""
+"""How many draws are made at once. The best of them is taken."""
 # Bits of the integers drawn, by bits of the format: what depth 3 leaves room for.
 _BITS = {53: (5, 4), 24: (3, 2), 11: (2, 1), 8: (1, 0)}
 

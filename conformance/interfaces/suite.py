@@ -28,7 +28,7 @@ class Findings(Exception):
 
 
 class SuiteFolder(pytest.Directory):
-    """A folder of the installed package, of which only the way to the suite is collected: nothing else in it is
+    """A folder of the installed package. Only the way to the suite is collected: nothing else in it is
     imported, and no folder below it is searched.
     """
 

@@ -14,7 +14,7 @@ Function = Callable[[Array], Array]
 
 
 class Formulas(Numpy):
-    """The reference's formulas, in all four dtypes, with those in `f` and `slope` in the place of its own."""
+    """The reference's formulas, in all four dtypes, with those in `f` and `slope` instead of its own."""
 
     name = "formulas"
     dtypes: tuple[str, ...] = ("f64", "f32", "bf16", "f16")
