@@ -16,10 +16,9 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.registry import load
 from kterm.conformance import check_adapter
 from kterm.conformance.cases.case import Group, parse_case
-from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.cases.draw import REGIMES, make_draws
-from kterm.conformance.cases.plan import make_options, plan
-from kterm.conformance.cases.regimes import aimed_layer
+from kterm.conformance.cases.plan import Description, describe, make_options, plan
+from kterm.conformance.cases.regimes import Draw, aimed_layer
 from kterm.conformance.checks.compare import Comparison, compare
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict
@@ -74,6 +73,11 @@ def _planned(seed: int) -> tuple[Group, ...]:
     return tuple(group for group in plan(every, make_options("quick", seed)).groups if group.regime == "kinks")
 
 
+@cache
+def _drawn(group: Group) -> Draw:
+    return make_draws(group.cases)
+
+
 def aimed_at(name: str, dtype: str, seed: int = 0) -> list[Group]:
     """The groups of the quick profile that aim at kinks of an activation."""
 
@@ -85,7 +89,11 @@ def aimed_at(name: str, dtype: str, seed: int = 0) -> list[Group]:
 
 def findings(adapter: Adapter, groups: list[Group]) -> list[Verdict]:
     return [
-        v for group in groups for some in examine(group, LocalRunner(adapter)).verdicts for v in some if v.is_finding
+        v
+        for group in groups
+        for some in examine(group, LocalRunner(adapter), draws=_drawn(group)).verdicts
+        for v in some
+        if v.is_finding
     ]
 
 
@@ -105,9 +113,13 @@ def test_relu_with_the_slope_1_at_0_is_caught_where_0_is_declared(dtype: str, sh
     assert min(v.worst for v in results.failures if v.worst is not None) > 10
 
 
-@pytest.mark.parametrize("declared", [{}, {"relu": {0: 1}}, {"tanh": {}, "relu6": {0: 0}}], ids=["none", "1", "others"])
-def test_relu_with_the_slope_1_at_0_conforms_where_nothing_else_is_declared(declared: Any) -> None:
-    results = check_adapter(Sloped("relu", 0, 1, declared=declared))
+@pytest.mark.parametrize(
+    ("declared", "dtype"),
+    [({}, "f32"), ({"relu": {0: 1}}, "f64"), ({"tanh": {}, "relu6": {0: 0}}, "f32")],
+    ids=["none", "1", "others"],
+)
+def test_relu_with_the_slope_1_at_0_conforms_where_nothing_else_is_declared(declared: Any, dtype: str) -> None:
+    results = check_adapter(Sloped("relu", 0, 1, declared=declared), dtypes=[dtype])
     assert results.conforms, str(results)
 
 

@@ -94,8 +94,8 @@ def test_a_framework_that_fails_costs_its_own_cases_and_nothing_else(
 ) -> None:
     report = tmp_path / "record.jsonl"
     done = kterm(
-        "check", f"{MINIATURES}:{name}", "--profile", "smoke", "--dtype", "f64", "-n", workers, "--report", str(report),
-        folder=tmp_path,
+        "check", f"{MINIATURES}:{name}", "--profile", "smoke", "--activation", "relu", "--activation", "tanh",
+        "--dtype", "f64", "-n", workers, "--report", str(report), folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -63,7 +63,10 @@ def _failures(adapter: Adapter, dtype: str, most: int = 5) -> Iterator[list[Verd
 
 
 def _first(adapter: Adapter, dtype: str) -> Cause:
-    found = causes((adapter.name, some) for some in _failures(adapter, dtype))
+    return _first_of(causes((adapter.name, some) for some in _failures(adapter, dtype)))
+
+
+def _first_of(found: Sequence[Cause]) -> Cause:
     assert found
     # What the contract says of a call made twice comes first, and is no less true.
     return next((cause for cause in found if cause.worst.check != "contract"), found[0])
@@ -73,11 +76,14 @@ _OF_THE_RULE = [pytest.param(mutant, id=mutant.name) for mutant in MISTAKES if m
 
 
 @pytest.mark.parametrize("mutant", _OF_THE_RULE)
-def test_a_mistake_is_named(mutant: Mutant) -> None:
-    cause = _first(plant_mutant(Numpy(), mutant), "f64")
+def test_a_mistake_is_named_and_located(mutant: Mutant) -> None:
+    adapter = plant_mutant(Numpy(), mutant)
+    failures = list(_failures(adapter, "f64"))
+    cause = _first_of(causes((adapter.name, some) for some in failures))
     assert mutant.name in [e.name for e in cause.mistakes], cause
     assert all(e.fits for e in cause.mistakes)
     assert cause.next_best is None or cause.next_best > 10
+    _assert_located(mutant, [v for some in failures for v in some if v.is_unexpected and origin_of(v)])
 
 
 @pytest.mark.parametrize("mutant", _OF_THE_RULE)
@@ -86,13 +92,10 @@ def test_a_mistake_is_named_from_gradients_alone(mutant: Mutant) -> None:
     assert mutant.name in [e.name for e in cause.mistakes], cause
 
 
-@pytest.mark.parametrize("mutant", _OF_THE_RULE)
-def test_it_begins_where_it_is_said_to(mutant: Mutant) -> None:
-    told = [
-        v for some in _failures(plant_mutant(Numpy(), mutant), "f64") for v in some if v.is_unexpected and origin_of(v)
-    ]
-    assert told
-    for verdict in told:
+def _assert_located(mutant: Mutant, verdicts: Sequence[Verdict]) -> None:
+    """Check that the origin of each verdict is the first quantity that the mutant changes."""
+    assert verdicts
+    for verdict in verdicts:
         case = parse_case(verdict.case, tuple(REGIMES))
         stack = make_draws(Group(case.structure, case.regime, 0, (0, 1, 2)).cases).astype(np.dtype(np.float64))
         given = case.structure, stack.parameters, stack.x, stack.y
@@ -147,8 +150,9 @@ def _said(cause: Cause) -> list[str]:
     ],
 )
 def test_a_number_in_a_mistake_is_fitted(adapter: Adapter, said: str) -> None:
-    cause = _first(adapter, "f64")
-    assert any(said in text for some in _of(adapter) for text in _said(some)), cause
+    found = _of(adapter)
+    cause = _first_of(found)
+    assert any(said in text for some in found for text in _said(some)), cause
     assert cause.mistakes
 
 
@@ -180,5 +184,5 @@ def test_what_is_not_known_is_not_named() -> None:
             assert cause.worst.check == "contract" or not cause.mistakes, cause
 
 
-def test_computing_in_a_narrower_format_is_told_from_a_small_mistake() -> None:
+def test_computing_in_a_narrower_format_differs_from_a_small_mistake() -> None:
     assert _said(_first(plant_mutant(Numpy(), MUTANTS["float32-inside"]), "f64")) == ["everything computed in f32"]
