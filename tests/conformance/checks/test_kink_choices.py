@@ -16,8 +16,9 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.registry import load
 from kterm.conformance import check_adapter
 from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.cases.draw import REGIMES, make_draws
-from kterm.conformance.cases.plan import Description, describe, make_options, plan
+from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.cases.regimes import Draw, aimed_layer
 from kterm.conformance.checks.compare import Comparison, compare
 from kterm.conformance.checks.examine import examine

@@ -5,7 +5,8 @@ from contextlib import closing
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import describe, make_options, plan
+from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.diagnosis.diagnose import diagnose

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import binom
 
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import describe, make_options
+from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.plan import make_options
 from kterm.conformance.evaluation.calibration.spread import (
     CONFIDENCE,
     THRESHOLDS,
