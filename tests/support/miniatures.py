@@ -2,9 +2,6 @@
 can fail.
 """
 
-import os
-import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -396,81 +393,3 @@ class TransposedWhenSquare(Miniature):
 
         turned = replace(parameters, weights=tuple(map(turn, parameters.weights)))
         return _gradients(right(structure, turned, x, y), lambda _, g: turn(g))
-
-
-class NotAnObservation(Miniature):
-    """Answers with a tuple."""
-
-    name = "not-an-observation"
-
-    def build(self, structure: Structure) -> Program:
-        return lambda parameters, x, y: (x, y)  # type: ignore[return-value]  (that is the mistake)
-
-
-def _is_chosen(structure: Structure) -> bool:
-    return structure.network.activations[0] == "relu"
-
-
-class Raises(Miniature):
-    """Raises in some structures, with a message of several lines."""
-
-    name = "raises"
-
-    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
-        if _is_chosen(structure):
-            raise RuntimeError("kernel launch failed\nat line 3")
-        return right(structure, parameters, x, y)
-
-
-class Refuses(Miniature):
-    """Does not support some structures, and says so."""
-
-    name = "refuses"
-
-    def build(self, structure: Structure) -> Program:
-        if _is_chosen(structure):
-            raise NotImplementedError("relu is not there yet")
-        return super().build(structure)
-
-
-class Exits(Miniature):
-    """Calls sys.exit in some structures."""
-
-    name = "exits"
-
-    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
-        if _is_chosen(structure):
-            raise SystemExit(0)
-        return right(structure, parameters, x, y)
-
-
-class Dies(Miniature):
-    """Takes its process down on some inputs, and writes rubbish to standard output before."""
-
-    name = "dies"
-
-    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
-        print("about to die", flush=True)
-        if _is_chosen(structure) and x.size and x.flat[0] > 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return right(structure, parameters, x, y)
-
-
-class Hangs(Miniature):
-    """Never answers in some structures."""
-
-    name = "hangs"
-
-    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
-        while _is_chosen(structure):
-            time.sleep(1)
-        return right(structure, parameters, x, y)
-
-
-class DoesNotLoad(Miniature):
-    """Fails when it is made."""
-
-    name = "does-not-load"
-
-    def __init__(self, device: str = "cpu") -> None:
-        raise OSError("libfast.so: cannot open shared object file")

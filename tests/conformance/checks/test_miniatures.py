@@ -10,7 +10,7 @@ from kterm.conformance import Results, check_adapter
 from kterm.conformance.checks.verdict import CHECKS
 from kterm.conformance.records.record import read
 
-from ...support import miniatures
+from ...support import crashing, miniatures
 from ...support.command import kterm
 
 MINIATURES = Path(miniatures.__file__)
@@ -48,7 +48,7 @@ def test_a_sound_framework_conforms(sound: type[miniatures.Miniature], seed: int
         (miniatures.Mutates, "contract", "inputs were modified in place"),
         (miniatures.HalfThePrecision, "forward", "outputs"),
         (miniatures.StaleProgram, "forward", "outputs"),
-        (miniatures.NotAnObservation, "contract", "the program gave a tuple; it should give an Observation"),
+        (crashing.NotAnObservation, "contract", "the program gave a tuple; it should give an Observation"),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -73,7 +73,7 @@ def test_a_wrong_layout_is_one_failure_with_the_rest_blocked_behind_it(bad: type
 
 
 def test_what_a_framework_refuses_is_unsupported_and_costs_nothing_else() -> None:
-    results = check_adapter(miniatures.Refuses(), dtypes=["f64"])
+    results = check_adapter(crashing.Refuses(), dtypes=["f64"])
     counts = Counter(results.statuses().values())
     assert counts["unsupported"] > 0
     assert counts["passed"] + counts["inconclusive"] == len(results.verdicts) - counts["unsupported"]
@@ -94,7 +94,7 @@ def test_a_framework_that_fails_costs_its_own_cases_and_nothing_else(
 ) -> None:
     report = tmp_path / "record.jsonl"
     done = kterm(
-        "check", f"{MINIATURES}:{name}", "--profile", "smoke", "--activation", "relu", "--activation", "tanh",
+        "check", f"{crashing.__file__}:{name}", "--profile", "smoke", "--activation", "relu", "--activation", "tanh",
         "--dtype", "f64", "-n", workers, "--report", str(report), folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
@@ -114,8 +114,8 @@ def test_a_framework_that_fails_costs_its_own_cases_and_nothing_else(
 def test_a_framework_that_hangs_costs_its_own_cases_and_nothing_else(tmp_path: Path) -> None:
     report = tmp_path / "record.jsonl"
     done = kterm(
-        "check", f"{MINIATURES}:Hangs", "--profile", "smoke", "--timeout", "2", "--activation", "relu", "--activation",
-        "tanh", "--dtype", "f64", "--report", str(report), folder=tmp_path,
+        "check", f"{crashing.__file__}:Hangs", "--profile", "smoke", "--timeout", "2",
+        "--activation", "relu", "--activation", "tanh", "--dtype", "f64", "--report", str(report), folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     record = read(report)
@@ -127,7 +127,7 @@ def test_a_framework_that_hangs_costs_its_own_cases_and_nothing_else(tmp_path: P
 
 
 def test_a_framework_that_does_not_load_is_one_line(tmp_path: Path) -> None:
-    done = kterm("check", f"{MINIATURES}:DoesNotLoad", folder=tmp_path)
+    done = kterm("check", f"{crashing.__file__}:DoesNotLoad", folder=tmp_path)
     assert done.returncode == 3
     assert len(done.stderr.strip().splitlines()) == 1
     assert "libfast.so: cannot open shared object file" in done.stderr

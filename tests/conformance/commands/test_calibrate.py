@@ -14,7 +14,7 @@ from kterm.conformance.evaluation.calibration import report, sensitivity
 from kterm.conformance.runners import workers
 from kterm.reference.rounding import SIGMAS
 
-from ...support import miniatures
+from ...support import crashing, miniatures
 from ...support.command import assert_one_line, kterm
 from ...support.here import kterm_here
 
@@ -57,7 +57,7 @@ def test_weight_decay_is_a_false_alarm_in_every_case(tmp_path: Path) -> None:
 
 
 def test_an_adapter_that_raises_fails_the_calibration(tmp_path: Path) -> None:
-    spec = f"{MINIATURES}:Raises"
+    spec = f"{crashing.__file__}:Raises"
     code, out, found = _calibrate(tmp_path, spec, "--draws", "120", "--dtype", "f64", "--networks", "0", "-n", "0")
     (one,) = found["spread"]
     assert one["alarms"] == 0
@@ -67,7 +67,7 @@ def test_an_adapter_that_raises_fails_the_calibration(tmp_path: Path) -> None:
 
 
 def test_an_adapter_that_ends_its_process_is_one_line(tmp_path: Path) -> None:
-    spec = f"{MINIATURES}:Dies"
+    spec = f"{crashing.__file__}:Dies"
     done = kterm(
         "calibrate", spec, "--activation", "relu", "--networks", "0", "--draws", "50", "-n", "1", folder=tmp_path
     )

@@ -16,7 +16,7 @@ from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.expectations.expectation import Expectation, ExpectationError
 from kterm.conformance.records.record import read
 
-from ...support import miniatures
+from ...support import crashing, miniatures
 from ...support.command import kterm, pytest_run
 
 MINIATURES = Path(miniatures.__file__)
@@ -245,7 +245,7 @@ def test_an_entry_for_an_activation_that_is_not_declared_matches_nothing(tmp_pat
 
 
 def test_a_crash_is_not_excused(tmp_path: Path) -> None:
-    results = _checked(tmp_path, miniatures.Raises, "[[expectation]]\nadapter = 'raises'\nreason = 'everything'")
+    results = _checked(tmp_path, crashing.Raises, "[[expectation]]\nadapter = 'raises'\nreason = 'everything'")
     assert not results.conforms
     assert "errored" in results.statuses().values()
     assert {v.grade for v in results.failures} == {"errored"}

@@ -24,7 +24,7 @@ from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.runner import LocalRunner, NoAnswer
 from kterm.reference import Array, Parameters, Structure
 
-from ....support import miniatures
+from ....support import crashing, miniatures
 
 MINIATURES = str(miniatures.__file__)
 
@@ -193,7 +193,7 @@ def test_an_expected_divergence_is_shrunk_to_one() -> None:
     ],
 )
 def test_a_failure_of_a_program_is_shrunk_too(bad: str, text: str, quantity: str) -> None:
-    found = _shrunk(text, getattr(miniatures, bad)(), Budget(builds=30))
+    found = _shrunk(text, (getattr(miniatures, bad, None) or getattr(crashing, bad))(), Budget(builds=30))
     assert FailureKind.of(found.original).matches(found.verdict)
     assert quantity in ("", found.verdict.quantity)
     assert found.structure.network.depth <= 2
@@ -209,7 +209,7 @@ def test_a_rare_mistake_is_shrunk_with_the_calls_that_it_needs() -> None:
 def test_a_failure_that_ends_the_process_is_shrunk_too() -> None:
     cases = [parse_case(f"3x4-relu-b3-pre-f64-normal-s{i}", tuple(REGIMES)) for i in range(9)]
     case = next(case for case in cases if make_draws([case]).x.flat[0] > 0)
-    with closing(ProcessRunner(f"{MINIATURES}:Dies", timeout=20)) as runner:
+    with closing(ProcessRunner(f"{crashing.__file__}:Dies", timeout=20)) as runner:
         found = shrink(case, runner, budget=Budget(builds=12))
     assert found is not None
     assert FailureKind.of(found.original).matches(found.verdict)
