@@ -57,7 +57,7 @@ CODES: dict[str, int] = {
 }
 """The exit code of every command that is run here."""
 
-STAGES = {"kterm check", "kterm mutants --brief", "pytest -n auto"}
+STAGES = {"kterm check", "kterm mutants --brief", "pytest -n auto --dist worksteal"}
 """Run by `.ci/run` as they stand."""
 
 ELSEWHERE = {
