@@ -18,6 +18,7 @@ from ..records.report import CheckTable, cause_lines, expected_lines, summary_li
 from ..records.run import RunRequest
 from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
+from .output import is_live
 
 CONFORMS, DOES_NOT, INTERRUPTED = 0, 1, 130
 _HERE = Path(__file__).resolve().parents[1] / "interfaces"
@@ -86,7 +87,7 @@ def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Cons
         arguments += ["-p", "xdist", "-n", str(request.workers), "--max-worker-restart", "1000"]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # FORCE_COLOR asks for colours in a pipe too, and not for every frame of the bar.
-    is_shown = console.is_terminal and sys.stdout.isatty()
+    is_shown = is_live(console)
     with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
         watcher = _Watcher(progress, len(run.groups))
         code = pytest.main(arguments, plugins=[watcher])

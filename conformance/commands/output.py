@@ -1,5 +1,6 @@
 """What the commands that measure share: a wide console, a progress bar, and files to write figures to."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +20,19 @@ def make_console(least_width: int = 0) -> Console:
     return Console(highlight=False, soft_wrap=True, width=max(terminal.width, least_width)) if least_width else terminal
 
 
+def is_live(console: Console) -> bool:
+    """Whether a progress bar can be drawn: the output is a terminal, not a pipe that FORCE_COLOR makes rich take for
+    one.
+    """
+    return console.is_terminal and sys.stdout.isatty()
+
+
 @contextmanager
 def show_progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None] | None]:
     """Show a progress bar while the block runs, and give the function that advances it by one; None, without a bar,
-    where the output is no terminal.
+    if the output is no terminal.
     """
-    if not console.is_terminal:
+    if not is_live(console):
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

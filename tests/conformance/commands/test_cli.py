@@ -135,14 +135,23 @@ def test_a_full_disk_is_one_line_that_says_where_the_record_is(tmp_path: Path) -
     assert read(Path(kept[1])).conforms
 
 
-def test_in_a_pipe_there_are_no_frames_of_a_progress_bar_whatever_the_colours(tmp_path: Path) -> None:
-    done = kterm(
-        "check", "numpy", "--profile", "smoke", "--dtype", "f32", "-n", "0",
-        folder=tmp_path, environment={"FORCE_COLOR": "1", "TERM": "xterm-256color"},
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "colour"),
+    [
+        (("check", "numpy", "--profile", "smoke", "--dtype", "f32", "-n", "0"), "\x1b[32m"),
+        (("mutants", "--profile", "smoke", "--dtype", "f32", "--mutant", "no-slope", "-n", "0"), "\x1b[32m"),
+        (("calibrate", "numpy", "--draws", "8", "--networks", "0", "--activation", "tanh", "-n", "0"), "\x1b["),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_in_a_pipe_there_are_no_frames_of_a_progress_bar_whatever_the_colours(
+    tmp_path: Path, arguments: tuple[str, ...], colour: str
+) -> None:
+    done = kterm(*arguments, folder=tmp_path, environment={"FORCE_COLOR": "1", "TERM": "xterm-256color"})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "structures" not in done.stdout
-    assert "\x1b[32m" in done.stdout
+    assert "\x1b[?25l" not in done.stdout  # hides the cursor, which the bar does first
+    assert "\r" not in done.stdout
+    assert colour in done.stdout
 
 
 def test_an_adapter_that_supports_nothing_does_not_conform_beside_one_that_passes(tmp_path: Path) -> None:
