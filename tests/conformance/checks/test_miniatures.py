@@ -48,7 +48,7 @@ def test_a_sound_framework_conforms(sound: type[miniatures.Miniature], seed: int
         (miniatures.Mutates, "contract", "inputs were modified in place"),
         (miniatures.HalfThePrecision, "forward", "outputs"),
         (miniatures.StaleProgram, "forward", "outputs"),
-        (crashing.NotAnObservation, "contract", "the program gave a tuple; it should give an Observation"),
+        (crashing.NotAnObservation, "contract", "the program returned a tuple; it should return an Observation"),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
