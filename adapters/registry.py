@@ -86,8 +86,8 @@ def _find_entry(name: str) -> EntryPoint:
     hint = f"did you mean {close[0]}? " if close else ""
     raise AdapterError(
         f"{name}: no such adapter; {hint}registered are {', '.join(entries) or 'none'}, "
-        "and a class of your own is named package.module:Class or path/to/file.py:Class (an entry point counts once its "
-        "package is installed again)"
+        "and a class of your own is named package.module:Class or path/to/file.py:Class (an entry point counts "
+        "once its package is installed again)"
     )
 
 
