@@ -211,7 +211,8 @@ def typed_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """README's adapter with calls of the public face, and a stub of the framework, which is not installed."""
     folder = tmp_path_factory.mktemp("types")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (adapter,) = re.findall(r"```python\n(.*?class MyFramework.*?)```", readme, flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    (adapter,) = (block for block in blocks if "class MyFramework" in block)
     (folder / "port.py").write_text(f"{IMPORTS}{adapter}{CALLS}", encoding="utf-8")
     stub = folder / "autograd"
     stub.mkdir()
