@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import Results, check_adapter
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.plan import Options, plan
@@ -174,7 +175,7 @@ _ELU_TOO = _STEEP.replace('["tanh", "softsign"]', '["elu", "tanh"]')
 
 def _checked(
     folder: Path,
-    adapter: type[miniatures.Miniature],
+    adapter: type[Numpy],
     text: str,
     dtypes: tuple[str, ...] = ("f64",),
     profile: str = "quick",
