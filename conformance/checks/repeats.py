@@ -74,16 +74,9 @@ class Repeats:
         if self.again is None or self.again.observation is None:
             return []
         verdict = next(v for v in found if v.quantity == _SAME_CALL)
-        structure_of, both = self.twins.group, (self.first, self.again.observation)
-        calls = Calls(
-            structure_of.structure,
-            structure_of.regime,
-            draws[np.array([first, first])],
-            both,
-            draws,
-            (None, last),
-            conventions,
-        )
+        group, twice = self.twins.group, draws[np.array([first, first])]
+        both = self.first, self.again.observation
+        calls = Calls(group.structure, group.regime, twice, both, draws, (None, last), conventions)
         return [JudgedCalls(calls, together=verdict)]
 
     def check_numbers(

@@ -18,9 +18,9 @@ from ..records.report import CheckTable, cause_lines, expected_lines, summary_li
 from ..records.run import RunRequest
 from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
+from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED
 from .output import is_live
 
-CONFORMS, DOES_NOT, INTERRUPTED = 0, 1, 130
 _HERE = Path(__file__).resolve().parents[1] / "interfaces"
 
 

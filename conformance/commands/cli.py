@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
+
 app = typer.Typer(
     name="kterm",
     help="Check a framework's backward pass against the k-term rule, with derived tolerances.",
@@ -19,8 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-CONFORMS, DOES_NOT, USAGE, NOT_LOADED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 _OWN_ADAPTER = """

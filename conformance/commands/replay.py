@@ -95,7 +95,8 @@ def _print_side_by_side(
     if first is None:
         console.print("no step departs from the rule" if stack.dead[0] else "every step agrees with the rule")
         return 0
-    console.print(f"first step that departs: {first.quantity}, at layer {first.layer or 'n'}", markup=False)
+    where = f", at layer {first.layer}" if first.layer else ""
+    console.print(f"first step that departs: {first.quantity}{where}", markup=False)
     name = first.quantity
     console.print(f"the framework's {name}: {entries(shown[name])}", markup=False)
     return 1

@@ -40,6 +40,8 @@ def diagnose(
             diagnosed |= _diagnose_each(judged, is_expected)
         else:
             diagnosed |= _diagnose_together(judged.calls, judged.together, is_expected)
+    if not diagnosed:  # as in nearly every group; the lookup below hashes every verdict
+        return examination.verdicts
     return [[diagnosed.get(verdict, verdict) for verdict in some] for some in examination.verdicts]
 
 

@@ -1,6 +1,5 @@
 """Explanations of a failure, and verdicts that carry them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from ...reference.rounding import SIGMAS
@@ -35,12 +34,10 @@ class DiagnosedVerdict(Verdict):
     explanations: tuple[Explanation, ...] = ()
 
 
-def with_diagnosis(verdict: Verdict, origin: str = "", explanations: Sequence[Explanation] = ()) -> DiagnosedVerdict:
-    """The verdict with a diagnosis; what an argument leaves empty is kept from an earlier one."""
+def with_diagnosis(verdict: Verdict, origin: str, explanations: tuple[Explanation, ...]) -> DiagnosedVerdict:
+    """The verdict with a diagnosis."""
     given = {f.name: getattr(verdict, f.name) for f in fields(Verdict)}
-    return DiagnosedVerdict(
-        **given, origin=origin or origin_of(verdict), explanations=tuple(explanations) or explanations_of(verdict)
-    )
+    return DiagnosedVerdict(**given, origin=origin, explanations=explanations)
 
 
 def origin_of(verdict: Verdict) -> str:

@@ -127,7 +127,7 @@ def check_adapter(
     Raises AdapterError for a name that does not load, OptionError for an unknown profile, dtype or activation, and
     ExpectationError for a file of expectations that cannot be read.
     """
-    options = make_options(profile, seed, _names("dtypes", dtypes), _names("activations", activations))
+    options = make_options(profile, seed, dtypes, activations)
     with ExitStack() as restored_after:
         restored_after.enter_context(threadpool_limits(1))
         runner = _runner(adapter)
@@ -180,7 +180,7 @@ def parametrize_with_cases(
     """
     if draws < 1:
         raise OptionError(f"draws {draws} should be at least 1")
-    options = make_options(profile, seed, _names("dtypes", dtypes), _names("activations", activations))
+    options = make_options(profile, seed, dtypes, activations)
     runner = _runner(adapter)
     described = runner.describe()
     planned = plan(described, options)
@@ -230,13 +230,6 @@ def _runner(adapter: Adapter | str) -> LocalRunner:
     if isinstance(adapter, type):
         raise TypeError(f"adapter: {adapter.__name__} is a class; give an instance, {adapter.__name__}()")
     return LocalRunner(adapter)
-
-
-def _names(what: str, given: Sequence[str]) -> Sequence[str]:
-    """`given`, where it is not one string: a string is a sequence of letters, which are no names."""
-    if isinstance(given, str):
-        raise OptionError(f"{what}={given!r} is one string; give a list, {what}=[{given!r}]")
-    return given
 
 
 def _listed(unsupported: Sequence[str]) -> str:

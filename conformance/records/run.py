@@ -121,7 +121,7 @@ class Run:
         return next(self.audit.of(a.name, a.version) for a in self.adapters if a.name == adapter)
 
     def expectation_for(self, adapter: str) -> Callable[[Verdict], str | None]:
-        """Gives the id of the expectation that covers a finding of this adapter, or None."""
+        """Gives the id of the expectation that matches a finding of this adapter, or None."""
         entries = self.concerning(adapter)
         return lambda verdict: known.expectation_for(verdict, entries)
 
@@ -229,7 +229,6 @@ class Worker:
 def conclude(run: Run, folder: RunFolder) -> Path:
     """Assemble the record from the parts in the folder, and deliver it; gives the path at which it can be read as long
     as the folder is open. Only groups that were selected are accounted for.
-
 
     Raises RecordError, in one line, where the record cannot be written; what was recorded is then kept.
     """

@@ -248,10 +248,10 @@ def test_an_unknown_choice_is_one_line_that_offers_what_is_known() -> None:
         (lambda: make_options("quick", -1), "seed -1 should be"),
         (lambda: make_options("quick", 2**63), "from 0 to 2**63 - 1"),
     ]
-    for question, mend in questions:
+    for question, fix in questions:
         with pytest.raises(OptionError) as caught:
             question()
-        assert mend in str(caught.value)
+        assert fix in str(caught.value)
         assert len(str(caught.value).splitlines()) == 1
 
 

@@ -100,7 +100,7 @@ class Kernel(Miniature):
 
 @cache
 def groups(dtype: str, seed: int, profile: str = "quick") -> list[Group]:
-    """Of a seed above 0, so that those of the smoke profile are told apart."""
+    """Of a seed above 0, which tells them from those of the smoke profile."""
     planned = plan(EVERY, make_options(profile, seed)).groups
     return [g for g in planned if (g.regime, g.structure.dtype, g.seed) == ("tiles", dtype, seed)]
 

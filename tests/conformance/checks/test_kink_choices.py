@@ -1,4 +1,4 @@
-"""Slopes that an adapter declares exactly at kinks: the framework is held to them there, and to nothing else."""
+"""Slopes that an adapter declares exactly at kinks: the check requires them there, and nothing else."""
 
 import json
 import pickle

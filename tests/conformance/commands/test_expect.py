@@ -11,7 +11,7 @@ from kterm.conformance.records.record import read
 
 from ...support import miniatures
 from ...support.command import assert_one_line, kterm
-from ...support.inline import kterm_inline
+from ...support.here import kterm_here
 
 MINIATURES = Path(miniatures.__file__)
 
@@ -38,7 +38,7 @@ def test_with_reasons_the_proposals_make_the_same_run_conform(tmp_path: Path, re
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(rf"{re.escape(str(path))}: \d+ new entr(y|ies), each still needs a reason\n", done.stdout)
     text = path.read_text(encoding="utf-8")
-    assert kterm_inline("expect", str(report), folder=tmp_path).stdout == text
+    assert kterm_here("expect", str(report), folder=tmp_path).stdout == text
 
     # A person has to write the reasons.
     with pytest.raises(known.ExpectationError, match="entry 1: its reason is empty"):
@@ -74,13 +74,13 @@ def test_a_file_is_not_overwritten(tmp_path: Path, report: Path) -> None:
         ("there.toml", "exists and may hold reasons; name a new file"),
         ("none/new.toml", "name a file"),
     ):
-        assert_one_line(kterm_inline("expect", str(report), "-o", name, folder=tmp_path), 2, words)
+        assert_one_line(kterm_here("expect", str(report), "-o", name, folder=tmp_path), 2, words)
     assert path.read_text(encoding="utf-8") == "reasons"
 
 
 def test_a_file_that_is_no_record_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "none.jsonl").write_text("{}\n", encoding="utf-8")
     for name in ("none.jsonl", "nowhere.jsonl"):
-        done = kterm_inline("expect", name, folder=tmp_path)
+        done = kterm_here("expect", name, folder=tmp_path)
         assert done.stdout == ""
         assert_one_line(done, 2, name)

@@ -9,7 +9,7 @@ from kterm.conformance.failures.reproduce import Reproducer, reproduce_case
 
 from ...support import miniatures
 from ...support.command import assert_one_line, kterm
-from ...support.inline import kterm_inline
+from ...support.here import kterm_here
 from ...support.scripts import FLAWED, REAL, assert_fails_as_it_says, imports, loaded, prose
 
 PAGE = Path(__file__).parents[3] / "docs" / "reproducers.md"
@@ -44,8 +44,8 @@ def test_the_page_shows_a_script_as_it_is_written() -> None:
 def test_without_shrinking_the_script_shows_the_case_itself(tmp_path: Path) -> None:
     case = "4x3x2-tanh-b3-pre-f32-normal-s0"
     command = ("reproduce", case, f"{FLAWED}:MeanOverBatch", "-o")
-    assert kterm_inline(*command, "small.py", folder=tmp_path).returncode == 0
-    assert kterm_inline(*command, "large.py", "--no-shrink", folder=tmp_path).returncode == 0
+    assert kterm_here(*command, "small.py", folder=tmp_path).returncode == 0
+    assert kterm_here(*command, "large.py", "--no-shrink", folder=tmp_path).returncode == 0
     small, large = ((tmp_path / name).read_text(encoding="utf-8") for name in ("small.py", "large.py"))
     assert "1 layer, widths 1 to 1" in prose(small)
     assert "2 layers, widths 4 to 3 to 2" in prose(large)
@@ -54,7 +54,7 @@ def test_without_shrinking_the_script_shows_the_case_itself(tmp_path: Path) -> N
 
 
 def test_without_a_file_the_script_is_printed(tmp_path: Path) -> None:
-    done = kterm_inline("reproduce", "2x2-tanh-b3-pre-f64-normal-s0", f"{FLAWED}:MeanOverBatch", folder=tmp_path)
+    done = kterm_here("reproduce", "2x2-tanh-b3-pre-f64-normal-s0", f"{FLAWED}:MeanOverBatch", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("the script fails as it says: AssertionError: ")
     assert not list(tmp_path.iterdir())
@@ -93,4 +93,4 @@ def test_without_a_file_the_script_is_printed(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_exit_codes(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
-    assert_one_line(kterm_inline("reproduce", *arguments, folder=tmp_path), code, words)
+    assert_one_line(kterm_here("reproduce", *arguments, folder=tmp_path), code, words)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ...support.command import assert_one_line, kterm
-from ...support.inline import kterm_inline
+from ...support.here import kterm_here
 
 PAGE = Path(__file__).parents[3] / "docs" / "shrinking.md"
 
@@ -22,7 +22,7 @@ def test_the_command_prints_the_smallest_case_which_replays(tmp_path: Path) -> N
     assert any(line.startswith("  W_1 = [[") for line in lines)
     assert f"write it as a script: kterm reproduce {case} numpy --mutant no-slope-last -o bug.py" in lines
     (replay,) = [line.partition("kterm ")[2].split() for line in lines if "kterm replay" in line]
-    assert kterm_inline(*replay, folder=tmp_path).returncode == 1
+    assert kterm_here(*replay, folder=tmp_path).returncode == 1
 
 
 def test_the_printed_commands_name_the_device_and_only_commands_that_work(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_the_printed_commands_name_the_device_and_only_commands_that_work(tmp_pa
         "        return lambda parameters, x, y: program(parameters, x + 1, y)\n",
         encoding="utf-8",
     )
-    done = kterm_inline(
+    done = kterm_here(
         "shrink", "2x2-tanh-b3-pre-f64-normal-s0", "bad.py:WithoutScript", "--device", "cpu", folder=tmp_path
     )
     assert done.returncode == 0, done.stderr
@@ -54,7 +54,7 @@ def test_the_page_shows_what_is_printed(tmp_path: Path) -> None:
         # The last digits of a framework's numbers depend on the machine, and so do times.
         return re.sub(r"\d+\.\d+(e[+-]\d+)?", "...", text)
 
-    assert without_digits(kterm_inline("shrink", *shown[1].split(), folder=tmp_path).stdout) == without_digits(shown[2])
+    assert without_digits(kterm_here("shrink", *shown[1].split(), folder=tmp_path).stdout) == without_digits(shown[2])
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_the_page_shows_what_is_printed(tmp_path: Path) -> None:
     ],
 )
 def test_exit_codes(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
-    assert_one_line(kterm_inline("shrink", *arguments, folder=tmp_path), code, words)
+    assert_one_line(kterm_here("shrink", *arguments, folder=tmp_path), code, words)

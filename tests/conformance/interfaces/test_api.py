@@ -112,7 +112,7 @@ def test_threads_are_pinned_meanwhile_and_then_as_before() -> None:
 @pytest.mark.parametrize("what", ["dtypes", "activations"])
 def test_one_string_is_refused_where_a_list_is_due(what: str) -> None:
     given: dict[str, Any] = {what: "f32"}
-    with pytest.raises(OptionError, match=rf"^{what}='f32' is one string; give a list, {what}=\['f32'\]$"):
+    with pytest.raises(OptionError, match=rf"^{what}: 'f32' is one string; write {what}=\['f32'\]$"):
         check_adapter(Numpy(), **given)
     with pytest.raises(OptionError, match="is one string"):
         parametrize_with_cases(Numpy(), **given)
