@@ -86,12 +86,13 @@ class _Examiner:
     def __init__(self, group: Group, runner: Runner, expectation_for: ExpectationFor, draws: Draw) -> None:
         self._group, self._runner, self._expectation_for, self._draws = group, runner, expectation_for, draws
         self._conventions = runner.describe().conventions
+        self._cases = group.cases  # a property that makes all of them
         self._verdicts: list[list[Verdict]] = []
         self._judged: list[JudgedCalls] = []
 
     def examine(self) -> Examination:
         """Ask for every answer first, then judge all of them."""
-        group, cases = self._group, self._group.cases
+        group, cases = self._group, self._cases
         twins = build_twins(group, self._draws[0], self._runner)
         answers = _ask(group, self._draws, self._runner, twins)
         observed = {
@@ -131,11 +132,11 @@ class _Examiner:
         """
         stacks: dict[tuple[str, ...], list[int]] = {}
         for i, observation in observed.items():
-            found = check_finite(self._group, self._group.cases[i], self._draws[i], observation)
+            found = check_finite(self._group, self._cases[i], self._draws[i], observation)
             if found is None:
                 stacks.setdefault(tuple(arrays(observation)), []).append(i)
             else:
-                self._verdicts[i] += with_contract(self._group.cases[i], [found], self._expectation_for)
+                self._verdicts[i] += with_contract(self._cases[i], [found], self._expectation_for)
         return list(stacks.values())
 
     def _judge_draws(self, chosen: Sequence[int], observed: Sequence[Observation]) -> None:
@@ -152,10 +153,9 @@ class _Examiner:
         )
         judged: list[tuple[Verdict, ...]] = []
         for at, i in enumerate(chosen):
-            dead = bool(self._draws.dead[i])
-            verdicts = _until_failure(
-                group.cases[i], judge(group, group.cases[i], calls.compared, at, self._expectation_for, dead=dead)
-            )
+            case, dead = self._cases[i], bool(self._draws.dead[i])
+            judged_all = judge(group, case, calls.compared, at, self._expectation_for, dead=dead)
+            verdicts = _until_failure(case, judged_all)
             if REGIMES[group.regime].records_choices:
                 verdicts = with_kink_slopes(group.structure, self._draws[i], arrays(observed[at]), verdicts)
             self._verdicts[i] += verdicts

@@ -87,6 +87,9 @@ def blocked(case: Case, behind: Check) -> list[Verdict]:
 
 def is_expected_in(group: Group, expectation_for: ExpectationFor) -> Callable[[Comparison, int], bool]:
     """A function that says whether an expectation matches what call `i` of a comparison shows."""
-    return lambda one, i: (
-        with_expectation(verdict_on(group, group.cases[0].id, one, i, False), expectation_for).expectation is not None
-    )
+    case = group.cases[0].id
+
+    def is_expected(one: Comparison, i: int) -> bool:
+        return with_expectation(verdict_on(group, case, one, i, False), expectation_for).expectation is not None
+
+    return is_expected
