@@ -10,10 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from kterm.adapters import Observation
+from kterm.adapters import Observation, Program
+from kterm.adapters.numpy_adapter import Numpy
 from kterm.reference import ACTIVATIONS, Array, Parameters, Structure
-
-from .miniatures import Miniature
 
 Store = Callable[[Array, np.dtype], Array]
 
@@ -63,7 +62,23 @@ def multiply_chopped(a: Array, b: Array) -> Array:
     return total.astype(np.float64)
 
 
-class Biased(Miniature):
+def multiply_narrowed(a: Array, b: Array) -> Array:
+    """A product of factors that are rounded to 21 bits."""
+
+    def narrowed(values: Array) -> Array:
+        fraction, exponent = np.frexp(values.astype(np.float64))
+        return np.ldexp(np.round(fraction * 2.0**21) / 2.0**21, exponent)
+
+    return narrowed(a) @ narrowed(b)
+
+
+def next_outward(values: Array, dtype: np.dtype) -> Array:
+    """One unit in the last place too far from zero."""
+    near = values.astype(dtype)
+    return np.nextafter(near, np.copysign(np.full_like(near, np.inf), near))
+
+
+class Biased(Numpy):
     """The rule with its own rounding of sums, weight gradients and bias gradients; other results are rounded to
     nearest, unless `everywhere` is set.
     """
@@ -75,7 +90,12 @@ class Biased(Miniature):
     product: Callable[[Array, Array], Array] = staticmethod(multiply)
     everywhere = False
 
+    def build(self, structure: Structure) -> Program:
+        self.require(structure)
+        return lambda parameters, x, y: self.answer(structure, parameters, x, y)
+
     def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
+        """What it computes."""
         network, dtype, multiplied = structure.network, structure.format.numpy, type(self).product
         sums = type(self).store
         other = sums if self.everywhere else nearest
@@ -167,6 +187,20 @@ class BarelyScaledBiases(Biased):
 
     name = "barely-scaled-biases"
     store_biases = staticmethod(scaled(1 + 1e-8))
+
+
+class Outer(Biased):
+    """Weight gradients one unit in the last place too far from zero, in float64 too."""
+
+    name = "outer"
+    store_weights = staticmethod(next_outward)
+
+
+class Narrowed(Biased):
+    """Products of factors that are rounded to 21 bits, to nearest."""
+
+    name = "narrowed"
+    product = staticmethod(multiply_narrowed)
 
 
 class TruncatedEverywhere(Biased):

@@ -9,6 +9,7 @@ docs/tolerances.md derives the limits, and docs/calibration.md shows how sound f
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -37,13 +38,15 @@ Statistic = Literal["plain", "outward", "square"]
 class Mean:
     """A mean over the entries of a run in σ (or σ² for squares), with its standard error.
 
-    `dof` are the degrees of freedom of Student's law that the mean over its error follows. `least` and `most` are the
-    ends of the interval in which a sound mean lies, and `limit` is how far from it the mean may be.
+    `dof` are the degrees of freedom of Student's law that the mean over its error follows, and `student` is what it
+    exceeds at the rate of a false alarm. `least` and `most` are the ends of the interval in which a sound mean lies, and
+    `limit` is how far from it the mean may be.
     """
 
     value: float
     error: float
     dof: float
+    student: float
     least: float
     most: float
     limit: float
@@ -103,8 +106,8 @@ def constant_errors(constant: float, dtype: str) -> tuple[float, float]:
     u: 0 for a division, that of the constant in the format, or in the float32 that narrow formats compute in.
     """
     formats = {DTYPES[dtype].numpy, np.dtype(np.float32) if DTYPES[dtype].is_narrow else DTYPES[dtype].numpy}
-    exact = np.longdouble(1) / np.longdouble(round(1 / constant))
-    errors = [float((np.longdouble(float(np.array(constant).astype(f))) - exact) / exact) for f in formats]
+    whole = round(1 / constant)
+    errors = [float(Fraction(float(np.array(constant).astype(f))) * whole - 1) for f in formats]
     return min(0.0, *errors) / DTYPES[dtype].u, max(0.0, *errors) / DTYPES[dtype].u
 
 
@@ -137,10 +140,10 @@ def _mean(sums: Sums, name: Statistic, rate: float, least: float, most: float, f
     value = getattr(sums, name) * UNIT / n
     dof = effective - 1
     if dof <= 0:
-        return Mean(value, math.inf, 0.0, least, most, math.inf)
+        return Mean(value, math.inf, 0.0, math.inf, least, most, math.inf)
     error = math.sqrt(_variance(sums, name) * effective / dof)
-    limit = student_limit(dof, rate) * error + floor
-    return Mean(value, error, dof, least, most, limit)
+    student = student_limit(dof, rate)
+    return Mean(value, error, dof, student, least, most, student * error + floor)
 
 
 def _variance(sums: Sums, name: str) -> float:
@@ -198,11 +201,11 @@ def smallest_factor(sums: Sums, mean: Mean, u: float) -> float:
     """The smallest relative error in every entry that the outward mean would have shown: infinite if none would."""
     if not mean.dof or not sums.size:
         return math.inf
-    size, t = sums.size * UNIT / sums.entries, (mean.limit - u) / mean.error if mean.error else 0.0
+    size, t = sums.size * UNIT / sums.entries, mean.student
     # The factor moves clusters by different amounts, which adds to the standard error.
     own = _variance(sums, "size") * (mean.dof + 1) / mean.dof
     room = size * size - t * t * own
-    return u * (t * mean.error + u + mean.most - mean.least) / math.sqrt(room) if room > 0 else math.inf
+    return u * (mean.limit + mean.most - mean.least) / math.sqrt(room) if room > 0 else math.inf
 
 
 def verdicts_of(judged: Iterable[Judged]) -> Iterator[Verdict]:
