@@ -108,8 +108,8 @@ def _measured(check: Check, one: Judged) -> str:
         return f"the mean square of the errors is {square.value:.3g} ± {square.error:.1g} σ², and at most 1 is sound"
     plain, outward = one.means["plain"], one.means["outward"]
     return (
-        f"the mean error is {outward.value:+.3g} ± {outward.error:.1g} σ outward, {plain.value:+.3g} ± {plain.error:.1g} "
-        f"σ plain, {verdict.worst:.3g} times the limit {verdict.tolerance:.1g}"
+        f"the mean error is {outward.value:+.3g} ± {outward.error:.1g} σ outward, {plain.value:+.3g} ± "
+        f"{plain.error:.1g} σ plain, {verdict.worst:.3g} times the limit {verdict.tolerance:.1g}"
     )
 
 

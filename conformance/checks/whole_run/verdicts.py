@@ -28,7 +28,7 @@ TRUNCATION = 0.5 / math.log(2)
 whose logarithm is uniform. A bias verdict is conclusive if it would have seen this.
 """
 CONCLUSIVE_SQUARE = 2.0
-"""A spread verdict is conclusive if it would have seen a mean square of this."""
+"""A spread verdict is conclusive if it would have seen a mean square of this, with the standard error that it has."""
 SUMS_ALONE = ("z", "dE/dW", "dE/db")
 
 Statistic = Literal["plain", "outward", "square"]
@@ -39,8 +39,8 @@ class Mean:
     """A mean over the entries of a run in σ (or σ² for squares), with its standard error.
 
     `dof` are the degrees of freedom of Student's law that the mean over its error follows, and `student` is what it
-    exceeds at the rate of a false alarm. `least` and `most` are the ends of the interval in which a sound mean lies, and
-    `limit` is how far from it the mean may be.
+    exceeds at the rate of a false alarm. `least` and `most` are the ends of the interval in which a sound mean lies,
+    and `limit` is how far from it the mean may be.
     """
 
     value: float
@@ -170,8 +170,7 @@ def _bias(key: tuple[str, str, str], sums: Sums, means: Mapping[Statistic, Mean]
 
 def _spread(key: tuple[str, str, str], sums: Sums, mean: Mean, u: float) -> Verdict:
     dtype, quantity, activation = key
-    relative = mean.limit / mean.value if mean.value else (0.0 if mean.dof else math.inf)
-    sees = relative <= 1 - 1 / CONCLUSIVE_SQUARE
+    sees = mean.distance == 0 and mean.most + mean.limit <= CONCLUSIVE_SQUARE
     grade: Grade = "wrong" if mean.distance > 1 else ("pass" if sees else "inconclusive")
     room = max(mean.most + mean.limit - mean.value, 0.0) * sums.entries
     squares = sums.size_square * UNIT

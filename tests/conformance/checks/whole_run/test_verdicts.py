@@ -31,6 +31,7 @@ from kterm.reference import ACTIVATIONS, DTYPES
 from ....support import biased
 from ....support.miniatures import Miniature, Silent
 from ....support.rounding import needs_longdouble
+from ....support.sound import ORDERS
 
 
 def _judge(
@@ -63,6 +64,11 @@ def test_a_sound_arithmetic_has_no_finding_and_would_have_shown_half_a_rounding(
     assert all(1 / (v.power or 0) < DTYPES["f32"].u / 2 for v in sums)
 
 
+@pytest.mark.parametrize("adapter", [one() for one in ORDERS], ids=lambda a: a.name)
+def test_no_order_of_a_sum_has_a_finding(adapter: Adapter) -> None:
+    assert _findings(_judge(adapter, count=5, draws=10)) == set()
+
+
 @pytest.mark.parametrize(
     ("adapter", "found", "words"),
     [
@@ -71,7 +77,7 @@ def test_a_sound_arithmetic_has_no_finding_and_would_have_shown_half_a_rounding(
         (biased.Chopped(), {"z", "dE/dW", "dE/db"}, "the rounding of partial sums goes toward zero"),
         (biased.Raised(), {"dE/dW", "dE/db"}, "results lie away from zero"),
         (biased.ScaledWeights(), {"dE/dW"}, "a factor of 1 + 1e-07 would do this"),
-        (biased.ScaledBiases(), {"dE/db"}, "a factor of 1 + 1e-07 would do this"),
+        (biased.ScaledBiases(), {"dE/db"}, "a factor of 1 + 9.9e-08 would do this"),
     ],
     ids=lambda value: value.name if isinstance(value, Adapter) else "",
 )
@@ -116,7 +122,7 @@ def test_gradients_alone_are_not_judged() -> None:
 
 @pytest.mark.parametrize("adapter", [Numpy(), biased.Truncated()], ids=lambda a: a.name)
 def test_a_few_draws_decide_nothing(adapter: Adapter) -> None:
-    verdicts = list(verdicts_of(_judge(adapter, count=2, draws=3)))
+    verdicts = [v for v in verdicts_of(_judge(adapter, count=2, draws=2)) if v.quantity in ("z", "dE/dW", "dE/db")]
     assert verdicts
     assert {v.grade for v in verdicts if v.check == "bias"} == {"inconclusive"}
 
