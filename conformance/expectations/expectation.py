@@ -67,12 +67,12 @@ class Expectation:
     issue: str = ""
     case: str = "*"
     check: str = "*"
-    quantity: str = "*"
     activation: str = "*"
     grade: str = "*"
     versions: str = ""
     witness: str = "*"
     size: str = ""
+    quantity: str = "*"
 
     def concerns(self, adapter: str, version: str) -> bool:
         """Whether it is about this adapter in this version of its framework. A version that PEP 440 does not know

@@ -12,6 +12,7 @@ import numpy as np
 
 from kterm.adapters import Observation, Program
 from kterm.adapters.numpy_adapter import Numpy
+from kterm.conformance.checks.whole_run.moments import Key, Sums, collect
 from kterm.reference import ACTIVATIONS, Array, Parameters, Structure
 
 Store = Callable[[Array, np.dtype], Array]
@@ -218,6 +219,16 @@ class SilentTruncated(Truncated):
 
     def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
         return replace(super().answer(structure, parameters, x, y), z=None, x=None, k=None)
+
+
+def made_moments(outward: float, quantity: str = "dE/dW", dtype: str = "f32", activation: str = "") -> dict[Key, Sums]:
+    """The sums of 100 tensors of 50 entries each, whose errors are `outward` σ outward on average, and spread by 0.3 σ.
+    Values are as large as σ / u.
+    """
+    noise = 0.3 * np.random.Generator(np.random.Philox(key=1)).normal(size=(100, 2, 50))
+    plain, away = noise[:, 0], noise[:, 1] + outward
+    columns = (np.full(100, 50.0), plain.sum(1), away.sum(1), np.square(away).sum(1), np.full(100, 50.0), away.sum(1))
+    return collect([((dtype, quantity, activation, "short"), np.stack((*columns, np.full(100, 50.0)), 1))])
 
 
 PLANTED = (Truncated, Floored, Chopped, Raised, ScaledWeights, ScaledBiases)
