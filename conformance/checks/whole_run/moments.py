@@ -9,9 +9,10 @@ hidden step has the sign of that step's formula, and says nothing of the arithme
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import reduce
 from itertools import chain
+from operator import add
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class Sums:
     size_entries: int = 0
 
     def __add__(self, other: "Sums") -> "Sums":
-        return Sums(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Sums(*map(add, vars(self).values(), vars(other).values()))
 
 
 Key = tuple[str, str, str, str]
@@ -158,20 +159,22 @@ def collect(parts: Iterable[tuple[Key, Array]]) -> dict[Key, Sums]:
     """The sums of clusters, given as rows (..., 7) of `measure_tensor`, by key. Rows without entries are left out."""
     found: dict[Key, Sums] = {}
     for key, rows in parts:
-        for row in rows:
-            if row[0]:
-                found[key] = found.get(key, Sums()) + _of_cluster(row)
+        if rows[:, 0].any():
+            found[key] = found.get(key, Sums()) + _of_clusters(rows[rows[:, 0] > 0])
     return found
 
 
-def _of_cluster(row: Array) -> Sums:
-    n = int(row[0])
-    plain, outward, square, size, product, size_square = (round(float(s) / UNIT) for s in row[1:])
-    return Sums(
-        1, n, n * n, plain, outward, square, size, product, size_square,
-        plain * plain, outward * outward, square * square, size * size, outward * size,
-        square * n, plain * n, outward * n, size * n,
+def _of_clusters(rows: Array) -> Sums:
+    # Python's integers: products of these do not fit 64 bits.
+    units = np.rint(rows[:, 1:] / UNIT).astype(np.int64).astype(object)
+    n, (plain, outward, square, size, product, size_square) = rows[:, 0].astype(np.int64).astype(object), units.T
+    firsts = (n, plain, outward, square, size, product, size_square)
+    pairs = (
+        (plain, plain), (outward, outward), (square, square), (size, size), (outward, size),
+        (square, n), (plain, n), (outward, n), (size, n),
     )  # fmt: skip
+    entries, *sums = (int(some.sum()) for some in firsts)
+    return Sums(len(n), entries, int(n @ n), *sums, *(int(a @ b) for a, b in pairs))
 
 
 def merge(moments: Iterable[Moments]) -> dict[Key, Sums]:
@@ -189,7 +192,7 @@ def total(sums: Iterable[Sums]) -> Sums:
 
 def to_rows(moments: Moments) -> list[list[str | int]]:
     """Moments as plain data, a row for each key."""
-    return [[*key, *astuple(sums)] for key, sums in sorted(moments.items())]
+    return [[*key, *vars(sums).values()] for key, sums in sorted(moments.items())]
 
 
 def from_rows(rows: Sequence[Sequence[str | int]]) -> dict[Key, Sums]:
