@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ....reference import DTYPES
 from .moments import UNIT, Sums
-from .verdicts import TRUNCATION, Judged
+from .verdicts import TRUNCATION, Judged, Statistic, estimate_mean
 
 NEAR = 0.15
 """How near the mean relative error of truncated results must be to the derived one, in units of u, to be named so. The
@@ -12,6 +12,8 @@ significands of results are not exactly uniform in their logarithm.
 """
 GROWTH = 1.5
 """How many times as large a bias must be in long sums as in short ones to be said to grow with their length."""
+DOUBT = 1e-3
+"""The rate at which either of the two is further off than its error that is allowed for."""
 
 
 def describe_bias(judged: Judged, with_cause: bool) -> Iterator[str]:
@@ -34,12 +36,12 @@ def describe_bias(judged: Judged, with_cause: bool) -> Iterator[str]:
 
 
 def _cause(parts: Mapping[str, Sums], direction: str, shift: float, u: float) -> str:
-    name = "outward" if direction in ("away from zero", "toward zero") else "plain"
+    name: Statistic = "outward" if direction in ("away from zero", "toward zero") else "plain"
     if growth := _growth(parts, name):
         short, long = growth
         return (
-            f"this grows with the number of terms ({short:.2g} u up to 16 terms, {long:.2g} u beyond): the rounding of "
-            f"partial sums goes {direction}"
+            f"this grows with the number of terms ({short:.2g} u up to 16 terms, {long:.2g} u beyond), as if partial "
+            f"sums were rounded {direction}"
         )
     if abs(shift - TRUNCATION) <= NEAR and direction != "away from zero":
         rounded = {"toward zero": "truncated", "down": "rounded down", "up": "rounded up"}[direction]
@@ -51,12 +53,17 @@ def _cause(parts: Mapping[str, Sums], direction: str, shift: float, u: float) ->
     return ""
 
 
-def _growth(parts: Mapping[str, Sums], name: str) -> tuple[float, float] | None:
-    """The mean shift of short and of long sums beside their size, if the second is clearly larger; in units of u."""
+def _growth(parts: Mapping[str, Sums], name: Statistic) -> tuple[float, float] | None:
+    """The mean shift of short and of long sums beside their size, in units of u, if the second is clearly larger."""
     if "short" not in parts or "long" not in parts:
         return None
-    shifts = [abs(getattr(parts[length], name)) / max(parts[length].size, 1) for length in ("short", "long")]
-    return (shifts[0], shifts[1]) if shifts[1] > GROWTH * shifts[0] else None
+    shifts, errors = [], []
+    for part in (parts["short"], parts["long"]):
+        mean, size = estimate_mean(part, name, DOUBT), part.size * UNIT / part.entries
+        shifts.append(abs(mean.value) / size)
+        errors.append(mean.limit / size)
+    is_larger = shifts[1] - errors[1] > GROWTH * (shifts[0] + errors[0])
+    return (shifts[0], shifts[1]) if is_larger else None
 
 
 def describe_spread(judged: Judged) -> Iterator[str]:
@@ -71,7 +78,7 @@ def describe_spread(judged: Judged) -> Iterator[str]:
         if long > GROWTH * short and biased:
             yield (
                 f"  their mean square grows with the number of terms ({short:.2g} up to 16 terms, {long:.2g} beyond), "
-                "and they have a direction: partial sums are not rounded to nearest"
+                "and they have a direction, as if partial sums were not rounded to nearest"
             )
         elif directions and not biased:
             yield "  they have no direction, as if products or sums were rounded to fewer bits than the format has"

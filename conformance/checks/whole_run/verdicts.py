@@ -116,7 +116,7 @@ def _judge(
 ) -> Judged:
     dtype, quantity, activation = key
     sums, u = total(parts.values()), DTYPES[dtype].u
-    means: dict[Statistic, Mean] = {"square": _mean(sums, "square", rate, 0.0, 1.0, 0.0)}
+    means: dict[Statistic, Mean] = {"square": estimate_mean(sums, "square", rate, 0.0, 1.0, 0.0)}
     verdicts = [_spread(key, sums, means["square"], u)]
     if _has_baseline(quantity, activation):
         low, high = 0.0, 0.0
@@ -126,13 +126,15 @@ def _judge(
         # The sign of a k is that of the error that it passes on, so a constant shows in the outward mean alone. The
         # plain mean moves by at most as much.
         reach = max(-low, high) * size
-        means["plain"] = _mean(sums, "plain", rate, -reach, reach, u)
-        means["outward"] = _mean(sums, "outward", rate, low * size, high * size, u)
+        means["plain"] = estimate_mean(sums, "plain", rate, -reach, reach, u)
+        means["outward"] = estimate_mean(sums, "outward", rate, low * size, high * size, u)
         verdicts.insert(0, _bias(key, sums, means, u))
     return Judged(*key, sums, parts, means, tuple(with_expectation(v, expectation_for) for v in verdicts))
 
 
-def _mean(sums: Sums, name: Statistic, rate: float, least: float, most: float, floor: float) -> Mean:
+def estimate_mean(
+    sums: Sums, name: Statistic, rate: float, least: float = 0.0, most: float = 0.0, floor: float = 0.0
+) -> Mean:
     """A ratio estimate, Σ s_c / Σ n_c, with the standard error of clusters that are independent:
     √(Σ (s_c - m n_c)²) / N, which a factor corrects for the mean that is estimated from the same data.
     """

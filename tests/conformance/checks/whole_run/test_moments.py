@@ -118,12 +118,14 @@ def test_regimes_of_special_numbers_do_not_enter(regime: str) -> None:
 class _WrongInOneDraw(Miniature):
     """A gradient far off in its second call."""
 
-    calls = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
 
     def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
-        type(self).calls += 1
+        self.calls += 1
         found = right(structure, parameters, x, y)
-        if type(self).calls != 2:
+        if self.calls != 2:
             return found
         first, *others = found.weight_gradients
         return replace(found, weight_gradients=(first * x.dtype.type(2), *others))
@@ -135,7 +137,6 @@ def test_a_draw_with_a_finding_does_not_enter() -> None:
 
 
 def test_an_expected_finding_keeps_a_draw_out_too() -> None:
-    _WrongInOneDraw.calls = 0
     group = Group(Structure(SHAPE, 5, "f32"), "normal", 0, (0, 1, 2))
     found = examine(group, LocalRunner(_WrongInOneDraw()), lambda _: "1").moments
     assert sum(sums.clusters for key, sums in found.items() if key[1] == "z") == 6

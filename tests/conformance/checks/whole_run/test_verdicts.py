@@ -74,7 +74,7 @@ def test_no_order_of_a_sum_has_a_finding(adapter: Adapter) -> None:
     [
         (biased.Truncated(), {"z", "dE/dW", "dE/db"}, "truncated once lie 0.72 u off"),
         (biased.Floored(), {"z", "dE/dW", "dE/db"}, "rounded down once lie 0.72 u off"),
-        (biased.Chopped(), {"z", "dE/dW", "dE/db"}, "the rounding of partial sums goes toward zero"),
+        (biased.Chopped(), {"z", "dE/dW", "dE/db"}, "as if partial sums were rounded toward zero"),
         (biased.Raised(), {"dE/dW", "dE/db"}, "results lie away from zero"),
         (biased.ScaledWeights(), {"dE/dW"}, "a factor of 1 + 1e-07 would do this"),
         (biased.ScaledBiases(), {"dE/db"}, "a factor of 1 + 9.9e-08 would do this"),
