@@ -80,6 +80,8 @@ class Regime:
     """Whether a layer without a gradient is what the regime is about."""
     twins: bool = False
     """Whether structures of the same shape that differ in one thing are built and called next to each structure."""
+    enters_statistics: bool = False
+    """Whether its errors are those of plain rounding, and enter the checks of a run as a whole."""
 
 
 # Numbers.
@@ -261,12 +263,14 @@ REGIMES: dict[str, Regime] = {
         shapes.normal,
         wide={"quick": (12, 40), "standard": (36, 135), "thorough": (240, 400)},
         narrow={"quick": (2, 20), "standard": (6, 20), "thorough": (40, 100)},
+        enters_statistics=True,
     ),
     "square": Regime(
         _normal,
         shapes.square,
         wide={"quick": (3, 40), "standard": (6, 135), "thorough": (40, 400)},
         narrow={"quick": (1, 20), "standard": (2, 20), "thorough": (8, 100)},
+        enters_statistics=True,
     ),
     "lattice": Regime(
         _lattice,
@@ -299,6 +303,7 @@ REGIMES: dict[str, Regime] = {
         shapes.plain,
         wide={"quick": (2, 20), "standard": (6, 60), "thorough": (40, 200)},
         narrow={"quick": (1, 10), "standard": (2, 20), "thorough": (8, 60)},
+        enters_statistics=True,
     ),
     "subnormal": Regime(
         _subnormal,
@@ -321,12 +326,14 @@ REGIMES: dict[str, Regime] = {
         wide={"quick": (2, 8), "standard": (3, 16), "thorough": (16, 40)},
         narrow={"quick": (1, 4), "standard": (1, 8), "thorough": (4, 20)},
         odd_arrays=True,
+        enters_statistics=True,
     ),
     "tiles": Regime(
         _long,
         shapes.tiles,
         wide={"quick": (9, 3), "standard": (16, 10), "thorough": (64, 30)},
         narrow={"quick": (4, 8), "standard": (8, 10), "thorough": (24, 20)},
+        enters_statistics=True,
     ),
     "means": Regime(
         _means,
@@ -340,6 +347,7 @@ REGIMES: dict[str, Regime] = {
         wide={"quick": (2, 3), "standard": (6, 6), "thorough": (24, 10)},
         narrow={"quick": (1, 2), "standard": (2, 4), "thorough": (8, 10)},
         twins=True,
+        enters_statistics=True,
     ),
     "layout": Regime(_normal, shapes.plain),
 }

@@ -8,7 +8,7 @@ from ...adapters import Observation
 from ...reference import Structure
 from ...reference.rounding import Conventions
 from ..cases.regimes import Draw
-from .compare import Comparison, compare
+from .compare import Comparison, Measure, compare
 from .verdict import Verdict
 
 
@@ -26,7 +26,7 @@ class Calls:
 
     `history` holds the numbers of earlier calls as a stack, and `before` the index in it of the call just before each
     of these, or None. Index 0 of `history` is the program's first call. `conventions` are the slopes that the adapter
-    declares at kinks.
+    declares at kinks. `measure` computes the sums of each comparison.
     """
 
     structure: Structure
@@ -36,11 +36,13 @@ class Calls:
     history: Draw
     before: tuple[int | None, ...]
     conventions: Conventions | None = None
+    measure: Measure | None = None
 
     @cached_property
     def compared(self) -> tuple[Comparison, ...]:
         """Every quantity of the calls, compared with the rule."""
-        return tuple(compare(self.structure, self.stack, self.observed, self.regime, self.conventions))
+        conventions, measure = self.conventions, self.measure
+        return tuple(compare(self.structure, self.stack, self.observed, self.regime, conventions, measure))
 
 
 @dataclass(frozen=True)

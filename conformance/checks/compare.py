@@ -1,6 +1,6 @@
 """Comparison of observations with the rule, entry by entry, in units of the derived tolerance."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,13 +25,20 @@ CONCLUSIVE_POWER = 10.0
 """Below this power the tolerance is more than a tenth of the tensor: the case could not have shown a mistake."""
 
 
+Measure = Callable[[Structure, Draw, Mapping[str, Array], Quantity], Array | None]
+"""Takes a structure, D draws as a stack, what was observed by name, and a quantity of the rule with its error. Returns
+a row of sums for each draw, (D, ...), or None.
+"""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One quantity of a stack of D observations, compared: arrays of shape (D,). `at` is a flat index into one tensor.
 
     `worst` is the largest error in units of its tolerance; `within_bound` says whether every error lies within the
     worst-case bound. `slack` is the absolute error of f (for an x) or f' (for a k) that would explain the entries above
-    their tolerance if all else were right; it is infinite for other quantities.
+    their tolerance if all else were right; it is infinite for other quantities. `sums` holds what `compare` was asked
+    to measure, a row for each observation.
     """
 
     check: Check
@@ -47,6 +54,7 @@ class Comparison:
     tolerance: Array
     within_bound: Array
     slack: Array
+    sums: Array | None = None
 
     def grade(self, i: int) -> Grade:
         """The grade of observation `i`."""
@@ -61,12 +69,13 @@ def compare(
     observed: Sequence[Observation],
     regime: str = "normal",
     conventions: Conventions | None = None,
+    measure: Measure | None = None,
 ) -> Iterator[Comparison]:
     """Compare every quantity of the observations with the rule, in the order of the computation.
 
     If z, x and k are shown, each step is compared from the framework's own previous value. `stack` and `observed` have
     one entry a case, and all observations show the same quantities. `conventions` are the slopes that the framework
-    must have exactly at kinks.
+    must have exactly at kinks. `measure` computes the sums of a comparison.
     """
     views = stack_arrays(observed)
     reading, worst_case = readings(structure, regime)
@@ -74,6 +83,7 @@ def compare(
     for number, step in enumerate(steps_of(structure, stack, views, reading, conventions)):
         values = views.get(step.name)
         targets = [] if values is None else [(step.name, values)]
+        sums = None if measure is None or values is None else measure(structure, stack, views, step)
         if step.symbol == "x" and step.layer == structure.network.depth:
             # The outputs are the last x, shown or not, and both must be right.
             targets.append(("outputs", views["outputs"]))
@@ -86,7 +96,7 @@ def compare(
                 tolerance = tolerated(bounds[number].estimate, worst_case, regime)
                 limit = _compared(structure, bounds[number], name, value.astype(np.float64), tolerance)
                 compared = Comparison(**{**vars(compared), "within_bound": limit.worst <= 1})
-            yield compared
+            yield compared if sums is None or name == "outputs" else replace(compared, sums=sums)
 
 
 def readings(structure: Structure, regime: str) -> tuple[Reading, Reading]:

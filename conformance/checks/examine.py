@@ -4,13 +4,14 @@
 kept here.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...adapters import Observation
 from ...adapters.quantities import arrays
+from ...reference import Array
 from ..cases.case import Case, Group
 from ..cases.draw import make_draws
 from ..cases.regimes import REGIMES, Draw
@@ -23,6 +24,7 @@ from .layout_probe import probe
 from .repeats import Repeats, ask_repeats
 from .twins import TwinPrograms, build_twins
 from .verdict import CHECKS, Verdict
+from .whole_run.moments import Key, Moments, collect, key_of, measure_tensor, merge
 
 LOST_LIMIT = 3
 """After this many calls in which the adapter died or hung, the rest of a structure is not tried."""
@@ -33,8 +35,8 @@ class Examination:
     """The verdicts on a group, a list for each case, and the calls that they are about.
 
     `draws` holds the numbers of all cases as a stack, and `answers` what each call returned. `repeats` is None if no
-    case has an observation. `judged` holds the compared calls with their verdicts, for diagnosis. Layout probes and
-    blocked groups have verdicts alone.
+    case has an observation. `judged` holds the compared calls with their verdicts, for diagnosis. `moments` are the
+    sums of errors for the checks of a run. Layout probes and blocked groups have verdicts alone.
     """
 
     verdicts: list[list[Verdict]]
@@ -42,6 +44,7 @@ class Examination:
     answers: tuple[Answer | NoAnswer, ...] = ()
     repeats: Repeats | None = None
     judged: tuple[JudgedCalls, ...] = ()
+    moments: Moments = field(default_factory=dict)
 
     def failing_calls(self, case: int, verdict: Verdict) -> tuple[Call, ...]:
         """The call that a verdict on a case is about, and after it the further calls that show it: the two parts of a
@@ -89,6 +92,7 @@ class _Examiner:
         self._cases = group.cases  # a property that makes all of them
         self._verdicts: list[list[Verdict]] = []
         self._judged: list[JudgedCalls] = []
+        self._sums: list[tuple[Key, Array]] = []
 
     def examine(self) -> Examination:
         """Ask for every answer first, then judge all of them."""
@@ -121,7 +125,8 @@ class _Examiner:
             self._verdicts[first] += found
             self._judged += judged
         verdicts = [_with_passed_contract(case, some) for case, some in zip(cases, self._verdicts, strict=True)]
-        return Examination(verdicts, self._draws, tuple(answers), repeats, tuple(self._judged))
+        moments = merge([collect(self._sums)])
+        return Examination(verdicts, self._draws, tuple(answers), repeats, tuple(self._judged), moments)
 
     def _fails(self, i: int) -> bool:
         return any(verdict.is_unexpected for verdict in self._verdicts[i])
@@ -150,6 +155,7 @@ class _Examiner:
             self._draws,
             tuple(before_each(chosen)),
             self._conventions,
+            measure_tensor if REGIMES[group.regime].enters_statistics else None,
         )
         judged: list[tuple[Verdict, ...]] = []
         for at, i in enumerate(chosen):
@@ -161,6 +167,18 @@ class _Examiner:
             self._verdicts[i] += verdicts
             judged.append(tuple(verdicts))
         self._judged.append(JudgedCalls(calls, tuple(judged)))
+        self._sums += self._conclusive_sums(chosen, calls)
+
+    def _conclusive_sums(self, chosen: Sequence[int], calls: Calls) -> Iterator[tuple[Key, Array]]:
+        """The sums of errors of the tensors that passed with power, in draws without any finding, expected or not."""
+        fit = [
+            not self._draws.dead[i] and not any(v.is_finding or v.grade == "errored" for v in self._verdicts[i])
+            for i in chosen
+        ]
+        for one in calls.compared:
+            if one.sums is not None:
+                passed = [fit[at] and one.grade(at) == "pass" for at in range(len(chosen))]
+                yield key_of(self._group.structure, one.symbol, one.layer), one.sums[passed]
 
 
 def _until_failure(case: Case, verdicts: Sequence[Verdict]) -> list[Verdict]:

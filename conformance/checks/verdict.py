@@ -17,9 +17,15 @@ Check = Literal[
     "bias_gradients",
     "descent",
     "batch",
+    "bias",
+    "spread",
 ]
-CHECKS: tuple[Check, ...] = get_args(Check)
-"""In dependency order: a check whose premise failed is blocked."""
+RUN_CHECKS: tuple[Check, ...] = ("bias", "spread")
+"""The checks of a run as a whole. No case has a verdict of these."""
+RUN_QUANTITIES = ("z", "x", "k", "dE/dW", "dE/db")
+"""The quantities that they judge."""
+CHECKS: tuple[Check, ...] = tuple(check for check in get_args(Check) if check not in RUN_CHECKS)
+"""The checks of a case, in dependency order: a check whose premise failed is blocked."""
 
 Grade = Literal["pass", "inaccurate", "wrong", "inconclusive", "blocked", "errored", "unsupported"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
@@ -37,7 +43,7 @@ _WORDS = re.compile(r"[A-Za-z]{2,}")
 
 @dataclass(frozen=True)
 class Verdict:
-    """A check's answer for one tensor of one case.
+    """A check's answer for one tensor of one case, or for one quantity of a whole run.
 
     `worst` is the largest error in units of its tolerance, at index `at`. `power` is the norm of the tensor divided by
     the norm of its tolerance: a relative mistake of about 1/power or more would have been seen. `observed`, `expected`
@@ -46,6 +52,10 @@ class Verdict:
     `expectation` is the id of the expectation that matches a finding, or None. `step` is the number of the descent step
     that the verdict is about, counted from 1; None outside a descent. `chosen` holds, in the kinks regime, (point,
     value of f' there) for every pre-activation that lies exactly at a kink.
+
+    For a whole run, `case` names the dtype, as in all-f32-run, and `quantity` has no layer. `observed` is the mean of
+    the errors in σ, `expected` the nearest mean that a sound framework may have, and `tolerance` how far from it the
+    mean may be.
     """
 
     case: str

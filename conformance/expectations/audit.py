@@ -75,12 +75,36 @@ class ExpectationAudit:
         return not any(anywhere.concerns(a.name, a.version) for a in self.adapters)
 
     def results(
-        self, planned: Sequence[Key], answered: Mapping[Key, Status], findings: Mapping[str, int]
+        self,
+        planned: Sequence[Key],
+        answered: Mapping[Key, Status],
+        findings: Mapping[str, int],
+        of_run: Mapping[str, Sequence[Verdict]] | None = None,
     ) -> tuple[AuditResult, ...]:
         """The audit of each applicable expectation, given the planned cases, the status of each answered case, and the
-        number of findings that each expectation matches, by id.
+        number of findings that each expectation matches, by id. `of_run` holds the verdicts on the run as a whole, by
+        adapter.
         """
-        return tuple(self._audit_one(entry, planned, answered, findings.get(entry.id, 0)) for entry in self.applicable)
+        return tuple(
+            self._audit_of_run(entry, planned, findings.get(entry.id, 0), of_run or {})
+            if entry.is_of_run
+            else self._audit_one(entry, planned, answered, findings.get(entry.id, 0))
+            for entry in self.applicable
+        )
+
+    def _audit_of_run(
+        self, entry: Expectation, planned: Sequence[Key], findings: int, of_run: Mapping[str, Sequence[Verdict]]
+    ) -> AuditResult:
+        """The audit of an entry that is about whole runs only."""
+        adapters = self._named(entry)
+        if not adapters or findings:
+            return self._audit_one(entry, planned, {}, findings)
+        verdicts = [verdict for adapter in adapters for verdict in of_run.get(adapter.name, ())]
+        grades = {verdict.grade for verdict in verdicts if entry.matches(replace(verdict, grade="wrong"))}
+        if grades != {"pass"} or any(adapter.mutant for adapter in adapters):
+            return AuditResult(entry.id, 0, 0, "open")
+        message = "the run as a whole shows nothing that it matches; remove it, or narrow it"
+        return AuditResult(entry.id, 0, 0, "stale", f"{entry.label()}: {message}")
 
     def _audit_one(
         self, entry: Expectation, planned: Sequence[Key], answered: Mapping[Key, Status], findings: int

@@ -7,6 +7,7 @@ A run audits its expectations (audit.py). In TOML:
     adapter = "jax*"                     # pattern for the adapter's name
     case = "*-f64-*"                     # pattern for the case id; optional, all cases
     check = "k_terms"                    # pattern for the check; optional
+    quantity = "k_*"                     # pattern for the quantity; optional
     activation = ["softplus", "elu"]     # pattern for the activation of the layer that departs; optional
     grade = "inaccurate"                 # pattern for the grade, inaccurate or wrong; optional
     size = "2 u"                         # by how much f or f' is off at most, absolutely; optional
@@ -33,11 +34,11 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from ...reference import ACTIVATIONS, DTYPES
-from ..checks.verdict import CHECKS, FINDINGS, Verdict, quantity_of
+from ..checks.verdict import CHECKS, FINDINGS, RUN_CHECKS, RUN_QUANTITIES, Verdict, quantity_of
 
 SHIPPED = Path(__file__).with_name("expectations.toml")
 
-EXPECTABLE = tuple(check for check in CHECKS if check != "layout")
+EXPECTABLE = tuple(check for check in (*CHECKS, *RUN_CHECKS) if check != "layout")
 """The checks whose findings can be expected. A wrong layout is the adapter's own mistake, and no check runs after it.
 """
 
@@ -71,6 +72,7 @@ class Expectation:
     versions: str = ""
     witness: str = "*"
     size: str = ""
+    quantity: str = "*"
 
     def concerns(self, adapter: str, version: str) -> bool:
         """Whether it is about this adapter in this version of its framework. A version that PEP 440 does not know
@@ -87,13 +89,16 @@ class Expectation:
     def matches(self, verdict: Verdict) -> bool:
         """Whether it matches this finding of an adapter that it concerns.
 
-        A finding in a descent step counts as one of `descent` and as one of the check that compares its quantity.
+        A finding in a descent step counts as one of `descent` and as one of the check that compares its quantity. A
+        finding of a whole run is matched only by an entry whose `check` names such checks alone.
         """
         asked = quantity_of(verdict.quantity)[0] if verdict.check == "descent" else None
         return (
             verdict.is_finding
             and verdict.check in EXPECTABLE
+            and (verdict.check not in RUN_CHECKS or self.is_of_run)
             and (self._is("check", verdict.check) or (asked is not None and self._is("check", asked)))
+            and self._is("quantity", verdict.quantity)
             and self._is("activation", verdict.activation or "")
             and self._is("grade", verdict.grade)
             and self._is("case", verdict.case)
@@ -104,11 +109,16 @@ class Expectation:
         # Field 4 of an id is the dtype.
         return magnitude(self.size, DTYPES[case.split("-")[4]].u)
 
+    @property
+    def is_of_run(self) -> bool:
+        """Whether it can match findings of the checks of a whole run only."""
+        return not any(self._is("check", check) for check in CHECKS)
+
     def matches_case(self, case: str) -> bool:
         """Whether a finding in this case could match, as far as the case id and its activations say. Layout probes have
         no findings that can be expected.
         """
-        if not self._is("case", case):
+        if self.is_of_run or not self._is("case", case):
             return False
         # Fields 1 and 5 of an id: the activations, and the regime.
         _, names, *_, regime, _ = case.split("-")
@@ -124,12 +134,12 @@ class Expectation:
     @cached_property
     def _matches(self) -> dict[str, Callable[[str], re.Match[str] | None]]:
         # fnmatch caches 256 patterns; `kterm expect` may write more.
-        names = ("adapter", "case", "check", "activation", "grade", "witness")
+        names = ("adapter", "case", "check", "quantity", "activation", "grade", "witness")
         return {name: re.compile(translate(getattr(self, name))).match for name in names}
 
     def label(self) -> str:
         """The name in messages, such as: expectation 3 (torch*, *-f64-*, softplus)."""
-        patterns = (self.versions, self.case, self.check, self.activation, self.grade)
+        patterns = (self.versions, self.case, self.check, self.quantity, self.activation, self.grade)
         return f"expectation {self.id} ({', '.join((self.adapter, *(p for p in patterns if p not in ('', '*'))))})"
 
     def to_json(self) -> dict[str, str]:
@@ -203,7 +213,8 @@ def _require_known(where: str, one: Expectation) -> None:
         raise ExpectationError(
             f'{where}: size {one.size!r} is not a size; write one such as "2 u" or "2.1e-9"'
         ) from None
-    for key, known in (("check", EXPECTABLE), ("activation", ACTIVATIONS), ("grade", FINDINGS)):
+    known_names = [("check", EXPECTABLE), ("activation", ACTIVATIONS), ("grade", FINDINGS)]
+    for key, known in (*known_names, *([("quantity", RUN_QUANTITIES)] if one.is_of_run else ())):
         pattern = getattr(one, key)
         if not any(fnmatchcase(name, pattern) for name in known):
             raise ExpectationError(f"{where}: {key} {pattern!r} matches none of {', '.join(known)}")

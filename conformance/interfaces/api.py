@@ -22,10 +22,13 @@ from ..cases.plan import OptionError, make_options, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import STATUSES, Status, Verdict, status
+from ..checks.whole_run.moments import Moments, merge
+from ..checks.whole_run.verdicts import Judged, judge_run, verdicts_of
 from ..diagnosis.diagnose import diagnose
 from ..expectations import expectation as known
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
-from ..records.report import failure_lines
+from ..records.report import failure_lines, printable
+from ..records.whole_run import finding_lines
 from ..runners.runner import LocalRunner
 
 
@@ -36,7 +39,7 @@ class NonConformance(AssertionError):
 @dataclass(frozen=True, repr=False)
 class Results:
     """What a check of one adapter found: its description, the verdicts of every case by case id, in the order of the
-    plan, and the audit of its expectations.
+    plan, the audit of its expectations, and what the run as a whole shows (`judged`).
 
         results = check_adapter(MyAdapter())
         results.raise_if_failed()
@@ -48,6 +51,7 @@ class Results:
     unsupported: tuple[str, ...]
     verdicts: dict[str, list[Verdict]]
     audited: tuple[AuditResult, ...] = ()
+    judged: tuple[Judged, ...] = ()
 
     def statuses(self) -> dict[str, Status]:
         """The status of each case."""
@@ -55,14 +59,23 @@ class Results:
 
     @property
     def failures(self) -> list[Verdict]:
-        """Every verdict that is wrong or inaccurate and not expected, and every error."""
-        return [verdict for some in self.verdicts.values() for verdict in some if verdict.fails]
+        """Every verdict that is wrong or inaccurate and not expected, and every error; those on cases before those on
+        the run as a whole.
+        """
+        return [verdict for some in (*self.verdicts.values(), self.of_run) for verdict in some if verdict.fails]
+
+    @property
+    def of_run(self) -> list[Verdict]:
+        """The verdicts on the run as a whole: `bias` and `spread`."""
+        return list(verdicts_of(self.judged))
 
     @property
     def conforms(self) -> bool:
-        """Whether something was checked, nothing failed, errored or was blocked, and no expectation is stale or
-        unmatched.
+        """Whether something was checked, nothing failed, errored or was blocked, the run as a whole has no unexpected
+        finding, and no expectation is stale or unmatched.
         """
+        if any(verdict.fails for verdict in self.of_run):
+            return False
         found = set(self.statuses().values())
         audit_is_clean = all(one.state not in FAILING for one in self.audited)
         return audit_is_clean and not found & {"failed", "errored", "blocked"} and bool(found & {"passed", "expected"})
@@ -84,7 +97,7 @@ class Results:
             {**about, "status": case_status, **asdict(verdict)}
             for (case, case_status) in self.statuses().items()
             for verdict in self.verdicts[case]
-        ]
+        ] + [{**about, "status": status([verdict]), **asdict(verdict)} for verdict in self.of_run]
 
     def __bool__(self) -> bool:
         return self.conforms
@@ -105,6 +118,7 @@ class Results:
         if self.conforms:
             return f"{self.adapter.name} {self.adapter.version} conforms in {len(self.verdicts):,} cases"
         lines = failure_lines(self.adapter, list(self.verdicts.values()))
+        lines += map(printable, finding_lines(self.adapter.name, self.judged))
         lines += [one.message for one in self.audited if one.message]
         return "\n".join(lines) or f"{self.adapter.name} {self.adapter.version}: nothing was checked"
 
@@ -140,16 +154,22 @@ def check_adapter(
         entries = audit.of(described.name, described.version)
         premise = find_layout_error((group for group in planned.groups if group.regime == "layout"), runner)
         verdicts: dict[str, list[Verdict]] = {}
+        moments: list[Moments] = []
 
         def expectation_for(verdict: Verdict) -> str | None:
             return known.expectation_for(verdict, entries)
 
         for group in planned.groups:
-            answered = diagnose(group, examine(group, runner, expectation_for, layout_error=premise), expectation_for)
+            examination = examine(group, runner, expectation_for, layout_error=premise)
+            moments.append(examination.moments)
+            answered = diagnose(group, examination, expectation_for)
             verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
     answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
-    findings = count_matched(entries, (v for some in verdicts.values() for v in some))
-    return Results(described, planned.unsupported, verdicts, audit.results(list(answers), answers, findings))
+    judged = tuple(judge_run(merge(moments), expectation_for))
+    of_run = list(verdicts_of(judged))
+    findings = count_matched(entries, [*(v for some in verdicts.values() for v in some), *of_run])
+    audited = audit.results(list(answers), answers, findings, {described.name: of_run})
+    return Results(described, planned.unsupported, verdicts, audited, judged)
 
 
 CaseCheck = Callable[[], None]

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...reference import ACTIVATIONS
-from ..checks.verdict import CHECKS, Verdict, quantity_of
+from ..checks.verdict import CHECKS, RUN_CHECKS, Verdict, quantity_of
 from ..expectations.audit import AuditResult
-from ..expectations.expectation import EXPECTABLE, PATTERNS
+from ..expectations.expectation import EXPECTABLE, PATTERNS, Expectation
 from ..expectations.patterns import Point, find_patterns
 from .record import Record, read
 from .report import title
@@ -38,6 +38,7 @@ class _Proposal:
     witness: str = "*"
     reason: str = ""
     issue: str = ""
+    quantity: str = "*"
     findings: tuple[tuple[str, Verdict], ...] = field(default=(), compare=False)
 
 
@@ -94,19 +95,18 @@ def _passing_activations(verdict: Verdict) -> Iterable[str]:
 
 def _list_applying(record: Record) -> list[_Proposal]:
     """The run's own expectations that still apply, unchanged."""
-    entries = [record.expectations[one.id] for one in record.audited if _applies(one)]
-    return _merge(
-        [
-            _Proposal(
-                (e.adapter,), (e.case,), (e.check,), (e.activation,), e.grade, e.versions, e.witness, e.reason, e.issue
-            )
-            for e in entries
-        ]
-    )
+    entries = [record.expectations[one.id] for one in record.audited if _applies(record, one)]
+
+    def keep(e: Expectation) -> _Proposal:
+        rest = e.grade, e.versions, e.witness, e.reason, e.issue, e.quantity
+        return _Proposal((e.adapter,), (e.case,), (e.check,), (e.activation,), *rest)
+
+    return _merge(list(map(keep, entries)))
 
 
-def _applies(one: AuditResult) -> bool:
-    return one.state == "met" or (one.state == "open" and one.cases > 0)
+def _applies(record: Record, one: AuditResult) -> bool:
+    is_possible = one.cases > 0 or record.expectations[one.id].is_of_run
+    return one.state == "met" or (one.state == "open" and is_possible)
 
 
 def _merge(proposals: Sequence[_Proposal]) -> list[_Proposal]:
@@ -129,7 +129,7 @@ def _merge(proposals: Sequence[_Proposal]) -> list[_Proposal]:
 
 def _rank(value: str) -> tuple[int, str]:
     # Checks and activations in the order of their tables, then everything else by name.
-    order = (*CHECKS, *ACTIVATIONS)
+    order = (*CHECKS, *RUN_CHECKS, *ACTIVATIONS)
     return (order.index(value) if value in order else len(order), value)
 
 
@@ -162,7 +162,7 @@ def _format_entry(one: _Proposal) -> str:
         values = [_quote(value) for value in getattr(one, name) if value != "*"]
         line = f"{name} = {values[0] if len(values) == 1 else '[' + ', '.join(values) + ']'}" if values else ""
         lines += [line] if len(line) <= _COLUMNS else [f"{name} = [", *(f"    {value}," for value in values), "]"]
-    rest = {name: getattr(one, name) for name in ("grade", "versions", "witness")}
+    rest = {name: getattr(one, name) for name in ("quantity", "grade", "versions", "witness")}
     lines += [f"{name} = {_quote(value)}" for name, value in rest.items() if value not in ("", "*")]
     lines.append(f"reason = {_quote(one.reason)}")
     lines.append(f"issue = {_quote(one.issue)}" if one.issue else '# issue = "https://..."')
@@ -197,6 +197,10 @@ def _format_left_out(record: Record) -> list[str]:
             lines.append(f"# {adapter}: its weights are not laid out as declared; that cannot be expected")
         if any(v.grade == "blocked" for v in verdicts):
             lines.append(f"# {adapter}: some checks were blocked; run with these expectations to see what they find")
-    unmatched = [record.expectations[one.id].label() for one in record.audited if not _applies(one)]
+        for v in record.of_run[adapter]:
+            if v.is_unexpected:
+                named = ", ".join((v.quantity, *([v.activation] if v.activation else ())))
+                lines.append(f'# {adapter}: the whole run fails check = "{v.check}" in {v.case}, {named}')
+    unmatched = [record.expectations[one.id].label() for one in record.audited if not _applies(record, one)]
     lines += [f"# left out because it matched nothing: {label}" for label in unmatched]
     return ["".join(f"{line}\n" for line in lines)] if lines else []

@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
+from ..checks.whole_run.moments import Moments, to_rows
+from ..checks.whole_run.verdicts import Judged, verdicts_of
 from ..diagnosis.explanation import DiagnosedVerdict, Explanation, explanations_of, origin_of
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
+from . import whole_run
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 class RecordError(ValueError):
@@ -59,6 +62,17 @@ class Record:
         versions = {described["name"]: described["version"] for described in self.header["adapters"]}
         return tuple(e for e in self.expectations.values() if e.concerns(adapter, versions[adapter]))
 
+    @cached_property
+    def judged(self) -> dict[str, list[Judged]]:
+        """What the run as a whole says of each adapter, from the moments in the footer."""
+        names = [adapter["name"] for adapter in self.header["adapters"]]
+        return {name: whole_run.judge_rows(self.footer["moments"][name], self.concerning(name)) for name in names}
+
+    @property
+    def of_run(self) -> dict[str, list[Verdict]]:
+        """The verdicts on the run as a whole, by adapter."""
+        return {name: list(verdicts_of(judged)) for name, judged in self.judged.items()}
+
     @property
     def unchecked(self) -> tuple[str, ...]:
         """The adapters that were not checked at all: each of their cases was unsupported or inconclusive, or they have
@@ -80,11 +94,12 @@ class Record:
     @property
     def conforms(self) -> bool:
         """Whether something of every adapter was checked, every planned case has a result, nothing failed, errored or
-        was blocked, and no expectation is stale or unmatched.
+        was blocked, the run as a whole has no unexpected finding, and no expectation is stale or unmatched.
         """
         counts = self.footer["accounting"]
         bad = counts["failed"] + counts["errored"] + counts["blocked"] + len(self.footer["unanswered"])
         bad += sum(one.state in FAILING for one in self.audited)
+        bad += sum(verdict.fails for some in self.of_run.values() for verdict in some)
         return bad == 0 and not self.unchecked
 
 
@@ -133,7 +148,11 @@ def _number(value: float) -> float | str:
     return value
 
 
-_PASS = '"grade":"pass"'
+def _is_pass(line: str) -> bool:
+    """Whether a line holds a plain pass. The footer holds verdicts too."""
+    return line.startswith('{"kind":"verdict"') and '"grade":"pass"' in line
+
+
 _FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack")
 _FIELDS = frozenset(f.name for f in fields(DiagnosedVerdict))
 
@@ -158,9 +177,11 @@ def write_part(
     adapter: str,
     verdicts: Sequence[Sequence[Verdict]],
     expectations: Sequence[Expectation] = (),
+    moments: Moments | None = None,
 ) -> None:
     """Write one group's verdicts (a sequence a case) behind their tally, whole or not at all; `number` is its place
-    in the plan, `expectations` are those that concern the adapter.
+    in the plan, `expectations` are those that concern the adapter, and `moments` what the group adds to the checks of
+    the run.
     """
     path = folder / f"{number:06}.jsonl"
     scratch = path.with_suffix(f".{os.getpid()}")
@@ -168,6 +189,7 @@ def write_part(
     tally = {
         **_tally(adapter, verdicts),
         "covered": count_matched(expectations, (v for some in verdicts for v in some)),
+        "moments": to_rows(moments or {}),
     }
     scratch.write_text(f"{_dumps(tally)}\n{body}", encoding="utf-8")
     scratch.replace(path)
@@ -201,7 +223,7 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
     head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
     head["expectations"] = [entry.to_json() for entry in audit.applicable]
     tallies: list[dict[str, Any]] = []
-    names = [adapter["name"] for adapter in header["adapters"]]
+    versions = {adapter["name"]: adapter["version"] for adapter in header["adapters"]}
     scratch = path.with_name(path.name + ".unfinished")
     with scratch.open("w", encoding="utf-8") as out:
         out.write(_dumps(head) + "\n")
@@ -209,16 +231,16 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
             with part.open(encoding="utf-8") as source:
                 tallies.append(json.loads(source.readline()))
                 shutil.copyfileobj(source, out)
-        out.write(_dumps({"kind": "footer", **_footer(names, planned, tallies, audit)}) + "\n")
+        out.write(_dumps({"kind": "footer", **_footer(versions, planned, tallies, audit)}) + "\n")
     scratch.replace(path)
 
 
 def _footer(
-    adapters: Sequence[str], planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit
+    versions: dict[str, str], planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit
 ) -> dict[str, Any]:
     answered = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
     counts = Counter(answered.values())
-    by_adapter = {name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for name in adapters}
+    by_adapter = {name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for name in versions}
     for adapter, _ in planned:
         by_adapter[adapter]["planned"] += 1
     for (adapter, _), found in answered.items():
@@ -229,6 +251,15 @@ def _footer(
         findings.update(tally["covered"])
         for check, found in tally["checks"].items():
             checks[tally["adapter"]][check].update(found)
+    moments = whole_run.merge_rows(tuple(versions), tallies)
+    of_run: dict[str, list[Verdict]] = {}
+    judged: dict[str, list[Judged]] = {}
+    for name, version in versions.items():
+        judged[name] = whole_run.judge_rows(moments[name], audit.of(name, version))
+        of_run[name] = list(verdicts_of(judged[name]))
+        findings.update(count_matched(audit.of(name, version), of_run[name]))
+        for verdict in of_run[name]:
+            checks[name][verdict.check][status([verdict])] += 1
     return {
         "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
         "by_adapter": by_adapter,
@@ -236,7 +267,9 @@ def _footer(
         "checks": checks,
         "verdicts": sum(tally["verdicts"] for tally in tallies),
         "weakest": min((t["weakest"] for t in tallies if t["weakest"] is not None), default=None),
-        "expectations": [one.to_json() for one in audit.results(planned, answered, findings)],
+        "expectations": [one.to_json() for one in audit.results(planned, answered, findings, of_run)],
+        "moments": moments,
+        "run": {name: whole_run.to_json(some) for name, some in judged.items()},
     }
 
 
@@ -248,7 +281,7 @@ def read(path: Path, passes: bool = True) -> Record:
     """
     try:
         with path.open(encoding="utf-8") as source:
-            rows = [json.loads(line) for line in source if passes or _PASS not in line]
+            rows = [json.loads(line) for line in source if passes or not _is_pass(line)]
     except OSError as error:
         raise RecordError(f"record {path}: {error.strerror or error}; name a readable file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -288,7 +321,7 @@ def read(path: Path, passes: bool = True) -> Record:
     try:
         trouble = _inconsistency(record, passes)
     except (KeyError, TypeError, ValueError):
-        raise RecordError(f"record {path}: its header or its footer holds no expectations") from None
+        raise RecordError(f"record {path}: its header or its footer holds no expectations or no moments") from None
     if trouble:
         raise RecordError(f"record {path}: {trouble}")
     return record
@@ -332,7 +365,10 @@ def _inconsistency(record: Record, passes: bool) -> str | None:
         for v in verdicts:
             if v.expectation != (expectation_for(v, entries) if v.is_finding else None):
                 return f"its expectations do not agree with the verdict on {v.case} {v.check} {v.quantity}"
-        findings += count_matched(entries, verdicts)
+        of_run = record.of_run[adapter["name"]]
+        if not whole_run.agree(record.footer["run"][adapter["name"]], record.judged[adapter["name"]]):
+            return f"its verdicts on the run of {adapter['name']} as a whole are not those that its moments give"
+        findings += count_matched(entries, [*verdicts, *of_run])
     for one in record.audited:
         if one.findings != findings[one.id] or (one.state == "met") != (one.findings > 0):
             return (

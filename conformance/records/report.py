@@ -18,10 +18,11 @@ from rich.text import Text
 from ...reference import Array
 from ...reference.rounding import SIGMAS
 from ..cases.description import Description
-from ..checks.verdict import CHECKS, STATUSES, Verdict
+from ..checks.verdict import CHECKS, RUN_CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
 from ..diagnosis.explanation import origin_of
 from ..expectations.expectation import Expectation
+from . import whole_run
 from .record import Record
 
 _MOST_CAUSES = 8
@@ -106,10 +107,21 @@ def summary_lines(
     parts = " + ".join(f"{counts[name]:,} {name}" for name in STATUSES if counts[name] or name in ("passed", "failed"))
     missing = f" + {len(without):,} without a result" if without else ""
     lines.append(f"planned {counts['planned']:,} = {parts}{missing}")
+    lines += _run_lines(record)
     lines += _unchecked_lines(record)
     lines += [one.message for one in record.audited if one.message]
     lines.append("conforms" if record.conforms else "does not conform")
     return [*map(printable, lines)]
+
+
+def _run_lines(record: Record) -> Iterable[str]:
+    """What the run as a whole says of each adapter: what it would have seen, and what it found."""
+    for adapter in record.header["adapters"]:
+        name, judged = adapter["name"], record.judged[adapter["name"]]
+        yield from whole_run.power_lines(name, judged, record.header["dtypes"] or adapter["dtypes"])
+        yield from whole_run.finding_lines(name, judged)
+        if record.footer["by_adapter"][name]["failed"] and any(v.fails for v in record.of_run[name]):
+            yield f"  cases of {name} fail too: these means are of the draws in which nothing was found"
 
 
 def _where(saved: Path | None, option: str) -> str:
@@ -209,7 +221,7 @@ class CheckTable:
         counts = self._record.footer["checks"]
         columns = [Column(Text(printable(name))) for name in adapters]
         table = Table("check", *columns, box=None, pad_edge=False, header_style="bold")
-        for check in CHECKS:
+        for check in (*CHECKS, *RUN_CHECKS):
             row = [_cell(counts.get(adapter, {}).get(check, {})) for adapter in adapters]
             if any(row):
                 table.add_row(check, *row)

@@ -26,6 +26,7 @@ from ..cases.plan import OptionError, Options, Plan, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Verdict
+from ..checks.whole_run.moments import Moments
 from ..diagnosis.diagnose import diagnose
 from ..expectations import expectation as known
 from ..expectations.audit import ExpectationAudit, Key
@@ -190,6 +191,7 @@ class Worker:
         Raises RecordError where the part cannot be written, as on a full disk.
         """
         adapter, group = self.run.groups[number]
+        moments: Moments = {}
         try:
             process = self._process(adapter)
             premise = None if group.regime == "layout" else self._premise(adapter, process)
@@ -198,9 +200,9 @@ class Worker:
         else:
             expectation_for = self.run.expectation_for(adapter.name)
             examination = examine(group, process, expectation_for, layout_error=premise)
-            verdicts = diagnose(group, examination, expectation_for)
+            verdicts, moments = diagnose(group, examination, expectation_for), examination.moments
         try:
-            write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name))
+            write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name), moments)
         except OSError as error:
             why = error.strerror or str(error)
             raise RecordError(f"{self._folder}: {why}; the results of {group.id} are lost") from None

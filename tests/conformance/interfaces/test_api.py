@@ -10,11 +10,13 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import kterm
 from kterm.adapters import OUT_IN, Observation
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import OptionError
+from kterm.conformance.cases.description import Description
+from kterm.conformance.cases.plan import OptionError, Options, Plan, plan
 from kterm.conformance.expectations.audit import AuditResult
 from kterm.conformance.interfaces.api import NonConformance, Results, check_adapter, parametrize_with_cases
 from kterm.reference import Array, Parameters, Structure
 
+from ...support.biased import ScaledWeights
 from ...support.command import pytest_run
 from ...support.miniatures import Miniature
 
@@ -85,11 +87,29 @@ def test_long_names_do_not_make_a_long_repr(sound: Results) -> None:
 
 def test_rows_are_plain_and_one_a_verdict(transposed: Results) -> None:
     rows = transposed.rows()
-    assert len(rows) == sum(map(len, transposed.verdicts.values()))
+    assert len(rows) == sum(map(len, transposed.verdicts.values())) + len(transposed.of_run)
     assert {tuple(row) for row in rows} == {tuple(rows[0])}
     assert {type(value).__module__ for row in rows for value in row.values()} == {"builtins"}
     assert [row["case"] for row in rows if row["status"] == "failed"] == [v.case for v in transposed.failures]
     assert {row["adapter"] for row in rows} == {"transposed"}
+
+
+def test_a_run_that_is_biased_as_a_whole_fails_though_each_case_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def few(described: Description, options: Options) -> Plan:
+        planned = plan(described, options)
+        normal = [g for g in planned.groups if g.regime == "normal" and g.structure.network.depth == 2]
+        return replace(planned, groups=tuple(normal[:4]))
+
+    monkeypatch.setattr("kterm.conformance.interfaces.api.plan", few)
+    results = check_adapter(ScaledWeights(), dtypes=["f32"])
+    assert set(results.statuses().values()) <= {"passed", "inconclusive"}
+    assert not results.conforms
+    assert [(v.check, v.quantity, v.case) for v in results.failures] == [("bias", "dE/dW", "all-f32-run")]
+    assert "; first: bias wrong, dE/dW of all-f32-run" in repr(results)
+    assert str(results).startswith("scaled-weights: bias in f32, dE/dW: the mean error is +0.")
+    assert "a factor of 1 + 1e-07 would do this" in str(results)
+    assert results.rows()[-1]["adapter"] == "scaled-weights"
+    assert check_adapter(Numpy(), dtypes=["f32"]).conforms
 
 
 def test_nothing_checked_raises_too() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from kterm.conformance.records.record import read
 
-from ...support import miniatures
+from ...support import biased, miniatures
 from ...support.command import pytest_run
 
 MINIATURES = Path(miniatures.__file__)
@@ -74,6 +74,22 @@ def test_the_same_plan_and_the_same_bits_with_any_number_of_workers(tmp_path: Pa
         records.append(report.read_bytes())
     assert records[0] == records[1] == records[2]
     assert len(list(tmp_path.iterdir())) == len(records)  # nothing but the records is left behind
+
+
+def test_a_run_that_is_biased_as_a_whole_fails_though_each_item_passes(tmp_path: Path) -> None:
+    records = []
+    for workers in ("0", "2"):
+        report = tmp_path / f"record-{workers}.jsonl"
+        done = _suite(
+            tmp_path, "--kterm-adapter", f"{biased.__file__}:ScaledWeights", "--kterm-profile", "quick",
+            "--kterm-dtype", "f32", "--kterm-report", str(report), "-k", "f32-square or layout", "-n", workers,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert " failed" not in done.stdout.splitlines()[-1]
+        assert "scaled-weights: bias in f32, dE/dW: the mean error is +0." in done.stdout
+        assert "does not conform" in done.stdout
+        records.append(report.read_bytes())
+    assert records[0] == records[1]
 
 
 _SLOW = """

@@ -10,11 +10,14 @@ import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.description import describe
-from kterm.conformance.cases.plan import Options
+from kterm.conformance.cases.plan import Options, plan
 from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.checks.whole_run.moments import Moments
 from kterm.conformance.expectations.audit import AuditResult, ExpectationAudit
 from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.records.record import Record, RecordError, finish, read, write_part
+
+from ...support.biased import made_moments
 
 ADAPTER = replace(describe(Numpy(), "a"), name="a", version="1.0")
 HEADER = {"suite": "0", "profile": "quick", "seed": 0, "adapters": [ADAPTER.to_json()]}
@@ -35,13 +38,17 @@ CASES = [
 
 
 def _written(
-    folder: Path, order: tuple[int, ...] = (0, 1, 2), planned: tuple[str, ...] = (C1, C2, C3), own: bool = False
+    folder: Path,
+    order: tuple[int, ...] = (0, 1, 2),
+    planned: tuple[str, ...] = (C1, C2, C3),
+    own: bool = False,
+    moments: Moments | None = None,
 ) -> Path:
     parts = folder / "parts"
     parts.mkdir(exist_ok=True)
     terms = ExpectationAudit(ENTRIES, (ADAPTER,), Options("quick", 0), own)
     for number in order:
-        write_part(parts, number, "a", [CASES[number]], terms.of("a", "1.0"))
+        write_part(parts, number, "a", [CASES[number]], terms.of("a", "1.0"), moments)
     path = folder / "record.jsonl"
     finish(path, parts, HEADER, [("a", case) for case in planned], terms)
     return path
@@ -118,7 +125,7 @@ def _with_audit(name: str, **change: object) -> Callable[[str], str]:
     ("change", "words"),
     [
         (lambda text: "", "has no header"),
-        (lambda text: text.replace('"schema":3', '"schema":1', 1), "has schema 1; this version reads schema 3"),
+        (lambda text: text.replace('"schema":4', '"schema":1', 1), "has schema 1; this version reads schema 4"),
         (lambda text: text[: text.rindex('{"kind":"footer"')], "has no footer"),
         (lambda text: text[:-20], "is not JSON Lines"),
         (lambda text: "not json\n" + text, "is not JSON Lines"),
@@ -132,6 +139,12 @@ def _with_audit(name: str, **change: object) -> Callable[[str], str]:
         (_edit(lambda rows: [{**rows[0], "expectations": [{}]}, *rows[1:]]), "holds no expectations"),
         (_edit(lambda rows: [{**rows[0], "expectations": []}, *rows[1:]]), "audits other expectations"),
         (_edit(lambda rows: [*rows[:-1], {**rows[-1], "expectations": None}]), "holds no expectations"),
+        (_edit(lambda rows: [*rows[:-1], {**rows[-1], "moments": {}}]), "or no moments"),
+        (_edit(lambda rows: [*rows[:-1], {**rows[-1], "moments": {"a": [["f32"]]}}]), "or no moments"),
+        (
+            _edit(lambda rows: [*rows[:-1], {**rows[-1], "run": {"a": [{"check": "bias"}]}}]),
+            "its verdicts on the run of a as a whole are not those that its moments give",
+        ),
         (_with_audit("1", state="open"), "expectation 1 covers 1 findings, its footer says 1, open"),
         (_with_audit("1", findings=2), "expectation 1 covers 1 findings, its footer says 2, met"),
         (_with_audit("2", cases=3), "expectation 2 covers other cases than its footer counts"),
@@ -152,3 +165,69 @@ def test_a_reader_refuses_what_does_not_add_up(tmp_path: Path, change: Callable[
 def test_a_missing_record_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="name a readable file"):
         read(tmp_path / "none.jsonl")
+
+
+# The run as a whole.
+
+
+def test_a_biased_run_does_not_conform_though_every_case_passes(tmp_path: Path) -> None:
+    path = _written(tmp_path, (0,), (C1,), moments=made_moments(-0.25))
+    for passes in (True, False):
+        record = read(path, passes)
+        assert [(v.check, v.grade) for v in record.of_run["a"]] == [("bias", "wrong"), ("spread", "pass")]
+        assert record.footer["accounting"]["failed"] == 0
+        assert record.footer["checks"]["a"]["bias"] == {"failed": 1}
+        assert not record.conforms
+    (tmp_path / "sound").mkdir()
+    assert read(_written(tmp_path / "sound", (0,), (C1,), moments=made_moments(0.0))).conforms
+
+
+def test_the_moments_of_parts_are_merged_whatever_their_order(tmp_path: Path) -> None:
+    first = _written(tmp_path, moments=made_moments(-0.25)).read_bytes()
+    (tmp_path / "other").mkdir()
+    assert _written(tmp_path / "other", (1, 2, 0), moments=made_moments(-0.25)).read_bytes() == first
+    (row,) = read(tmp_path / "record.jsonl").footer["moments"]["a"]
+    assert row[:6] == ["f32", "dE/dW", "", "short", 300, 15_000]
+
+
+def test_a_reader_refuses_verdicts_that_the_moments_do_not_give(tmp_path: Path) -> None:
+    path = _written(tmp_path, (0,), (C1,), moments=made_moments(-0.25))
+    text = path.read_text(encoding="utf-8")
+    for change in (
+        text.replace('"grade":"wrong"', '"grade":"pass"'),
+        text.replace('"quantity":"dE/dW"', '"quantity":"dE/db"'),
+        text.replace('"observed":-0.2', '"observed":-0.3'),
+        text.replace('"short",100,5000', '"short",100,6000'),
+    ):
+        assert change != text
+        path.write_text(change, encoding="utf-8")
+        with pytest.raises(RecordError, match="are not those that its moments give"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "state"),
+    [
+        ({"check": "bias"}, "met"),
+        ({"check": "bias", "quantity": "dE/*", "case": "*-f32-*"}, "met"),
+        ({"check": "bias", "case": "*-f64-*"}, "open"),
+        ({"check": "bias", "quantity": "z"}, "open"),
+        ({"check": "spread"}, "stale"),
+        # One that names no check is about cases.
+        ({}, "stale"),
+    ],
+)
+def test_a_finding_of_the_run_is_expected_by_an_entry_that_names_its_check(
+    tmp_path: Path, entry: dict[str, str], state: str
+) -> None:
+    audit = ExpectationAudit((Expectation("1", "a", "known", **entry),), (ADAPTER,), Options("smoke", 0), False)
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    planned = [("a", case.id) for group in plan(ADAPTER, audit.options).groups for case in group.cases]
+    verdicts = [[Verdict(case, "contract", "observation", "pass")] for _, case in planned]
+    write_part(parts, 0, "a", verdicts, audit.of("a", "1.0"), made_moments(-0.25))
+    finish(tmp_path / "record.jsonl", parts, HEADER, planned, audit)
+    record = read(tmp_path / "record.jsonl")
+    assert [one.state for one in record.audited] == [state]
+    assert record.conforms == (state == "met")
+    assert [v.expectation for v in record.of_run["a"] if v.is_finding] == ["1" if state == "met" else None]

@@ -2,11 +2,14 @@
 is not so.
 """
 
+import re
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 from rich.console import Console
 
 from kterm.adapters import Adapter
@@ -14,6 +17,7 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.plan import Options
 from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.checks.whole_run.moments import Moments, collect, merge
 from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.records.record import Record, finish, read, write_part
 from kterm.conformance.records.report import (
@@ -26,6 +30,8 @@ from kterm.conformance.records.report import (
     title,
 )
 from kterm.conformance.runners.specs import spec_of
+
+from ...support.biased import made_moments
 
 ADAPTER = replace(describe(Numpy(), "numpy"), name="a", version="1")
 SMALL, SAME = "4x3-tanh-b2-none-f64-normal-s7", "4x3-tanh-b2-none-f64-normal-s8"
@@ -136,3 +142,73 @@ def test_an_adapter_has_a_script_where_its_class_writes_one() -> None:
 
     assert describe(Numpy(), "").has_script
     assert not describe(Without(), "").has_script
+
+
+# The run as a whole.
+
+
+def _run_lines(folder: Path, *moments: Moments, verdicts: tuple[Verdict, ...] = ()) -> list[str]:
+    """What is said of a run with these moments in float32, and with these verdicts on its cases."""
+    described = replace(ADAPTER, dtypes=("f32",))
+    header = {"suite": "0", "profile": "quick", "seed": 0, "dtypes": [], "activations": []}
+    header["adapters"] = [{**described.to_json(), "structures": 1, "unsupported": []}]
+    cases = verdicts or (Verdict(SMALL, "forward", "z_1", "pass", 0.5),)
+    write_part(folder, 0, "a", [[verdict] for verdict in cases], moments=merge(moments))
+    audit = ExpectationAudit((), (described,), Options(), False)
+    finish(folder / "record.jsonl", folder, header, [("a", v.case) for v in cases], audit)
+    return summary_lines(read(folder / "record.jsonl"))
+
+
+def test_a_run_says_how_small_an_error_it_would_have_shown(tmp_path: Path) -> None:
+    lines = _run_lines(tmp_path, made_moments(0.0))
+    (line,) = (line for line in lines if line.startswith("a f32, whole run"))
+    assert re.fullmatch(
+        r"a f32, whole run: sees a relative error of [\d.e-]+ in all of dE/dW; 0 of 2 verdicts inconclusive", line
+    )
+    assert lines[-1] == "conforms"
+
+
+def test_a_run_of_which_no_step_is_shown_says_so(tmp_path: Path) -> None:
+    assert "a f32, whole run: not judged; no local step of a conclusive draw is shown" in _run_lines(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("outward", "words"),
+    [
+        (-0.72, "  results that are truncated once lie 0.72 u off on average: this is likely the cause"),
+        (-0.3, "  a factor of 1 - 1.8e-08 would do this, or a rounding toward zero of some of the steps"),
+        (0.5, "  a factor of 1 + 3e-08 would do this, or a rounding away from zero"),
+    ],
+)
+def test_the_cause_of_a_bias_is_named_as_far_as_it_is_known(tmp_path: Path, outward: float, words: str) -> None:
+    lines = _run_lines(tmp_path, made_moments(outward))
+    assert words in lines
+    sign = "-" if outward < 0 else "+"
+    assert any(line.startswith(f"a: bias in f32, dE/dW: the mean error is {sign}0.") for line in lines)
+    assert lines[-1] == "does not conform"
+
+
+def test_a_bias_that_grows_with_the_length_of_a_sum_is_one_of_partial_sums(tmp_path: Path) -> None:
+    long = {("f32", "dE/dW", "", "long"): made_moments(-1.4)["f32", "dE/dW", "", "short"]}
+    words = "this grows with the number of terms (0.7 u up to 16 terms, 1.4 u beyond), as if partial sums were rounded"
+    assert f"  {words} toward zero" in _run_lines(tmp_path, made_moments(-0.7), long)
+
+
+def test_activations_with_one_finding_are_listed_together_without_a_cause_that_the_sums_have(tmp_path: Path) -> None:
+    moments = [made_moments(-0.72, "k", activation=name) for name in ("relu", "identity")]
+    lines = _run_lines(tmp_path, *moments, made_moments(-0.72))
+    assert sum("bias in f32, k of identity, relu: " in line for line in lines) == 1
+    assert sum("this is likely the cause" in line for line in lines) == 1
+
+
+def test_a_spread_without_a_direction_is_described(tmp_path: Path) -> None:
+    rows = np.array([[50, 0.1, -0.1, 120.0, 50, 0, 50], [50, -0.1, 0.1, 121.0, 50, 0, 50]] * 20)
+    made = [collect([(("f32", "z", "", length), rows)]) for length in ("short", "long")]
+    lines = _run_lines(tmp_path, *made)
+    assert any("a: spread in f32, z: the mean square of the errors is 2.41" in line for line in lines)
+    assert "  they have no direction, as if products or sums were rounded to fewer bits than the format has" in lines
+
+
+def test_a_run_with_failing_cases_says_what_its_means_are_of(tmp_path: Path) -> None:
+    lines = _run_lines(tmp_path, made_moments(-0.72), verdicts=(_wrong(SMALL, 3.0),))
+    assert "  cases of a fail too: these means are of the draws in which nothing was found" in lines
