@@ -18,12 +18,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..cases.plan import Level
 from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
 from ..diagnosis.explanation import DiagnosedVerdict, Explanation, explanations_of, origin_of
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
+from .severity import level_inconsistency, level_of
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 class RecordError(ValueError):
@@ -43,6 +45,16 @@ class Record:
     def statuses(self) -> dict[Key, Status]:
         """The status of each case that has a result."""
         return {key: status(verdicts) for key, verdicts in self.verdicts.items()}
+
+    @property
+    def level(self) -> Level:
+        """The level of the run."""
+        return level_of(self.header)
+
+    @property
+    def below_level(self) -> int:
+        """How many findings the level of the run lets pass."""
+        return self.footer["below_level"]
 
     @cached_property
     def expectations(self) -> dict[str, Expectation]:
@@ -106,10 +118,12 @@ def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
                 data["at"] = v.at
         else:
             data["worst"] = _number(v.worst)
-            for name in ("power", "observed", "expected", "tolerance", "slack"):
+            for name in ("power", "observed", "expected", "tolerance", "slack", "normwise", "relative"):
                 if (value := getattr(v, name)) is not None:
                     data[name] = _number(value)
-            for name in ("at", "activation", "message", "expectation"):
+            if v.region is not None:
+                data["region"] = [_number(end) for end in v.region]
+            for name in ("at", "activation", "message", "expectation", "below_level"):
                 if value := getattr(v, name):
                     data[name] = value
         if v.step is not None:
@@ -134,7 +148,7 @@ def _number(value: float) -> float | str:
 
 
 _PASS = '"grade":"pass"'
-_FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack")
+_FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack", "normwise", "relative")
 _FIELDS = frozenset(f.name for f in fields(DiagnosedVerdict))
 
 
@@ -144,6 +158,9 @@ def _verdict(data: dict[str, Any]) -> Verdict:
         if isinstance(given.get(name), str):
             given[name] = float(given[name])
     given["at"] = tuple(given.get("at", ()))
+    if "region" in given:
+        low, high = map(float, given["region"])
+        given["region"] = (low, high)
     given["chosen"] = tuple((point, float(slope)) for point, slope in given.get("chosen", ()))
     if "origin" not in given and "explanations" not in given:
         return Verdict(**given)
@@ -177,10 +194,11 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
     """What the footer is summed from: the status of each case, counts by check, and the pass of least power."""
     cases: dict[str, Status] = {}
     checks: dict[str, Counter[str]] = defaultdict(Counter)
-    count, least = 0, None
+    count, below, least = 0, 0, None
     for some in verdicts:
         cases[some[0].case] = status(some)
         count += len(some)
+        below += sum(v.below_level for v in some)
         by_check: dict[str, list[Verdict]] = defaultdict(list)
         for v in some:
             by_check[v.check].append(v)
@@ -190,7 +208,14 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
             checks[check][status(group)] += 1
     if least is not None and not math.isfinite(least[0]):
         least = None
-    return {"adapter": adapter, "cases": cases, "checks": checks, "verdicts": count, "weakest": least}
+    return {
+        "adapter": adapter,
+        "cases": cases,
+        "checks": checks,
+        "verdicts": count,
+        "below_level": below,
+        "weakest": least,
+    }
 
 
 def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], audit: ExpectationAudit) -> None:
@@ -235,6 +260,7 @@ def _footer(
         "unanswered": [list(key) for key in planned if key not in answered],
         "checks": checks,
         "verdicts": sum(tally["verdicts"] for tally in tallies),
+        "below_level": sum(tally["below_level"] for tally in tallies),
         "weakest": min((t["weakest"] for t in tallies if t["weakest"] is not None), default=None),
         "expectations": [one.to_json() for one in audit.results(planned, answered, findings)],
     }
@@ -285,6 +311,8 @@ def read(path: Path, passes: bool = True) -> Record:
         found.setdefault(key[:2], []).append(verdict)
     record = Record(rows[0], found, rows[-1])
     _reconcile(path, rows[0], rows[-1], found if passes else None)
+    if trouble := level_inconsistency(rows[0], rows[-1], found.values()):
+        raise RecordError(f"record {path}: {trouble}")
     try:
         trouble = _inconsistency(record, passes)
     except (KeyError, TypeError, ValueError):
