@@ -94,7 +94,7 @@ class Results:
 
     def __repr__(self) -> str:
         # pytest shows the middle of a long repr as "...": this one stays below the 240 characters that it shows.
-        said = [f"{self.adapter.name} {self.adapter.version}"[:50], "conforms" if self.conforms else "does not conform"]
+        said = [f"{self.adapter.name} {self.adapter.version}"[:50], f"{self._verdict} ({self.level})"]
         counts = Counter(self.statuses().values())
         said.append(", ".join(f"{counts[name]:,} {name}" for name in STATUSES if counts[name]) or "nothing was checked")
         if first := next(iter(self.failures), None):
@@ -102,6 +102,10 @@ class Results:
         elif audited := [one for one in self.audited if one.state in FAILING]:
             said.append(f"first: expectation {audited[0].id} is {audited[0].state}"[:90])
         return f"Results({'; '.join(said)})"
+
+    @property
+    def _verdict(self) -> str:
+        return "conforms" if self.conforms else "does not conform"
 
     def __str__(self) -> str:
         """The failures by cause, or one line that says that it conforms."""

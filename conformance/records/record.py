@@ -310,9 +310,9 @@ def read(path: Path, passes: bool = True) -> Record:
         seen.add(key)
         found.setdefault(key[:2], []).append(verdict)
     record = Record(rows[0], found, rows[-1])
-    _reconcile(path, rows[0], rows[-1], found if passes else None)
     if trouble := level_inconsistency(rows[0], rows[-1], found.values()):
         raise RecordError(f"record {path}: {trouble}")
+    _reconcile(path, rows[0], rows[-1], found if passes else None)
     try:
         trouble = _inconsistency(record, passes)
     except (KeyError, TypeError, ValueError):

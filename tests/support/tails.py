@@ -1,23 +1,35 @@
-"""Ports whose rule is right and whose formulas are coarse in one tail: the error is tiny beside its tensor."""
+"""Ports whose rule is right and whose formulas are coarse for some z: the errors are tiny beside their tensors.
 
-from collections.abc import Callable
+They are loaded by the path of this file, so it imports nothing from its folder.
+"""
 
 import numpy as np
 
-from kterm.adapters import Observation
+from kterm.adapters import Observation, Program
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.reference import ACTIVATIONS, Array, Parameters, Structure
 
-from .miniatures import Miniature, silent
 
-Formula = Callable[[Array], Array]
-
-
-class Coarse(Miniature):
+class Coarse(Numpy):
     """The rule by hand, with formulas of its own for one activation."""
 
+    factor = 1.0
+    """On every f', to plant a mistake in the rule."""
+    is_silent = False
+    """Whether it shows outputs, error and gradients alone."""
+
+    def build(self, structure: Structure) -> Program:
+        """A program that computes the rule."""
+        self.require(structure)
+
+        def program(parameters: Parameters, x: Array, y: Array) -> Observation:
+            with np.errstate(all="ignore"):
+                return self.answer(structure, parameters, x, y)
+
+        return program
+
     def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
-        """What the port answers, with z, x and k."""
+        """What the port answers."""
         network, zs, xs = structure.network, [], [x]
         for i, name in enumerate(network.activations):
             z = xs[-1] @ parameters.weights[i]
@@ -26,13 +38,14 @@ class Coarse(Miniature):
             xs.append(out + parameters.biases[i] if network.bias == "post" else out)
         sides, ks = [xs[-1] - y], []
         for i in reversed(range(network.depth)):
-            ks.insert(0, sides[0] * self.slope(network.activations[i], zs[i]))
+            ks.insert(0, sides[0] * self.slope(network.activations[i], zs[i]) * x.dtype.type(self.factor))
             if i:
                 sides.insert(0, ks[0] @ parameters.weights[i].T)
         gradients = tuple(xs[i].T @ k for i, k in enumerate(ks))
         biases = () if network.bias == "none" else tuple(a.sum(0) for a in (ks if network.bias == "pre" else sides))
         error = np.asarray(np.square(xs[-1] - y).sum() / 2)
-        return Observation(xs[-1], error, gradients, biases, z=tuple(zs), x=tuple(xs[1:]), k=tuple(ks))
+        shown = {} if self.is_silent else {"z": tuple(zs), "x": tuple(xs[1:]), "k": tuple(ks)}
+        return Observation(xs[-1], error, gradients, biases, **shown)
 
     def f(self, name: str, z: Array) -> Array:
         """f(z)."""
@@ -48,6 +61,7 @@ class ClippedSilu(Coarse):
 
     name = "clipped-silu"
     activations = {name: Numpy.activations[name] for name in ("identity", "silu", "tanh")}  # noqa: RUF012
+    max_structures = 24
 
     def f(self, name: str, z: Array) -> Array:
         """f(z)."""
@@ -68,6 +82,7 @@ class FlatSoftplus(Coarse):
 
     name = "flat-softplus"
     activations = {name: Numpy.activations[name] for name in ("identity", "softplus", "tanh")}  # noqa: RUF012
+    max_structures = 24
 
     def f(self, name: str, z: Array) -> Array:
         """f(z)."""
@@ -80,10 +95,8 @@ class SubtractingElu(Coarse):
 
     name = "subtracting-elu"
     activations = {name: Numpy.activations[name] for name in ("identity", "elu", "tanh")}  # noqa: RUF012
+    max_structures = 24
 
     def f(self, name: str, z: Array) -> Array:
         """f(z)."""
         return np.where(z > 0, z, np.exp(np.minimum(z, 0)) - 1) if name == "elu" else super().f(name, z)
-
-
-COARSE: tuple[type[Coarse], ...] = (ClippedSilu, FlatSoftplus, SubtractingElu)
