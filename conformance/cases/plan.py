@@ -5,7 +5,6 @@ import hashlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
 from . import smoke
 from .case import Group
 from .description import Description
+from .level import LEVELS, Level, parse_level
 from .regimes import REGIMES, Deal
 
 
@@ -38,12 +38,6 @@ PROFILES: dict[str, tuple[Share, ...]] = {
     for profile in ("smoke", "quick", "standard", "thorough")
 }
 """What each profile takes, from the rows of the regimes. Every profile begins with the smoke profile as well."""
-
-Level = Literal["componentwise", "normwise"]
-"""What a run requires of a tensor: that each entry is within its tolerance, or that the norm of the error is within the
-norm of the tolerance.
-"""
-LEVELS: tuple[Level, ...] = get_args(Level)
 
 _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
 
@@ -97,8 +91,7 @@ def make_options(
     if not 0 <= seed < 2**63:
         raise OptionError(f"seed {seed} should be an integer from 0 to 2**63 - 1")
     require_known("level", level, LEVELS)
-    levels: dict[str, Level] = {name: name for name in LEVELS}
-    return Options(profile, seed, tuple(dict.fromkeys(dtypes)), tuple(dict.fromkeys(activations)), levels[level])
+    return Options(profile, seed, tuple(dict.fromkeys(dtypes)), tuple(dict.fromkeys(activations)), parse_level(level))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ...adapters import Observation
 from ...adapters.quantities import arrays
 from ..cases.case import Case, Group
 from ..cases.draw import make_draws
-from ..cases.plan import Level
+from ..cases.level import Level
 from ..cases.regimes import REGIMES, Draw
 from ..runners.runner import Answer, NoAnswer, Runner
 from .calls import Call, Calls, JudgedCalls, before_each

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..cases.case import Case, Group
-from ..cases.plan import Level
+from ..cases.level import Level
 from ..cases.regimes import REGIMES
 from .compare import Comparison
 from .verdict import CHECKS, Check, Verdict

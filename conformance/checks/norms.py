@@ -1,7 +1,7 @@
 """The normwise reading of a comparison: the norm of the error of a tensor against the norm of its tolerance.
 
 The tolerance of an entry is κσ + J (docs/tolerances.md). The normwise error of an entry is how far it lies outside the
-values within J, all of which are right, and its normwise tolerance is κ times the larger of σ and of one rounding of
+values within J, which are all right, and its normwise tolerance is κ times the larger of σ and of one rounding of
 the entry. A tensor within tolerance componentwise is therefore within tolerance normwise, and a jump hides nothing.
 """
 

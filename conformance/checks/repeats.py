@@ -12,7 +12,7 @@ from ...reference.propagation import propagate
 from ...reference.rounding import Conventions, Estimate, deviation
 from ..cases.case import Case, Group
 from ..cases.draw import stacked
-from ..cases.plan import Level
+from ..cases.level import Level
 from ..cases.regimes import REGIMES, Draw
 from ..runners.runner import Answer, NoAnswer, Runner, differing, same_bits
 from .calls import Call, Calls, JudgedCalls, before_each

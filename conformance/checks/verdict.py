@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ...adapters.quantities import split_name
-from ..cases.plan import Level
+from ..cases.level import Level
 
 Check = Literal[
     "contract",
@@ -133,7 +133,7 @@ class Severity:
 
 
 def severity_of(verdicts: Sequence[Verdict]) -> Severity:
-    """The severity of findings and errors, of which there is at least one."""
+    """The severity of some findings and errors, at least one."""
     level: Level = "componentwise" if all(v.level == "componentwise" for v in verdicts) else "normwise"
     regions = [v.region for v in verdicts if v.region is not None]
     names = {v.activation for v in verdicts}

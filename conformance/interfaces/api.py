@@ -18,7 +18,8 @@ from ..cases import case as ids
 from ..cases.case import Case, Group
 from ..cases.description import Description
 from ..cases.draw import REGIMES
-from ..cases.plan import Level, OptionError, make_options, plan
+from ..cases.level import Level
+from ..cases.plan import OptionError, make_options, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import STATUSES, Status, Verdict, status

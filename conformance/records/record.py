@@ -18,12 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..cases.plan import Level
+from ..cases.level import Level, parse_level
 from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
 from ..diagnosis.explanation import DiagnosedVerdict, Explanation, explanations_of, origin_of
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
-from .severity import level_inconsistency, level_of
+from .severity import level_inconsistency
 
 SCHEMA = 4
 
@@ -49,7 +49,7 @@ class Record:
     @property
     def level(self) -> Level:
         """The level of the run."""
-        return level_of(self.header)
+        return parse_level(self.header["level"])
 
     @property
     def below_level(self) -> int:

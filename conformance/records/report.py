@@ -18,7 +18,7 @@ from rich.text import Text
 from ...reference import Array
 from ...reference.rounding import SIGMAS
 from ..cases.description import Description
-from ..cases.plan import Level
+from ..cases.level import Level
 from ..checks.verdict import CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
 from ..diagnosis.explanation import origin_of

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..cases.plan import LEVELS, Level
+from ..cases.level import Level, parse_level
 from ..checks.findings import is_below
 from ..checks.verdict import Severity, Verdict
 
@@ -35,20 +35,12 @@ def _range(low: float, high: float) -> str:
     return f"z = {first}" if first == last else f"z from {first} to {last}"
 
 
-def level_of(header: dict[str, Any]) -> Level:
-    """The level in the header of a record. Raises ValueError if it names none."""
-    known: dict[str, Level] = {name: name for name in LEVELS}
-    if (name := header.get("level")) not in known:
-        raise ValueError(f"level {name!r}; known are {', '.join(LEVELS)}")
-    return known[name]
-
-
 def level_inconsistency(
     header: dict[str, Any], footer: dict[str, Any], verdicts: Iterable[Sequence[Verdict]]
 ) -> str | None:
     """Where the level in a record's header, its verdicts and its footer disagree; None where they agree."""
     try:
-        level = level_of(header)
+        level = parse_level(header.get("level"))
     except ValueError as error:
         return f"its header holds no level: {error}"
     findings = [v for some in verdicts for v in some if v.is_finding or v.below_level]

@@ -1,4 +1,4 @@
-"""The two levels of a run: what is coarse in a tail is told from what is wrong, and blocks nothing where it passes."""
+"""The two levels of a run: what is coarse in a tail differs from what is wrong, and blocks nothing where it passes."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,7 +7,8 @@ import pytest
 
 from kterm.conformance.cases.case import Group
 from kterm.conformance.cases.description import describe
-from kterm.conformance.cases.plan import Level, make_options, plan
+from kterm.conformance.cases.level import Level
+from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict, failure_of, severity_of, status
 from kterm.conformance.diagnosis.causes import causes

@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import kterm
 from kterm.adapters import OUT_IN, Observation
 from kterm.adapters.numpy_adapter import Numpy
-from kterm.conformance.cases.plan import LEVELS, Level, OptionError
+from kterm.conformance.cases.level import LEVELS, Level
+from kterm.conformance.cases.plan import OptionError
 from kterm.conformance.expectations.audit import AuditResult
 from kterm.conformance.interfaces.api import NonConformance, Results, check_adapter, parametrize_with_cases
 from kterm.reference import Array, Parameters, Structure
