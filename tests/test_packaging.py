@@ -165,7 +165,7 @@ def test_the_module_is_the_command(installed: Path, tmp_path: Path) -> None:
     _run([*module, "check", "numpy", "--profile", "none"], tmp_path, accepted=2)
     _run([*module, "check", "no-such-adapter"], tmp_path, accepted=3)
     few = ["--profile", "smoke", "--dtype", "f32", "--activation", "relu", "-n", "0"]
-    assert "\nconforms\n" in _run([*module, "check", "numpy", *few], tmp_path)
+    assert "\nconforms (componentwise)\n" in _run([*module, "check", "numpy", *few], tmp_path)
     mutant = ["--mutant", "no-slope-hidden", *few]
     assert "\ndoes not conform\n" in _run([*module, "check", "numpy", *mutant], tmp_path, accepted=1)
 
@@ -180,7 +180,7 @@ def test_the_editable_installation_is_a_path_and_works(editable: Path, source: P
     kept = ["--kterm-dtype", "f32", "--kterm-activation", "relu"]
     assert " passed" in _run([editable / "python", "-m", "pytest", "-q", *suite, *kept], tmp_path)
     few = ["--profile", "smoke", "--dtype", "f32", "--activation", "relu", "-n", "0"]
-    assert "\nconforms\n" in _run([editable / "kterm", "check", "numpy", *few], tmp_path)
+    assert "\nconforms (componentwise)\n" in _run([editable / "kterm", "check", "numpy", *few], tmp_path)
 
 
 IMPORTS = """

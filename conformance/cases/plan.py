@@ -12,6 +12,7 @@ from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
 from . import smoke
 from .case import Group
 from .description import Description
+from .level import LEVELS, Level, parse_level
 from .regimes import REGIMES, Deal
 
 
@@ -43,17 +44,20 @@ _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
 
 @dataclass(frozen=True)
 class Options:
-    """What a run asks for: a profile, a seed, and the dtypes and activations to keep (empty: all)."""
+    """What a run asks for: a profile, a seed, the dtypes and activations to keep (empty: all), and the level that a
+    tensor must reach. The level does not change what is planned.
+    """
 
     profile: str = "standard"
     seed: int = 0
     dtypes: tuple[str, ...] = ()
     activations: tuple[str, ...] = ()
+    level: Level = "componentwise"
 
 
 class OptionError(ValueError):
-    """Options that make no run: an unknown profile, dtype or activation, or a seed out of range. The message is one
-    line.
+    """Options that make no run: an unknown profile, dtype, activation or level, or a seed out of range. The message is
+    one line.
     """
 
 
@@ -67,7 +71,13 @@ def require_known(what: str, name: str, known: Collection[str], listing: str = "
         raise OptionError(f"unknown {what} {name!r}; {hint}{listing or 'known are ' + ', '.join(known)}")
 
 
-def make_options(profile: str, seed: int, dtypes: Sequence[str] = (), activations: Sequence[str] = ()) -> Options:
+def make_options(
+    profile: str,
+    seed: int,
+    dtypes: Sequence[str] = (),
+    activations: Sequence[str] = (),
+    level: str = "componentwise",
+) -> Options:
     """Checked options. Raises OptionError, naming what is known."""
     for what, given, known in (
         ("profile", (profile,), PROFILES),
@@ -80,7 +90,8 @@ def make_options(profile: str, seed: int, dtypes: Sequence[str] = (), activation
             require_known(what, name, known)
     if not 0 <= seed < 2**63:
         raise OptionError(f"seed {seed} should be an integer from 0 to 2**63 - 1")
-    return Options(profile, seed, tuple(dict.fromkeys(dtypes)), tuple(dict.fromkeys(activations)))
+    require_known("level", level, LEVELS)
+    return Options(profile, seed, tuple(dict.fromkeys(dtypes)), tuple(dict.fromkeys(activations)), parse_level(level))
 
 
 @dataclass(frozen=True)

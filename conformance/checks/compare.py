@@ -11,6 +11,7 @@ from ...reference import Array, Structure
 from ...reference.propagation import Quantity, Shown, propagate
 from ...reference.rounding import Conventions, Estimate, Reading, bound, deviation
 from ..cases.regimes import REGIMES, Draw
+from .norms import Inputs, Norms, measure_norms, ratio_of_norms
 from .verdict import Check, Grade
 
 _CHECK_OF: dict[str, Check] = {
@@ -37,8 +38,9 @@ class Comparison:
 
     `worst` is the largest error in units of its tolerance; `within_bound` says whether every error lies within the
     worst-case bound. `slack` is the absolute error of f (for an x) or f' (for a k) that would explain the entries above
-    their tolerance if all else were right; it is infinite for other quantities. `sums` holds what `compare` was asked
-    to measure, a row for each observation.
+    their tolerance if all else were right; it is infinite for other quantities. `norms` is the normwise reading; None
+    if no entry exceeds its tolerance, since then the norm of the error does not exceed that of the tolerance either.
+    `sums` holds what `compare` was asked to measure, a row for each observation.
     """
 
     check: Check
@@ -54,6 +56,7 @@ class Comparison:
     tolerance: Array
     within_bound: Array
     slack: Array
+    norms: Norms | None = None
     sums: Array | None = None
 
     def grade(self, i: int) -> Grade:
@@ -80,22 +83,28 @@ def compare(
     views = stack_arrays(observed)
     reading, worst_case = readings(structure, regime)
     bounds: list[Quantity] | None = None
+    computed = {("x", 0): stack.x.astype(np.float64)}
     for number, step in enumerate(steps_of(structure, stack, views, reading, conventions)):
         values = views.get(step.name)
+        if step.symbol in "zx":
+            computed[step.symbol, step.layer] = step.estimate.value if values is None else values.astype(np.float64)
         targets = [] if values is None else [(step.name, values)]
         sums = None if measure is None or values is None else measure(structure, stack, views, step)
         if step.symbol == "x" and step.layer == structure.network.depth:
             # The outputs are the last x, shown or not, and both must be right.
             targets.append(("outputs", views["outputs"]))
         for name, value in targets:
-            tolerance = tolerated(step.estimate, reading, regime)
-            compared = _compared(structure, step, name, value.astype(np.float64), tolerance)
+            seen, tolerance = value.astype(np.float64), tolerated(step.estimate, reading, regime)
+            compared = _compared(structure, step, name, seen, tolerance)
             if (compared.worst > 1).any():
-                # The second reading costs as much again, and only a departure needs it.
+                # The second reading costs as much again, and only a departure needs it and the norms.
                 bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions))
-                tolerance = tolerated(bounds[number].estimate, worst_case, regime)
-                limit = _compared(structure, bounds[number], name, value.astype(np.float64), tolerance)
-                compared = Comparison(**{**vars(compared), "within_bound": limit.worst <= 1})
+                most = tolerated(bounds[number].estimate, worst_case, regime)
+                limit = _compared(structure, bounds[number], name, seen, most)
+                ratio = departures(structure, step.estimate.value, seen, tolerance)
+                inputs = Inputs(computed.get(("z", step.layer)), computed.get(("x", step.layer - 1)))
+                norms = measure_norms(step, seen, ratio, reading, inputs)
+                compared = replace(compared, within_bound=limit.worst <= 1, norms=norms)
             yield compared if sums is None or name == "outputs" else replace(compared, sums=sums)
 
 
@@ -206,8 +215,5 @@ def _power(value: Array, tolerance: Array, jump: Array | None) -> Array:
         free = jump.reshape(v.shape) > 0
         free &= ~free.all(1, keepdims=True)
         v, t = np.where(free, 0.0, v), np.where(free, 0.0, t)
-    scale_v, scale_t = (np.maximum(a.max(1), np.finfo(np.float64).tiny) for a in (v, t))
-    norm_v, norm_t = (np.sqrt(np.square(a / s[:, None]).sum(1)) for a, s in ((v, scale_v), (t, scale_t)))
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        power = norm_v / norm_t * (scale_v / scale_t)
-    return np.where(norm_t == 0, np.inf, power)
+    none = ~t.any(1)
+    return np.where(none, np.inf, ratio_of_norms(v, t))

@@ -14,6 +14,7 @@ from ...adapters.quantities import arrays
 from ...reference import Array
 from ..cases.case import Case, Group
 from ..cases.draw import make_draws
+from ..cases.level import Level
 from ..cases.regimes import REGIMES, Draw
 from ..runners.runner import Answer, NoAnswer, Runner
 from .calls import Call, Calls, JudgedCalls, before_each
@@ -36,7 +37,8 @@ class Examination:
 
     `draws` holds the numbers of all cases as a stack, and `answers` what each call returned. `repeats` is None if no
     case has an observation. `judged` holds the compared calls with their verdicts, for diagnosis. `moments` are the
-    sums of errors for the checks of a run. Layout probes and blocked groups have verdicts alone.
+    sums of errors for the checks of a run. Layout probes and blocked groups have verdicts alone. `level` is the level
+    of the run.
     """
 
     verdicts: list[list[Verdict]]
@@ -45,6 +47,7 @@ class Examination:
     repeats: Repeats | None = None
     judged: tuple[JudgedCalls, ...] = ()
     moments: Moments = field(default_factory=dict)
+    level: Level = "componentwise"
 
     def failing_calls(self, case: int, verdict: Verdict) -> tuple[Call, ...]:
         """The call that a verdict on a case is about, and after it the further calls that show it: the two parts of a
@@ -66,11 +69,13 @@ def examine(
     *,
     layout_error: str | None = None,
     draws: Draw | None = None,
+    level: Level = "componentwise",
 ) -> Examination:
     """Run every check on every case of a group. Nothing that an adapter does raises here.
 
     `expectation_for` returns the id of the expectation that matches a finding, or None. An expected finding blocks
-    nothing: what follows is judged from the framework's own values, as far as it shows any. `layout_error` is what the
+    nothing: what follows is judged from the framework's own values, as far as it shows any. The same holds for a
+    finding below the `level` of the run. `layout_error` is what the
     layout probes found wrong; it blocks the group. `draws` are the group's numbers as a stack, if they are known
     already.
     """
@@ -80,14 +85,17 @@ def examine(
         return Examination(
             [[Verdict(case.id, "contract", "all", "blocked", message="behind layout")] for case in group.cases]
         )
-    return _Examiner(group, runner, expectation_for, draws or make_draws(group.cases)).examine()
+    return _Examiner(group, runner, expectation_for, draws or make_draws(group.cases), level).examine()
 
 
 class _Examiner:
     """One group, with what its checks share."""
 
-    def __init__(self, group: Group, runner: Runner, expectation_for: ExpectationFor, draws: Draw) -> None:
+    def __init__(
+        self, group: Group, runner: Runner, expectation_for: ExpectationFor, draws: Draw, level: Level
+    ) -> None:
         self._group, self._runner, self._expectation_for, self._draws = group, runner, expectation_for, draws
+        self._level: Level = level
         self._conventions = runner.describe().conventions
         self._cases = group.cases  # a property that makes all of them
         self._verdicts: list[list[Verdict]] = []
@@ -120,13 +128,13 @@ class _Examiner:
             self._judge_draws(chosen, [sound[i] for i in chosen])
         if first is not None and repeats is not None:
             found, judged = repeats.check_numbers(
-                group, cases[first], self._draws[first], self._verdicts[first], self._expectation_for
+                group, cases[first], self._draws[first], self._verdicts[first], self._expectation_for, self._level
             )
             self._verdicts[first] += found
             self._judged += judged
         verdicts = [_with_passed_contract(case, some) for case, some in zip(cases, self._verdicts, strict=True)]
         moments = merge([collect(self._sums)])
-        return Examination(verdicts, self._draws, tuple(answers), repeats, tuple(self._judged), moments)
+        return Examination(verdicts, self._draws, tuple(answers), repeats, tuple(self._judged), moments, self._level)
 
     def _fails(self, i: int) -> bool:
         return any(verdict.is_unexpected for verdict in self._verdicts[i])
@@ -160,7 +168,7 @@ class _Examiner:
         judged: list[tuple[Verdict, ...]] = []
         for at, i in enumerate(chosen):
             case, dead = self._cases[i], bool(self._draws.dead[i])
-            judged_all = judge(group, case, calls.compared, at, self._expectation_for, dead=dead)
+            judged_all = judge(group, case, calls.compared, at, self._expectation_for, dead=dead, level=self._level)
             verdicts = _until_failure(case, judged_all)
             if REGIMES[group.regime].records_choices:
                 verdicts = with_kink_slopes(group.structure, self._draws[i], arrays(observed[at]), verdicts)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..cases.case import Case, Group
+from ..cases.level import Level
 from ..cases.regimes import REGIMES
 from .compare import Comparison
 from .verdict import CHECKS, Check, Verdict
@@ -27,16 +28,17 @@ def judge(
     dead: bool = False,
     check: Check | None = None,
     step: int | None = None,
+    level: Level = "componentwise",
 ) -> list[Verdict]:
     """The verdicts on call `i` of a stack, one for each comparison, with their expectations.
 
     `dead` says that the draw can show nothing. `check` replaces the check of each comparison (descent, batch), and
-    `step` is the number of the descent step.
+    `step` is the number of the descent step. `level` is the level of the run.
     """
     verdicts = [verdict_on(group, case.id, one, i, dead) for one in compared]
     if check is not None:
         verdicts = [replace(verdict, check=check, step=step) for verdict in verdicts]
-    return [with_expectation(verdict, expectation_for) for verdict in verdicts]
+    return [with_level(with_expectation(verdict, expectation_for), level) for verdict in verdicts]
 
 
 def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> Verdict:
@@ -47,6 +49,7 @@ def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> 
     at = tuple(int(j) for j in np.unravel_index(int(one.at[i]), one.shape)) if one.shape and 0 not in one.shape else ()
     layer = one.layer or group.structure.network.depth
     passed = grade in ("pass", "inconclusive")
+    norms = None if passed else one.norms
     return Verdict(
         case,
         one.check,
@@ -60,12 +63,25 @@ def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> 
         tolerance=None if passed else float(one.tolerance[i]),
         slack=None if passed or np.isinf(one.slack[i]) else float(one.slack[i]),
         activation=group.structure.network.activations[layer - 1],
+        normwise=None if norms is None else float(norms.normwise[i]),
+        relative=None if norms is None else float(norms.relative[i]),
+        region=None if norms is None else norms.region_of(i),
     )
 
 
 def with_expectation(verdict: Verdict, expectation_for: ExpectationFor) -> Verdict:
     """The verdict with the id of the expectation that matches it, if it is a finding and one does."""
     return replace(verdict, expectation=expectation_for(verdict)) if verdict.is_finding else verdict
+
+
+def with_level(verdict: Verdict, level: Level) -> Verdict:
+    """The verdict, marked as below the level of the run if the level lets an unexpected finding pass."""
+    return replace(verdict, below_level=True) if is_below(verdict, level) else verdict
+
+
+def is_below(verdict: Verdict, level: Level) -> bool:
+    """Whether a level lets a finding pass that no expectation matches."""
+    return level == "normwise" and verdict.level == "componentwise" and verdict.expectation is None
 
 
 def with_contract(case: Case, found: Sequence[Verdict], expectation_for: ExpectationFor) -> list[Verdict]:
@@ -85,11 +101,16 @@ def blocked(case: Case, behind: Check) -> list[Verdict]:
     ]
 
 
-def is_expected_in(group: Group, expectation_for: ExpectationFor) -> Callable[[Comparison, int], bool]:
-    """A function that says whether an expectation matches what call `i` of a comparison shows."""
+def is_expected_in(
+    group: Group, expectation_for: ExpectationFor, level: Level = "componentwise"
+) -> Callable[[Comparison, int], bool]:
+    """A function that says whether an expectation, or the level of the run, lets pass what call `i` of a comparison
+    shows.
+    """
     case = group.cases[0].id
 
     def is_expected(one: Comparison, i: int) -> bool:
-        return with_expectation(verdict_on(group, case, one, i, False), expectation_for).expectation is not None
+        verdict = with_expectation(verdict_on(group, case, one, i, False), expectation_for)
+        return verdict.expectation is not None or is_below(verdict, level)
 
     return is_expected

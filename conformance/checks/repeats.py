@@ -9,14 +9,16 @@ from ...adapters import Observation
 from ...adapters.quantities import arrays
 from ...reference import Parameters, descend
 from ...reference.propagation import propagate
-from ...reference.rounding import Conventions, deviation
+from ...reference.rounding import Conventions, Estimate, deviation
 from ..cases.case import Case, Group
 from ..cases.draw import stacked
+from ..cases.level import Level
 from ..cases.regimes import REGIMES, Draw
 from ..runners.runner import Answer, NoAnswer, Runner, differing, same_bits
 from .calls import Call, Calls, JudgedCalls, before_each
 from .compare import Comparison
 from .findings import ExpectationFor, judge, with_contract
+from .norms import Inputs, measure_norms
 from .twins import TwinPrograms
 from .verdict import CHECKS, Check, Verdict
 
@@ -80,7 +82,13 @@ class Repeats:
         return [JudgedCalls(calls, together=verdict)]
 
     def check_numbers(
-        self, group: Group, case: Case, one: Draw, before: Sequence[Verdict], expectation_for: ExpectationFor
+        self,
+        group: Group,
+        case: Case,
+        one: Draw,
+        before: Sequence[Verdict],
+        expectation_for: ExpectationFor,
+        level: Level = "componentwise",
     ) -> tuple[list[Verdict], list[JudgedCalls]]:
         """The verdicts on descent and batch, blocked if anything before them failed, and the calls for diagnosis."""
         if any(v.fails or v.grade == "blocked" for v in before):
@@ -91,11 +99,11 @@ class Repeats:
         if self.lost is not None:
             found.append(Verdict(case.id, self.lost.check, "program", "errored", message=self.lost.message))
         if self.descent is not None:
-            steps = _judge_descent(group, case, one, *self.descent, expectation_for)
+            steps = _judge_descent(group, case, one, *self.descent, expectation_for, level)
             found += [verdict for step in steps.verdicts for verdict in step]
             judged.append(steps)
         if self.halves is not None:
-            verdict = _judge_halves(group, case, *self.halves, expectation_for)
+            verdict = _judge_halves(group, case, *self.halves, expectation_for, level)
             found.append(verdict)
             if verdict.is_unexpected:
                 stack, observed = self.halves
@@ -211,7 +219,13 @@ def _halve(asking: _Asking, one: Draw, first: Observation) -> tuple[Draw, list[O
 
 
 def _judge_descent(
-    group: Group, case: Case, one: Draw, stack: Draw, observed: list[Observation], expectation_for: ExpectationFor
+    group: Group,
+    case: Case,
+    one: Draw,
+    stack: Draw,
+    observed: list[Observation],
+    expectation_for: ExpectationFor,
+    level: Level,
 ) -> JudgedCalls:
     """For each step, judged from its own weights: every finding, or else the quantity with the largest error.
 
@@ -221,21 +235,28 @@ def _judge_descent(
     calls = Calls(group.structure, group.regime, stack, tuple(observed), history, tuple(range(len(observed))))
     judged = []
     for step in range(len(observed)):
-        verdicts = judge(group, case, calls.compared, step, expectation_for, check="descent", step=step + 1)
+        verdicts = judge(
+            group, case, calls.compared, step, expectation_for, check="descent", step=step + 1, level=level
+        )
         findings = [verdict for verdict in verdicts if verdict.is_finding]
         judged.append(tuple(findings or [max(verdicts, key=lambda v: v.worst)]))
     return JudgedCalls(calls, tuple(judged))
 
 
 def _judge_halves(
-    group: Group, case: Case, stack: Draw, observed: list[Observation], expectation_for: ExpectationFor
+    group: Group,
+    case: Case,
+    stack: Draw,
+    observed: list[Observation],
+    expectation_for: ExpectationFor,
+    level: Level,
 ) -> Verdict:
     """Whether the gradients of the two parts of the batch add up to those of the whole: the quantity with the largest
-    error.
+    error, of those that fail if any does.
     """
     compared = _compare_halves(group, stack, observed)
-    verdicts = judge(group, case, compared, 0, expectation_for, check="batch")
-    worst = max(reversed(range(len(verdicts))), key=lambda i: verdicts[i].worst)
+    verdicts = judge(group, case, compared, 0, expectation_for, check="batch", level=level)
+    worst = max(reversed(range(len(verdicts))), key=lambda i: (verdicts[i].fails, verdicts[i].worst))
     one, verdict = compared[worst], verdicts[worst]
     if verdict.grade != "inconclusive":
         return verdict
@@ -256,11 +277,17 @@ def _compare_halves(group: Group, stack: Draw, observed: list[Observation]) -> l
         # The errors of three calls: of the whole batch and of its two parts.
         tolerance = step.estimate.tolerance(reading).sum(0)
         total = np.sum(parts, axis=0)
-        error = np.abs(whole - total)
-        ratio = np.where(error == 0, 0.0, error / np.where(tolerance == 0, tiny, tolerance))
+        distance = np.abs(whole - total)
+        ratio = np.where(distance == 0, 0.0, distance / np.where(tolerance == 0, tiny, tolerance))
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
         at = int(ratio.argmax())
         power = float(np.linalg.norm(whole) / max(float(np.linalg.norm(tolerance)), tiny))
+        norms = None
+        if ratio.flat[at] > 1:
+            estimate = step.estimate
+            error, jump = (None if part is None else part.sum(0)[None] for part in (estimate.error, estimate.jump))
+            summed = replace(step, estimate=Estimate(total[None], error, jump))
+            norms = measure_norms(summed, whole[None], ratio[None], reading, Inputs())
         compared.append(
             Comparison(
                 check="batch",
@@ -276,6 +303,7 @@ def _compare_halves(group: Group, stack: Draw, observed: list[Observation]) -> l
                 tolerance=tolerance.flat[at : at + 1],
                 within_bound=np.array([False]),
                 slack=np.array([np.inf]),
+                norms=norms,
             )
         )
     return compared

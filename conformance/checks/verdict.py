@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ...adapters.quantities import split_name
+from ..cases.level import Level
 
 Check = Literal[
     "contract",
@@ -53,6 +54,10 @@ class Verdict:
     that the verdict is about, counted from 1; None outside a descent. `chosen` holds, in the kinks regime, (point,
     value of f' there) for every pre-activation that lies exactly at a kink.
 
+    A finding about numbers also has the norm of the error in units of the norm of the tolerance (`normwise`) and of the
+    norm of the tensor (`relative`), and the least and the greatest pre-activation of the entries above their tolerance
+    (`region`), if pre-activations belong to them. `below_level` says that the run's level lets the finding pass.
+
     For a whole run, `case` names the dtype, as in all-f32-run, and `quantity` has no layer. `observed` is the mean of
     the errors in σ, `expected` the nearest mean that a sound framework may have, and `tolerance` how far from it the
     mean may be.
@@ -74,6 +79,10 @@ class Verdict:
     expectation: str | None = None
     chosen: tuple[tuple[float, float], ...] = ()
     step: int | None = None
+    normwise: float | None = None
+    relative: float | None = None
+    region: tuple[float, float] | None = None
+    below_level: bool = False
 
     @property
     def is_finding(self) -> bool:
@@ -81,9 +90,19 @@ class Verdict:
         return self.grade in FINDINGS
 
     @property
+    def level(self) -> Level | None:
+        """The level at which a finding is one: componentwise if it is only that. None if it is no finding.
+
+        A finding that is not about the size of an error, such as a wrong shape, is one at every level.
+        """
+        if not self.is_finding:
+            return None
+        return "componentwise" if self.normwise is not None and self.normwise <= 1 else "normwise"
+
+    @property
     def is_unexpected(self) -> bool:
-        """Whether it is a finding that no expectation matches."""
-        return self.is_finding and self.expectation is None
+        """Whether it is a finding that neither an expectation nor the level of the run lets pass."""
+        return self.is_finding and self.expectation is None and not self.below_level
 
     @property
     def fails(self) -> bool:
@@ -108,6 +127,38 @@ class Verdict:
         return " ".join(_WORDS.findall(_NAMES.sub("", _CASE_ID.sub("", self.message))))
 
 
+@dataclass(frozen=True)
+class Severity:
+    """How large the errors of some findings are. `level` is "componentwise" if all of them are only that.
+
+    `normwise` and `relative` are the largest of the findings, None if they are not about numbers. `activation` and
+    `region` say where: None if the findings have several activations, or no pre-activations of their own.
+    """
+
+    level: Level
+    normwise: float | None = None
+    relative: float | None = None
+    activation: str | None = None
+    region: tuple[float, float] | None = None
+
+
+def severity_of(verdicts: Sequence[Verdict]) -> Severity:
+    """The severity of some findings and errors, at least one."""
+    level: Level = "componentwise" if all(v.level == "componentwise" for v in verdicts) else "normwise"
+    regions = [v.region for v in verdicts if v.region is not None]
+    names = {v.activation for v in verdicts}
+    region = None
+    if len(names) == 1 and len(regions) == len(verdicts):
+        region = min(low for low, _ in regions), max(high for _, high in regions)
+    return Severity(
+        level,
+        max((v.normwise for v in verdicts if v.normwise is not None), default=None),
+        max((v.relative for v in verdicts if v.relative is not None), default=None),
+        None if region is None else next(iter(names)),
+        region,
+    )
+
+
 _CHECK_OF: dict[str, Check] = {
     "z": "forward",
     "x": "forward",
@@ -130,13 +181,17 @@ def quantity_of(name: str) -> tuple[Check | None, int | None]:
 
 
 def failure_of(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The failure of a case: its first unexpected finding or error, else its first expected finding, else None."""
-    unexpected = next((v for v in verdicts if v.fails), None)
-    return unexpected or next((v for v in verdicts if v.is_finding), None)
+    """The failure of a case: its first error or unexpected finding that is not only componentwise, else its first
+    unexpected finding, else its first other finding, else None.
+    """
+    failing = [v for v in verdicts if v.fails] or [v for v in verdicts if v.is_finding]
+    return next((v for v in failing if v.fails and v.level != "componentwise"), failing[0] if failing else None)
 
 
 def status(verdicts: Sequence[Verdict]) -> Status:
-    """The status of a case: the most serious of its verdicts, with expected failures kept apart."""
+    """The status of a case: the most serious of its verdicts, with expected failures kept apart. A finding below the
+    level of the run counts as a pass.
+    """
     grades = {verdict.grade for verdict in verdicts if not verdict.is_finding}
     if "errored" in grades:
         return "errored"
@@ -144,7 +199,7 @@ def status(verdicts: Sequence[Verdict]) -> Status:
         return "failed"
     if "blocked" in grades:
         return "blocked"
-    if any(verdict.is_finding for verdict in verdicts):
+    if any(verdict.is_finding and verdict.expectation is not None for verdict in verdicts):
         return "expected"
     if "unsupported" in grades:
         return "unsupported"

@@ -89,6 +89,7 @@ def check(
     workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+    level: Annotated[str, typer.Option(help="What a tensor must reach: componentwise or normwise.")] = "componentwise",
     report: Annotated[Path | None, typer.Option(help="Write the record here, as JSON Lines.")] = None,
     expectations: Annotated[
         Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
@@ -108,7 +109,7 @@ def check(
 
         request = RunRequest(
             adapters=tuple(adapters or ()),
-            options=make_options(profile, seed, dtype or (), activation or ()),
+            options=make_options(profile, seed, dtype or (), activation or (), level),
             expectations=expectations,
             device=device,
             timeout=TIMEOUT if timeout is None else timeout,

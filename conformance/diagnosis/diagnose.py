@@ -15,7 +15,7 @@ from ..checks.calls import Calls, JudgedCalls
 from ..checks.compare import Comparison
 from ..checks.examine import Examination
 from ..checks.findings import ExpectationFor, is_expected_in
-from ..checks.verdict import Verdict
+from ..checks.verdict import Verdict, failure_of
 from .explain import Question, explain
 from .explanation import DiagnosedVerdict, Explanation, with_diagnosis
 from .hypotheses import Earlier
@@ -30,10 +30,10 @@ explanation.
 def diagnose(
     group: Group, examination: Examination, expectation_for: ExpectationFor = lambda _: None
 ) -> list[list[Verdict]]:
-    """The verdicts of an examination, a list for each case, with a diagnosis on the first unexpected finding of each
-    failing call.
+    """The verdicts of an examination, a list for each case, with a diagnosis on the failure of each failing call
+    (`failure_of`).
     """
-    is_expected = is_expected_in(group, expectation_for)
+    is_expected = is_expected_in(group, expectation_for, examination.level)
     diagnosed: dict[Verdict, DiagnosedVerdict] = {}
     for judged in examination.judged:
         if judged.together is None:
@@ -46,11 +46,12 @@ def diagnose(
 
 
 def _diagnose_each(judged: JudgedCalls, is_expected: IsExpected) -> dict[Verdict, DiagnosedVerdict]:
-    """The first unexpected finding of each call, with its diagnosis."""
+    """The failure of each call, with the diagnosis of what departs first."""
     first = {i: next((v for v in some if v.is_unexpected), None) for i, some in enumerate(judged.verdicts)}
     failing = {i: verdict for i, verdict in first.items() if verdict is not None}
     found = _diagnose_calls(judged.calls, {i: verdict.quantity for i, verdict in failing.items()}, is_expected)
-    return {verdict: with_diagnosis(verdict, *found[i]) for i, verdict in failing.items()}
+    failures = {i: failure_of(judged.verdicts[i]) or first for i, first in failing.items()}
+    return {failure: with_diagnosis(failure, *found[i]) for i, failure in failures.items()}
 
 
 def _diagnose_together(calls: Calls, verdict: Verdict, is_expected: IsExpected) -> dict[Verdict, DiagnosedVerdict]:

@@ -18,6 +18,7 @@ from ..cases import case as ids
 from ..cases.case import Case, Group
 from ..cases.description import Description
 from ..cases.draw import REGIMES
+from ..cases.level import Level
 from ..cases.plan import OptionError, make_options, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import find_layout_error
@@ -28,6 +29,7 @@ from ..diagnosis.diagnose import diagnose
 from ..expectations import expectation as known
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..records.report import failure_lines, printable
+from ..records.severity import below_line
 from ..records.whole_run import finding_lines
 from ..runners.runner import LocalRunner
 
@@ -39,7 +41,7 @@ class NonConformance(AssertionError):
 @dataclass(frozen=True, repr=False)
 class Results:
     """What a check of one adapter found: its description, the verdicts of every case by case id, in the order of the
-    plan, the audit of its expectations, and what the run as a whole shows (`judged`).
+    plan, the audit of its expectations, what the run as a whole shows (`judged`), and the level of the run.
 
         results = check_adapter(MyAdapter())
         results.raise_if_failed()
@@ -52,6 +54,7 @@ class Results:
     verdicts: dict[str, list[Verdict]]
     audited: tuple[AuditResult, ...] = ()
     judged: tuple[Judged, ...] = ()
+    level: Level = "componentwise"
 
     def statuses(self) -> dict[str, Status]:
         """The status of each case."""
@@ -59,8 +62,8 @@ class Results:
 
     @property
     def failures(self) -> list[Verdict]:
-        """Every verdict that is wrong or inaccurate and not expected, and every error; those on cases before those on
-        the run as a whole.
+        """Every verdict that is wrong or inaccurate, not expected and not below the level, and every error; those on cases
+        before those on the run as a whole.
         """
         return [verdict for some in (*self.verdicts.values(), self.of_run) for verdict in some if verdict.fails]
 
@@ -89,22 +92,25 @@ class Results:
     def rows(self) -> list[dict[str, Any]]:
         """A table of the verdicts: one dict a verdict, with the same keys in each, as `pandas.DataFrame` takes it.
 
-        The keys are `adapter`, `version`, `status` (of the whole case) and the fields of `Verdict`. `worst` is the
+        The keys are `adapter`, `version`, `status` (of the whole case), the `level` of a finding, and the fields of
+        `Verdict`. `worst` is the
         largest error in units of its tolerance; `observed`, `expected` and `tolerance` are in the units of the tensor.
         """
         about = {"adapter": self.adapter.name, "version": self.adapter.version}
         return [
-            {**about, "status": case_status, **asdict(verdict)}
+            {**about, "status": case_status, "level": verdict.level, **asdict(verdict)}
             for (case, case_status) in self.statuses().items()
             for verdict in self.verdicts[case]
-        ] + [{**about, "status": status([verdict]), **asdict(verdict)} for verdict in self.of_run]
+        ] + [
+            {**about, "status": status([verdict]), "level": verdict.level, **asdict(verdict)} for verdict in self.of_run
+        ]
 
     def __bool__(self) -> bool:
         return self.conforms
 
     def __repr__(self) -> str:
         # pytest shows the middle of a long repr as "...": this one stays below the 240 characters that it shows.
-        said = [f"{self.adapter.name} {self.adapter.version}"[:50], "conforms" if self.conforms else "does not conform"]
+        said = [f"{self.adapter.name} {self.adapter.version}"[:50], f"{self._verdict} ({self.level})"]
         counts = Counter(self.statuses().values())
         said.append(", ".join(f"{counts[name]:,} {name}" for name in STATUSES if counts[name]) or "nothing was checked")
         if first := next(iter(self.failures), None):
@@ -113,11 +119,18 @@ class Results:
             said.append(f"first: expectation {audited[0].id} is {audited[0].state}"[:90])
         return f"Results({'; '.join(said)})"
 
+    @property
+    def _verdict(self) -> str:
+        return "conforms" if self.conforms else "does not conform"
+
     def __str__(self) -> str:
         """The failures by cause, or one line that says that it conforms."""
         if self.conforms:
-            return f"{self.adapter.name} {self.adapter.version} conforms in {len(self.verdicts):,} cases"
-        lines = failure_lines(self.adapter, list(self.verdicts.values()))
+            about = f"{self.adapter.name} {self.adapter.version} conforms ({self.level})"
+            counts = [sum(v.below_level for v in some) for some in self.verdicts.values()]
+            below = f"; {below_line(sum(counts), sum(map(bool, counts)))}" if any(counts) else ""
+            return f"{about} in {len(self.verdicts):,} cases{below}"
+        lines = failure_lines(self.adapter, list(self.verdicts.values()), level=self.level)
         lines += map(printable, finding_lines(self.adapter.name, self.judged))
         lines += [one.message for one in self.audited if one.message]
         return "\n".join(lines) or f"{self.adapter.name} {self.adapter.version}: nothing was checked"
@@ -131,17 +144,19 @@ def check_adapter(
     dtypes: Sequence[str] = (),
     activations: Sequence[str] = (),
     expectations: Path | str | None = None,
+    level: Level = "componentwise",
 ) -> Results:
     """Check one adapter in this process: an instance, or a name as `kterm check` takes it.
 
     `dtypes` and `activations` keep the check to those named; `expectations` is a file of known divergences in place of
-    the shipped one. BLAS and OpenMP run on one thread meanwhile, and on as many as before afterwards. Nothing protects
-    the caller from an adapter that hangs or ends the process: `kterm check` does.
+    the shipped one. At the `level` "normwise", a finding that is only componentwise passes. BLAS and OpenMP run on one
+    thread meanwhile, and on as many as before afterwards. Nothing protects the caller from an adapter that hangs or
+    ends the process: `kterm check` does.
 
-    Raises AdapterError for a name that does not load, OptionError for an unknown profile, dtype or activation, and
-    ExpectationError for a file of expectations that cannot be read.
+    Raises AdapterError for a name that does not load, OptionError for an unknown profile, dtype, activation or level,
+    and ExpectationError for a file of expectations that cannot be read.
     """
-    options = make_options(profile, seed, dtypes, activations)
+    options = make_options(profile, seed, dtypes, activations, level)
     with ExitStack() as restored_after:
         restored_after.enter_context(threadpool_limits(1))
         runner = _runner(adapter)
@@ -160,7 +175,7 @@ def check_adapter(
             return known.expectation_for(verdict, entries)
 
         for group in planned.groups:
-            examination = examine(group, runner, expectation_for, layout_error=premise)
+            examination = examine(group, runner, expectation_for, layout_error=premise, level=level)
             moments.append(examination.moments)
             answered = diagnose(group, examination, expectation_for)
             verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
@@ -169,7 +184,7 @@ def check_adapter(
     of_run = list(verdicts_of(judged))
     findings = count_matched(entries, [*(v for some in verdicts.values() for v in some), *of_run])
     audited = audit.results(list(answers), answers, findings, {described.name: of_run})
-    return Results(described, planned.unsupported, verdicts, audited, judged)
+    return Results(described, planned.unsupported, verdicts, audited, judged, level)
 
 
 CaseCheck = Callable[[], None]
@@ -183,6 +198,7 @@ def parametrize_with_cases(
     draws: int = 1,
     dtypes: Sequence[str] = (),
     activations: Sequence[str] = (),
+    level: Level = "componentwise",
 ) -> pytest.MarkDecorator:
     """A pytest decorator that makes one test of each structure.
 
@@ -194,13 +210,15 @@ def parametrize_with_cases(
     skips a case that the adapter does not support. `draws` is how many draws of each structure one test takes. Where
     the declared weight layout is wrong, the test of the layout fails, and the others are skipped.
 
-    Known divergences do not fail a test. Whether each known divergence still occurs is checked by `check_adapter` only.
+    Known divergences do not fail a test, and at the `level` "normwise" nor does a finding that is only componentwise.
+    Whether each known divergence still occurs is checked by `check_adapter` only.
 
-    Raises OptionError for an unknown profile, dtype or activation, for `draws` below 1, and where no case is left.
+    Raises OptionError for an unknown profile, dtype, activation or level, for `draws` below 1, and where no case is
+    left.
     """
     if draws < 1:
         raise OptionError(f"draws {draws} should be at least 1")
-    options = make_options(profile, seed, dtypes, activations)
+    options = make_options(profile, seed, dtypes, activations, level)
     runner = _runner(adapter)
     described = runner.describe()
     planned = plan(described, options)
@@ -220,11 +238,11 @@ def parametrize_with_cases(
         def check() -> None:
             __tracebackhide__ = True
             with threadpool_limits(1):
-                examination = examine(group, runner, expectation_for, layout_error=premise())
+                examination = examine(group, runner, expectation_for, layout_error=premise(), level=level)
                 verdicts = diagnose(group, examination, expectation_for)
             statuses = {status(some) for some in verdicts}
             if statuses & {"failed", "errored"}:
-                pytest.fail("\n".join(failure_lines(described, verdicts)), pytrace=False)
+                pytest.fail("\n".join(failure_lines(described, verdicts, level=level)), pytrace=False)
             if statuses <= {"blocked", "unsupported"}:
                 pytest.skip(next(f"{v.grade}: {v.message}" for some in verdicts for v in some if v.message))
 

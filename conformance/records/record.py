@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..cases.level import Level, parse_level
 from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
 from ..checks.whole_run.moments import Moments, to_rows
 from ..checks.whole_run.verdicts import Judged, verdicts_of
@@ -25,6 +26,7 @@ from ..diagnosis.explanation import DiagnosedVerdict, Explanation, explanations_
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
 from . import whole_run
+from .severity import level_inconsistency
 
 SCHEMA = 4
 
@@ -46,6 +48,16 @@ class Record:
     def statuses(self) -> dict[Key, Status]:
         """The status of each case that has a result."""
         return {key: status(verdicts) for key, verdicts in self.verdicts.items()}
+
+    @property
+    def level(self) -> Level:
+        """The level of the run."""
+        return parse_level(self.header["level"])
+
+    @property
+    def below_level(self) -> int:
+        """How many findings the level of the run lets pass."""
+        return self.footer["below_level"]
 
     @cached_property
     def expectations(self) -> dict[str, Expectation]:
@@ -121,10 +133,12 @@ def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
                 data["at"] = v.at
         else:
             data["worst"] = _number(v.worst)
-            for name in ("power", "observed", "expected", "tolerance", "slack"):
+            for name in ("power", "observed", "expected", "tolerance", "slack", "normwise", "relative"):
                 if (value := getattr(v, name)) is not None:
                     data[name] = _number(value)
-            for name in ("at", "activation", "message", "expectation"):
+            if v.region is not None:
+                data["region"] = [_number(end) for end in v.region]
+            for name in ("at", "activation", "message", "expectation", "below_level"):
                 if value := getattr(v, name):
                     data[name] = value
         if v.step is not None:
@@ -153,7 +167,7 @@ def _is_pass(line: str) -> bool:
     return line.startswith('{"kind":"verdict"') and '"grade":"pass"' in line
 
 
-_FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack")
+_FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack", "normwise", "relative")
 _FIELDS = frozenset(f.name for f in fields(DiagnosedVerdict))
 
 
@@ -163,6 +177,9 @@ def _verdict(data: dict[str, Any]) -> Verdict:
         if isinstance(given.get(name), str):
             given[name] = float(given[name])
     given["at"] = tuple(given.get("at", ()))
+    if "region" in given:
+        low, high = map(float, given["region"])
+        given["region"] = (low, high)
     given["chosen"] = tuple((point, float(slope)) for point, slope in given.get("chosen", ()))
     if "origin" not in given and "explanations" not in given:
         return Verdict(**given)
@@ -199,10 +216,11 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
     """What the footer is summed from: the status of each case, counts by check, and the pass of least power."""
     cases: dict[str, Status] = {}
     checks: dict[str, Counter[str]] = defaultdict(Counter)
-    count, least = 0, None
+    count, below, least = 0, 0, None
     for some in verdicts:
         cases[some[0].case] = status(some)
         count += len(some)
+        below += sum(v.below_level for v in some)
         by_check: dict[str, list[Verdict]] = defaultdict(list)
         for v in some:
             by_check[v.check].append(v)
@@ -212,7 +230,14 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
             checks[check][status(group)] += 1
     if least is not None and not math.isfinite(least[0]):
         least = None
-    return {"adapter": adapter, "cases": cases, "checks": checks, "verdicts": count, "weakest": least}
+    return {
+        "adapter": adapter,
+        "cases": cases,
+        "checks": checks,
+        "verdicts": count,
+        "below_level": below,
+        "weakest": least,
+    }
 
 
 def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], audit: ExpectationAudit) -> None:
@@ -266,6 +291,7 @@ def _footer(
         "unanswered": [list(key) for key in planned if key not in answered],
         "checks": checks,
         "verdicts": sum(tally["verdicts"] for tally in tallies),
+        "below_level": sum(tally["below_level"] for tally in tallies),
         "weakest": min((t["weakest"] for t in tallies if t["weakest"] is not None), default=None),
         "expectations": [one.to_json() for one in audit.results(planned, answered, findings, of_run)],
         "moments": moments,
@@ -317,6 +343,8 @@ def read(path: Path, passes: bool = True) -> Record:
         seen.add(key)
         found.setdefault(key[:2], []).append(verdict)
     record = Record(rows[0], found, rows[-1])
+    if trouble := level_inconsistency(rows[0], rows[-1], found.values()):
+        raise RecordError(f"record {path}: {trouble}")
     _reconcile(path, rows[0], rows[-1], found if passes else None)
     try:
         trouble = _inconsistency(record, passes)

@@ -6,7 +6,7 @@ with characters that end a line or control a terminal.
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,17 @@ from rich.text import Text
 from ...reference import Array
 from ...reference.rounding import SIGMAS
 from ..cases.description import Description
+from ..cases.level import Level
 from ..checks.verdict import CHECKS, RUN_CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
 from ..diagnosis.explanation import origin_of
 from ..expectations.expectation import Expectation
 from . import whole_run
 from .record import Record
+from .severity import below_line, heading, size_lines
 
 _MOST_CAUSES = 8
-_MOST_LINES = 16
+_MOST_LINES = 20
 _MOST_CASES = 10
 _MOST_NAMED = 3
 _NEAR = 1e-2
@@ -42,7 +44,9 @@ def title(header: dict[str, Any]) -> str:
     """One line: what is checked, in which versions, how much of it."""
     adapters = ", ".join(map(versioned, header["adapters"]))
     kept = "".join(f", {name} only" for name in (*header["dtypes"], *header["activations"]))
-    return printable(f"kterm {header['suite']}: {adapters}; profile {header['profile']}{kept}, seed {header['seed']}")
+    level = ", level normwise" if header["level"] == "normwise" else ""
+    profile = f"profile {header['profile']}{kept}{level}, seed {header['seed']}"
+    return printable(f"kterm {header['suite']}: {adapters}; {profile}")
 
 
 def versioned(adapter: dict[str, Any]) -> str:
@@ -71,10 +75,17 @@ def entries(array: Array, width: int = 110) -> str:
     return np.array2string(array.astype(float), threshold=24, max_line_width=width, precision=17)
 
 
-def failure_lines(adapter: Description, verdicts: Sequence[Sequence[Verdict]], device: str | None = None) -> list[str]:
-    """The failures of one group by cause, in at most 16 lines. `device` is the one that the user named."""
+def failure_lines(
+    adapter: Description,
+    verdicts: Sequence[Sequence[Verdict]],
+    device: str | None = None,
+    level: Level = "componentwise",
+) -> list[str]:
+    """The failures of one group by cause, in at most 20 lines. `device` is the one that the user named, `level` that of
+    the run.
+    """
     found = causes((adapter.name, some) for some in verdicts)
-    lines = [line for cause in found[:2] for line in (*_explained(cause, adapter.to_json(), device), "")][:-1]
+    lines = list(_cause_lines(found[:2], {adapter.name: adapter.to_json()}, device, level))[:-1]
     if len(found) > 2:
         more = len(found) - 2
         lines = [*lines[: _MOST_LINES - 1], f"and {more} further cause{'s' if more > 1 else ''}"]
@@ -110,7 +121,9 @@ def summary_lines(
     lines += _run_lines(record)
     lines += _unchecked_lines(record)
     lines += [one.message for one in record.audited if one.message]
-    lines.append("conforms" if record.conforms else "does not conform")
+    if below := record.below_level:
+        lines.append(below_line(below, sum(any(v.below_level for v in some) for some in record.verdicts.values())))
+    lines.append(f"{'conforms' if record.conforms else 'does not conform'} ({record.level})")
     return [*map(printable, lines)]
 
 
@@ -145,10 +158,21 @@ def cause_lines(record: Record, saved: Path | None = None, option: str = "--repo
     named = {adapter["name"]: adapter for adapter in record.header["adapters"]}
     device = record.header.get("device")
     found = causes((adapter, some) for (adapter, _), some in record.verdicts.items())
-    lines = [line for cause in found[:_MOST_CAUSES] for line in (*_explained(cause, named[cause.adapter], device), "")]
+    lines = list(_cause_lines(found[:_MOST_CAUSES], named, device, record.level))
     if len(found) > _MOST_CAUSES:
         lines += [f"and {len(found) - _MOST_CAUSES} further causes; {_where(saved, option)}", ""]
     return lines
+
+
+def _cause_lines(
+    found: Sequence[Cause], named: Mapping[str, dict[str, Any]], device: str | None, level: Level
+) -> Iterator[str]:
+    """The lines of causes, with an empty line after each, and a heading above those that are only componentwise."""
+    first = next((cause for cause in found if cause.severity.level == "componentwise"), None)
+    for cause in found:
+        if cause is first:
+            yield from (heading(level), "")
+        yield from (*_explained(cause, named[cause.adapter], device), "")
 
 
 def reason_of(expectation: Expectation) -> str:
@@ -169,11 +193,12 @@ def expected_lines(record: Record) -> list[str]:
 
 
 def _explained(cause: Cause, adapter: dict[str, Any], device: str | None) -> list[str]:
-    """A cause in at most seven lines."""
+    """A cause in at most eight lines."""
     shown, count = cause.worst, f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
     where = f"; it begins at {origin}" if (origin := origin_of(shown)) else ""
     lines = [f"{cause.adapter}: {' and '.join(cause.checks)} {shown.grade} in {count}{where}"]
     lines += diagnosis_lines(cause)
+    lines += size_lines(cause.severity, cause.cases)
     lines.append(f"  {'smallest' if cause.cases > 1 else 'case'}: {shown.case}")
     lines += finding_lines(shown)
     lines += [f"  {line}" for line in command_lines(shown.case, adapter, device)]
@@ -201,8 +226,8 @@ def diagnosis_lines(cause: Cause) -> list[str]:
         more = f", or {len(cause.mistakes) - _MOST_NAMED} more" if len(cause.mistakes) > _MOST_NAMED else ""
         best = "" if cause.next_best is None else f"; next best explanation {cause.next_best:.2g} σ"
         return [f"  it equals {', or '.join(named)}{more}{best}"]
-    if cause.worst.message or cause.worst.grade == "errored":
-        return []
+    if cause.worst.message or cause.worst.grade == "errored" or cause.worst.below_level:
+        return []  # what the run lets pass is not diagnosed
     near, nearest = cause.nearest, ""
     if near is not None and near.sigmas < _NEAR * cause.worst.worst * SIGMAS:
         nearest = f"; the nearest is {near.mistake}, {near.sigmas:.2g} σ away"

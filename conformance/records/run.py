@@ -199,7 +199,8 @@ class Worker:
             verdicts = [[Verdict(c.id, "contract", "program", "errored", message=str(error))] for c in group.cases]
         else:
             expectation_for = self.run.expectation_for(adapter.name)
-            examination = examine(group, process, expectation_for, layout_error=premise)
+            level = self.run.options.level
+            examination = examine(group, process, expectation_for, layout_error=premise, level=level)
             verdicts, moments = diagnose(group, examination, expectation_for), examination.moments
         try:
             write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name), moments)

@@ -20,8 +20,14 @@ NARROW = replace(FULL, dtypes=tuple(DTYPES))
 REGULAR = [profile for profile in PROFILES if profile != "smoke"]
 
 
-def planned(profile: str = "quick", seed: int = 0, adapter: Description = FULL, **kept: tuple[str, ...]) -> Plan:
-    return plan(adapter, make_options(profile, seed, **kept))
+def planned(
+    profile: str = "quick",
+    seed: int = 0,
+    adapter: Description = FULL,
+    dtypes: tuple[str, ...] = (),
+    activations: tuple[str, ...] = (),
+) -> Plan:
+    return plan(adapter, make_options(profile, seed, dtypes, activations))
 
 
 def names(answer: Plan, dtype: str) -> list[str]:

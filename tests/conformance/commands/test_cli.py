@@ -12,10 +12,12 @@ import pytest
 
 from kterm.conformance.records.record import read
 
-from ...support import miniatures
+from ...support import miniatures, tails
 from ...support.command import assert_one_line, group_is_gone, interrupt, kterm, start_kterm
+from ...support.here import kterm_here
 
 MINIATURES = Path(miniatures.__file__)
+COARSE = f"{Path(tails.__file__)}:ClippedSilu"
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,7 @@ MINIATURES = Path(miniatures.__file__)
         (("check", "numpy", "--activation", "rellu"), 2, "did you mean relu?"),
         (("check", "numpy", "--dtype", "f33"), 2, "known are f64, f32, bf16, f16"),
         (("check", "numpy", "--seed", "-1"), 2, "seed -1"),
+        (("check", "numpy", "--level", "normwize"), 2, "did you mean normwise?"),
         (("check", "numpy", "-n", "many"), 2, "give a number of workers, or auto"),
         (("check", "numpy", "-n", "²"), 2, "give a number of workers, or auto"),
         (("check", "numpy", "--timeout", "0"), 2, "timeout 0: give a positive number of seconds"),
@@ -118,7 +121,7 @@ def test_a_report_to_standard_output_stands_between_its_lines(tmp_path: Path) ->
     rows = [json.loads(line) for line in lines if line.startswith("{")]
     assert (rows[0]["kind"], rows[-1]["kind"]) == ("header", "footer")
     assert lines[0].startswith("kterm ")
-    assert "conforms" in lines
+    assert "conforms (componentwise)" in lines
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -257,3 +260,21 @@ def test_torch_with_its_layout_declared_wrongly_is_one_failure_with_the_rest_blo
     assert words in done.stdout
     assert done.stdout.count("layout wrong in") <= 2
     assert " blocked" in done.stdout
+
+
+def test_a_port_that_is_coarse_in_one_tail_conforms_at_level_normwise(tmp_path: Path) -> None:
+    for level, code in (("componentwise", 1), ("normwise", 0)):
+        report = tmp_path / f"{level}.jsonl"
+        done = kterm_here(
+            "check", COARSE, "--profile", "quick", "--dtype", "f32", "-n", "0", "--level", level,
+            "--report", str(report), folder=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        assert f"conform{'s' if not code else ''} ({level})" in done.stdout
+        assert "Componentwise only: " in done.stdout
+        assert "silu, z from -7" in done.stdout
+        record = read(report)
+        assert record.level == level
+        findings = [v for some in record.verdicts.values() for v in some if v.is_finding]
+        assert findings
+        assert {v.below_level for v in findings} == {level == "normwise"}

@@ -11,6 +11,7 @@ import kterm
 from kterm.adapters import OUT_IN, Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.description import Description
+from kterm.conformance.cases.level import LEVELS, Level
 from kterm.conformance.cases.plan import OptionError, Options, Plan, plan
 from kterm.conformance.expectations.audit import AuditResult
 from kterm.conformance.interfaces.api import NonConformance, Results, check_adapter, parametrize_with_cases
@@ -19,6 +20,7 @@ from kterm.reference import Array, Parameters, Structure
 from ...support.biased import ScaledWeights
 from ...support.command import pytest_run
 from ...support.miniatures import Miniature
+from ...support.tails import ClippedSilu
 
 
 class Transposed(Numpy):
@@ -56,14 +58,14 @@ def test_sound_results_are_true_and_say_so_briefly(sound: Results) -> None:
     assert sound.conforms
     assert sound
     sound.raise_if_failed()
-    assert repr(sound).startswith(f"Results(numpy {Numpy.version}; conforms; ")
+    assert repr(sound).startswith(f"Results(numpy {Numpy.version}; conforms (componentwise); ")
     assert len(repr(sound)) < 240
 
 
 def test_failed_results_are_false_and_name_the_first_failure(transposed: Results) -> None:
     assert not transposed.conforms
     assert not transposed
-    assert "does not conform; 2 failed, " in repr(transposed)
+    assert "does not conform (componentwise); 2 failed, " in repr(transposed)
     assert "; first: layout wrong, weights of 3x3x3-" in repr(transposed)
     # pytest shows 240 characters of a repr; what is longer loses its middle.
     assert len(repr(transposed)) < 240
@@ -149,6 +151,58 @@ def test_parametrize_refuses_what_would_run_no_test() -> None:
         parametrize_with_cases(Numpy(), draws=0)
     with pytest.raises(OptionError, match="no case is left to check: numpy does not declare dtype f16"):
         parametrize_with_cases(Numpy(), dtypes=["f16"])
+
+
+def test_at_level_normwise_a_coarse_port_conforms_and_says_what_passes() -> None:
+    strict = check_adapter(ClippedSilu(), dtypes=["f32"])
+    lenient = check_adapter(ClippedSilu(), dtypes=["f32"], level="normwise")
+    assert not strict.conforms
+    assert str(strict).startswith("Componentwise only: ")
+    assert lenient.conforms
+    cases = sum(status == "failed" for status in strict.statuses().values())
+    assert cases > 3
+    assert f"conforms (normwise) in {len(lenient.verdicts)} cases; " in str(lenient)
+    assert f" in {cases} cases are componentwise only and pass at level normwise" in str(lenient)
+    assert {row["level"] for row in lenient.rows()} == {None, "componentwise"}
+
+
+def test_an_expectation_is_met_at_either_level(tmp_path: Path) -> None:
+    entries = tmp_path / "expectations.toml"
+    entries.write_text(
+        '[[expectation]]\nadapter = "clipped-silu"\nactivation = "silu"\nreason = "the sigmoid is clipped at -20"\n'
+    )
+    for level in LEVELS:
+        results = check_adapter(ClippedSilu(), dtypes=["f32"], expectations=entries, level=level)
+        assert results.conforms, str(results)
+        assert [one.state for one in results.audited] == ["met"]
+        assert not any(v.below_level for some in results.verdicts.values() for v in some)
+        assert "expected" in results.statuses().values()
+
+
+def test_a_test_file_asks_for_a_level_too() -> None:
+    def failures(level: Level) -> list[str]:
+        mark = parametrize_with_cases(ClippedSilu(), dtypes=["f32"], draws=2, level=level)
+        checks = [one.values[0] for one in mark.args[1] if "-tails-" in one.id]
+        assert checks
+        messages = []
+        for check in checks:
+            try:
+                check()
+            except pytest.fail.Exception as failed:
+                messages.append(str(failed))
+        return messages
+
+    found = failures("componentwise")
+    assert found
+    assert all(message.startswith("Componentwise only: ") for message in found)
+    assert not failures("normwise")
+
+
+def test_an_unknown_level_is_refused() -> None:
+    wrong: Any = "loose"
+    for ask in (check_adapter, parametrize_with_cases):
+        with pytest.raises(OptionError, match=r"^unknown level 'loose'; known are componentwise, normwise$"):
+            ask(Numpy(), level=wrong)
 
 
 def test_parse_case_knows_the_regimes() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from kterm.conformance.records.record import read
 
-from ...support import biased, miniatures
+from ...support import biased, miniatures, tails
 from ...support.command import pytest_run
 
 MINIATURES = Path(miniatures.__file__)
@@ -70,7 +70,7 @@ def test_the_same_plan_and_the_same_bits_with_any_number_of_workers(tmp_path: Pa
             "--kterm-report", str(report), "-n", workers,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "conforms" in done.stdout
+        assert "\nconforms (componentwise)\n" in done.stdout
         records.append(report.read_bytes())
     assert records[0] == records[1] == records[2]
     assert len(list(tmp_path.iterdir())) == len(records)  # nothing but the records is left behind
@@ -342,3 +342,17 @@ def test_the_plugin_costs_next_to_nothing_without_an_adapter(tmp_path: Path) -> 
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     parts = ["kterm", "conformance", "interfaces", "plugin"]
     assert set(done.stdout.split()) == {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
+
+
+def test_the_level_decides_whether_what_is_only_componentwise_fails(tmp_path: Path) -> None:
+    coarse = ("--kterm-adapter", f"{Path(tails.__file__)}:ClippedSilu", "--kterm-profile", "quick")
+    coarse = (*coarse, "--kterm-dtype", "f32", "-p", "no:xdist", "-k", "tails")
+    done = _suite(tmp_path, *coarse)
+    assert done.returncode == 1, done.stdout
+    assert "\ndoes not conform (componentwise)\n" in done.stdout
+    done = _suite(tmp_path, *coarse, "--kterm-level", "normwise")
+    assert done.returncode == 0, done.stdout
+    assert "are componentwise only and pass at level normwise\nconforms (normwise)\n" in done.stdout
+    done = _suite(tmp_path, *coarse, "--kterm-level", "loose")
+    assert done.returncode == 4
+    assert "kterm: unknown level 'loose'; known are componentwise, normwise" in done.stdout + done.stderr

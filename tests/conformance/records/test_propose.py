@@ -32,7 +32,7 @@ def _record(folder: Path, verdicts: dict[str, list[Verdict]], entries: tuple[kno
         cases = list(dict.fromkeys(v.case for v in some))
         write_part(parts, number, name, [[v for v in with_expectation if v.case == case] for case in cases], concerned)
         planned += [(name, case) for case in cases]
-    header = {"suite": "0", "profile": "quick", "seed": 0, "dtypes": [], "activations": []}
+    header = {"suite": "0", "profile": "quick", "seed": 0, "dtypes": [], "activations": [], "level": "componentwise"}
     finish(path, parts, {**header, "adapters": [a.to_json() for a in described]}, planned, terms)
     return path
 

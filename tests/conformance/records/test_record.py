@@ -20,7 +20,7 @@ from kterm.conformance.records.record import Record, RecordError, finish, read, 
 from ...support.biased import made_moments
 
 ADAPTER = replace(describe(Numpy(), "a"), name="a", version="1.0")
-HEADER = {"suite": "0", "profile": "quick", "seed": 0, "adapters": [ADAPTER.to_json()]}
+HEADER = {"suite": "0", "profile": "quick", "seed": 0, "level": "componentwise", "adapters": [ADAPTER.to_json()]}
 C1, C2, C3, C8, C9 = (f"4x3-{name}-b2-none-f64-normal-s0" for name in ("tanh", "sin", "elu", "selu", "relu"))
 ENTRIES = (
     Expectation("1", "a", "known", "https://example.org", activation="elu"),
@@ -145,6 +145,20 @@ def _with_audit(name: str, **change: object) -> Callable[[str], str]:
             _edit(lambda rows: [*rows[:-1], {**rows[-1], "run": {"a": [{"check": "bias"}]}}]),
             "its verdicts on the run of a as a whole are not those that its moments give",
         ),
+        (
+            _edit(lambda rows: [{**rows[0], "level": "loose"}, *rows[1:]]),
+            "level 'loose'; known are componentwise, normwise",
+        ),
+        (_edit(lambda rows: [{n: v for n, v in rows[0].items() if n != "level"}, *rows[1:]]), "holds no level"),
+        (
+            _edit(lambda rows: [*rows[:3], {**rows[3], "normwise": 0.5, "below_level": True}, *rows[4:]]),
+            "its level, componentwise, does not agree with the verdict on 4x3-sin",
+        ),
+        (
+            _edit(lambda rows: [{**rows[0], "level": "normwise"}, *rows[1:3], {**rows[3], "normwise": 0.5}, *rows[4:]]),
+            "its level, normwise, does not agree with the verdict on 4x3-sin",
+        ),
+        (_edit(lambda rows: [*rows[:-1], {**rows[-1], "below_level": 1}]), "counts 1 findings below the level"),
         (_with_audit("1", state="open"), "expectation 1 covers 1 findings, its footer says 1, open"),
         (_with_audit("1", findings=2), "expectation 1 covers 1 findings, its footer says 2, met"),
         (_with_audit("2", cases=3), "expectation 2 covers other cases than its footer counts"),
@@ -160,6 +174,26 @@ def test_a_reader_refuses_what_does_not_add_up(tmp_path: Path, change: Callable[
     with pytest.raises(RecordError, match=words) as caught:
         read(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_at_level_normwise_counts_what_it_lets_pass_and_conforms(tmp_path: Path) -> None:
+    """The finding is in the record with its size and region; its case has passed."""
+    coarse = replace(CASES[1][0], normwise=0.5, relative=4e-9, region=(-39.8, -20.1), below_level=True)
+    known = replace(CASES[2][0], normwise=0.25)  # expected at any level, and not counted twice
+    terms = ExpectationAudit(ENTRIES, (ADAPTER,), Options("quick", 0, level="normwise"), False)
+    for number, some in enumerate((CASES[0], [coarse], [known])):
+        write_part(tmp_path, number, "a", [some], terms.of("a", "1.0"))
+    path = tmp_path / "record.jsonl"
+    finish(path, tmp_path, {**HEADER, "level": "normwise"}, [("a", case) for case in (C1, C2, C3)], terms)
+    for passes in (True, False):
+        record = read(path, passes=passes)
+        assert (record.level, record.below_level, record.conforms) == ("normwise", 1, True)
+        (found,) = record.verdicts["a", C2]
+        assert (found.normwise, found.relative, found.region) == (0.5, 4e-9, (-39.8, -20.1))
+        assert (found.below_level, found.level, found.fails) == (True, "componentwise", False)
+        assert [one.state for one in record.audited if one.id == "1"] == ["met"]
+    assert record.statuses() == {("a", C2): "passed", ("a", C3): "expected"}
+    assert record.footer["accounting"]["passed"] == 2
 
 
 def test_a_missing_record_is_one_line(tmp_path: Path) -> None:

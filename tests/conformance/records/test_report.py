@@ -38,9 +38,11 @@ SMALL, SAME = "4x3-tanh-b2-none-f64-normal-s7", "4x3-tanh-b2-none-f64-normal-s8"
 LARGE = "9x9-tanh-b2-none-f64-normal-s0"
 
 
-def _record(folder: Path, verdicts: list[Verdict], *adapters: Any, planned: int = 0) -> Record:
+def _record(
+    folder: Path, verdicts: list[Verdict], *adapters: Any, planned: int = 0, level: str = "componentwise"
+) -> Record:
     used = adapters or (ADAPTER,)
-    header = {"suite": "0", "profile": "quick", "seed": 0, "dtypes": [], "activations": []}
+    header = {"suite": "0", "profile": "quick", "seed": 0, "dtypes": [], "activations": [], "level": level}
     header["adapters"] = [{**one.to_json(), "structures": 1, "unsupported": []} for one in used]
     for number, verdict in enumerate(verdicts):
         write_part(folder, number, used[0].name, [[verdict]])
@@ -62,15 +64,48 @@ def test_of_failures_with_one_cause_the_smallest_is_shown(tmp_path: Path) -> Non
 
 
 def test_names_and_versions_are_printed_as_they_are_and_make_no_lines_of_their_own(tmp_path: Path) -> None:
-    forged = replace(ADAPTER, name="x[/red]", version="1\nconforms\r\x1b[2J")
+    forged = replace(ADAPTER, name="x[/red]", version="1\nconforms (componentwise)\r\x1b[2J")
     record = _record(tmp_path, [Verdict(SMALL, "forward", "z_1", "pass", 0.5), _wrong(LARGE, 2.0)], forged)
     out = StringIO()
     Console(file=out, width=100).print(CheckTable(record))
     assert "x[/red]" in out.getvalue()
     lines = [title(record.header), *cause_lines(record), *summary_lines(record)]
     assert all(line.isprintable() for line in lines)
-    assert r"x[/red] 1\nconforms\r\x1b[2J" in lines[0]
-    assert "conforms" not in lines
+    assert r"x[/red] 1\nconforms (componentwise)\r\x1b[2J" in lines[0]
+    assert "conforms (componentwise)" not in lines
+    assert "does not conform (componentwise)" in lines
+
+
+def _coarse(case: str, below_level: bool = False) -> Verdict:
+    size = {"normwise": 0.25, "relative": 4e-9, "region": (-39.8, -20.1)}
+    return replace(_wrong(case, 900.0), quantity="x_1", below_level=below_level, **size)
+
+
+def test_what_is_only_componentwise_comes_last_with_its_size_and_region(tmp_path: Path) -> None:
+    found = [_coarse(LARGE), _coarse(SAME), _wrong(SMALL, 3.0)]
+    lines = cause_lines(_record(tmp_path, found))
+    heading = next(i for i, line in enumerate(lines) if line.startswith("Componentwise only: "))
+    assert [line for line in lines[:heading] if SMALL in line]
+    assert not [line for line in lines[:heading] if SAME in line]
+    assert lines[heading + 2] == "a: k_terms wrong in 2 cases"
+    size = "at most 4e-09 of a tensor and at most 0.25 times the tolerance; tanh, z from -39.8 to -20.1"
+    assert f"  norm of the error: {size}" in lines[heading:]
+    assert len([line for line in lines if line.startswith("Componentwise only: ")]) == 1
+    one = failure_lines(ADAPTER, [[found[0]]])
+    assert "  norm of the error: 4e-09 of the tensor and 0.25 times the tolerance; tanh, z from -39.8 to -20.1" in one
+
+
+def test_a_run_at_level_normwise_says_so_and_prints_what_it_lets_pass(tmp_path: Path) -> None:
+    record = _record(tmp_path, [_coarse(LARGE, True), _coarse(SAME, True)], level="normwise")
+    assert record.conforms
+    assert ", level normwise, seed 0" in title(record.header)
+    heading, empty, first, *_ = cause_lines(record)
+    assert heading.endswith("which a run at level normwise lets pass.")
+    assert (empty, first) == ("", "a: k_terms wrong in 2 cases")
+    assert not any("no known mistake" in line for line in cause_lines(record))  # none was looked for
+    *_, below, last = summary_lines(record)
+    assert below == "2 findings in 2 cases are componentwise only and pass at level normwise"
+    assert last == "conforms (normwise)"
 
 
 def test_what_is_printable_stays_as_it_is() -> None:

@@ -1,0 +1,118 @@
+"""At which level mistakes of the rule, and ports that are coarse in one tail, are findings.
+
+    python -m benchmarks.severity [--profile quick] [--write]
+
+A mistake in the rule should be wrong in norm, and a coarse formula only componentwise.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from benchmarks._common import circumstances, one_thread, parser, publish, table
+from kterm.adapters.numpy_adapter import Numpy
+from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.plan import WIDE, make_options
+from kterm.conformance.checks.verdict import Verdict, failure_of, severity_of
+from kterm.conformance.evaluation.kills.trial import Trial, TrialOptions
+from kterm.conformance.interfaces.api import check_adapter
+from kterm.conformance.mutants import MISTAKES
+from tests.support.tails import ClippedSilu, Coarse, FlatSoftplus, SubtractingElu
+
+_SUFFICIENT = 8
+"""A mutant is left out of the other groups once it was wrong in norm in so many cases."""
+
+
+def count_levels(profile: str, dtype: str, alone: bool) -> dict[str, Counter[str]]:
+    """For each mutant planted in NumPy, in how many of the cases that it fails its failure has each level."""
+    names = [one.name for one in MISTAKES]
+    options = TrialOptions(describe(Numpy(), "numpy"), make_options(profile, 0, [dtype]), gradients_alone=alone)
+    trial, counts = Trial(options, names), {name: Counter[str]() for name in names}
+    for group in options.groups(dtype):
+        due = [name for name in names if counts[name]["normwise"] < _SUFFICIENT]
+        for result in trial.run(group, due):
+            failures = [failure_of(found) for found in result.found] if result.name else []
+            counts[result.name or names[0]].update(v.level or "normwise" for v in failures if v is not None)
+    return counts
+
+
+def mutant_rows(profile: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """A row of the table for each dtype and mode, and the mutants of it that have failures in entries alone."""
+    for dtype in WIDE:
+        for alone in (False, True):
+            counts = count_levels(profile, dtype, alone)
+            found = {name: count for name, count in counts.items() if count}
+            normwise = sum(count["normwise"] > 0 for count in found.values())
+            partly = [f"{n} ({c['componentwise']})" for n, c in found.items() if c["componentwise"]]
+            mode = "gradients alone" if alone else "all shown"
+            yield (dtype, mode, f"{len(found)}", f"{normwise}", f"{len(partly)}"), partly
+
+
+def port_row(port: Coarse, dtype: str, profile: str) -> tuple[str, ...]:
+    """A row of the table of ports."""
+    results = check_adapter(port, profile=profile, dtypes=[dtype])
+    failures = [v for some in results.verdicts.values() if (v := failure_of(some)) is not None]
+    by_level = Counter(v.level for v in failures)
+    at_normwise = check_adapter(port, profile=profile, dtypes=[dtype], level="normwise")
+    return (
+        port.name, dtype, "gradients alone" if port.is_silent else "all shown", f"{len(results.verdicts):,}",
+        f"{by_level['componentwise']:,}", f"{by_level['normwise']:,}", f"{len(at_normwise.failures):,}",
+        _size(failures),
+    )  # fmt: skip
+
+
+def _size(failures: Sequence[Verdict]) -> str:
+    severity = severity_of(failures) if failures else None
+    return "" if severity is None or severity.relative is None else f"{severity.relative:.1g}"
+
+
+def _ports(silent: bool) -> Iterator[Coarse]:
+    for made in (ClippedSilu, FlatSoftplus, SubtractingElu):
+        port = made()
+        port.is_silent, port.max_structures = silent, None
+        yield port
+
+
+def main() -> None:
+    """Measure and print; with --write, update the page."""
+    options = parser(__doc__)
+    options.add_argument("--profile", default="quick")
+    chosen = options.parse_args()
+    one_thread()
+    ports = [
+        port_row(port, dtype, chosen.profile)
+        for dtype in reversed(WIDE)
+        for silent in (False, True)
+        for port in _ports(silent)
+    ]
+    rows, notes = [], []
+    for row, partly in mutant_rows(chosen.profile):
+        rows.append(row)
+        if partly:
+            notes.append(f"- {row[0]}, {row[1]}: {', '.join(partly)}")
+    mistakes = ("dtype", "shown", "found", "wrong in norm", "in some cases only componentwise")
+    coarse = (
+        "port", "dtype", "shown", "cases", "fail componentwise only", "fail normwise", "findings at level normwise",
+        "largest error beside its tensor",
+    )  # fmt: skip
+    body = f"""At which [level](tolerances.md#two-readings-of-a-tensor) is a mistake in the rule a finding? Each of
+{len(MISTAKES)} known mistakes is planted in NumPy, in the profile {chosen.profile}, until it was wrong in norm in
+{_SUFFICIENT} cases. The failure of a case is its first finding that is wrong in norm, else its first finding.
+
+{table(mistakes, rows)}
+
+Mistakes with failures that are only componentwise, and the number of such cases:
+
+{chr(10).join(notes) or "None."}
+
+And a port whose rule is right, but whose formula is coarse in one tail? `clipped-silu` clips the argument of its
+sigmoid at -20, `flat-softplus` is 0 below -17, and `subtracting-elu` computes exp(z) - 1.
+
+{table(coarse, ports)}
+
+{circumstances("kterm", "numpy")}
+"""
+    publish("severity", "Wrong in norm, or in single entries", body, chosen.write)
+
+
+if __name__ == "__main__":
+    main()
