@@ -62,8 +62,8 @@ class Results:
 
     @property
     def failures(self) -> list[Verdict]:
-        """Every verdict that is wrong or inaccurate, not expected and not below the level, and every error; those on cases
-        before those on the run as a whole.
+        """Every verdict that is wrong or inaccurate, not expected and not below the level, and every error. Those on
+        cases come before those on the run as a whole.
         """
         return [verdict for some in (*self.verdicts.values(), self.of_run) for verdict in some if verdict.fails]
 
