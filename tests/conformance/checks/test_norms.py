@@ -176,3 +176,18 @@ def test_a_region_holds_the_pre_activations_of_the_entries_that_depart() -> None
     assert region(coarse, "dE/dW_1") == pytest.approx((low, high), rel=1e-6)
     # An entry of dE/dW_2 belongs to no single pre-activation, nor does a sum over the batch.
     assert region(_with(hidden, "weight_gradients", 2, lambda g: g + np.float32(1e-3)), "dE/dW_2") is None
+
+
+def test_a_row_that_adds_two_rows_of_a_matrix_selects_none() -> None:
+    z, departs = np.array([[[-30.0], [2.0]]]), np.array([[[100.0], [0.0]]])
+    step = Quantity("W", 1, Estimate(np.ones((1, 2, 1)), np.full((1, 2, 1), 1e-8)))
+
+    def region(x: list[list[float]]) -> tuple[float, float] | None:
+        inputs = Inputs(z, np.array([x]))
+        return measure_norms(step, np.array([[[1.1], [1.0]]]), departs, F32, inputs).region_of(0)
+
+    assert region([[1.0, 0.0], [0.0, 1.0]]) == (-30.0, -30.0)
+    assert region([[0.0, 1.0], [1.0, 0.0]]) == (2.0, 2.0)
+    assert region([[1.0, 0.0], [1.0, 0.0]]) == (-30.0, 2.0)
+    assert region([[1.0, 1.0], [0.0, 1.0]]) is None
+    assert region([[1.0, 0.0], [0.0, 2.0]]) is None
