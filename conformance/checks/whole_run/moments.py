@@ -95,7 +95,7 @@ def measure_tensor(structure: Structure, stack: Draw, views: Mapping[str, Array]
             return None
         taken = min(taken, WIDE_DRAWS)
         value, sigma, observed = (
-            compute_wide(structure, stack[np.arange(taken)], views, step),
+            compute_wide(structure, stack.parameters, stack.x, views, step, taken),
             sigma[:taken],
             observed[:taken],
         )

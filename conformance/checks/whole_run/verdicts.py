@@ -7,8 +7,8 @@ docs/tolerances.md derives the limits, and docs/calibration.md shows how sound f
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -16,7 +16,6 @@ import numpy as np
 from scipy import special
 
 from ....reference import DTYPES
-from ..findings import ExpectationFor, with_expectation
 from ..verdict import RUN_CHECKS, Check, Grade, Verdict
 from .moments import UNIT, Moments, Sums, is_exact_formula, total
 from .wide_oracle import has_wider_float
@@ -31,6 +30,8 @@ CONCLUSIVE_SQUARE = 2.0
 """A spread verdict is conclusive if it would have seen a mean square of this, with the standard error that it has."""
 SUMS_ALONE = ("z", "dE/dW", "dE/db")
 
+ExpectationFor = Callable[[Verdict], str | None]
+"""Returns the id of the expectation that matches a finding, or None."""
 Statistic = Literal["plain", "outward", "square"]
 
 
@@ -129,7 +130,13 @@ def _judge(
         means["plain"] = estimate_mean(sums, "plain", rate, -reach, reach, u)
         means["outward"] = estimate_mean(sums, "outward", rate, low * size, high * size, u)
         verdicts.insert(0, _bias(key, sums, means, u))
-    return Judged(*key, sums, parts, means, tuple(with_expectation(v, expectation_for) for v in verdicts))
+    return Judged(
+        *key,
+        sums,
+        parts,
+        means,
+        tuple(v if not v.is_finding else replace(v, expectation=expectation_for(v)) for v in verdicts),
+    )
 
 
 def estimate_mean(

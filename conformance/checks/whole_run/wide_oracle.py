@@ -10,9 +10,8 @@ from functools import cache
 
 import numpy as np
 
-from ....reference import ACTIVATIONS, Array, Structure
+from ....reference import ACTIVATIONS, Array, Parameters, Structure
 from ....reference.propagation import Quantity
-from ...cases.regimes import Draw
 
 LEAST_BITS = 63
 """Bits of the significand that the wide float needs, so that its rounding errors are below 2^-10 of those of float64.
@@ -25,27 +24,29 @@ def has_wider_float() -> bool:
     return np.finfo(np.longdouble).nmant >= LEAST_BITS
 
 
-def compute_wide(structure: Structure, stack: Draw, views: Mapping[str, Array], step: Quantity) -> Array:
-    """The quantity of one step from the shown values that enter it, for the draws of the stack, in longdouble. The
-    views may hold further draws after these.
+def compute_wide(
+    structure: Structure, parameters: Parameters, x: Array, views: Mapping[str, Array], step: Quantity, count: int
+) -> Array:
+    """The quantity of one step from the given and shown values that enter it, in longdouble. All arrays are stacks, and
+    the first `count` draws are taken.
     """
-    i, count, network = step.layer, len(stack.x), structure.network
+    i, network = step.layer, structure.network
 
     def wide(array: Array) -> Array:
         return array[:count].astype(np.longdouble)
 
     def shown(name: str) -> Array:
-        return wide(stack.x if name == "x_0" else views[name])
+        return wide(x if name == "x_0" else views[name])
 
     def side() -> Array:
-        return shown(f"k_{i + 1}") @ wide(stack.parameters.weights[i]).mT
+        return shown(f"k_{i + 1}") @ wide(parameters.weights[i]).mT
 
     def with_bias(value: Array, where: str) -> Array:
-        return value + wide(stack.parameters.biases[i - 1])[:, None, :] if network.bias == where else value
+        return value + wide(parameters.biases[i - 1])[:, None, :] if network.bias == where else value
 
     match step.symbol:
         case "z":
-            return with_bias(shown(f"x_{i - 1}") @ wide(stack.parameters.weights[i - 1]), "pre")
+            return with_bias(shown(f"x_{i - 1}") @ wide(parameters.weights[i - 1]), "pre")
         case "x":
             return with_bias(ACTIVATIONS[network.activations[i - 1]].f(shown(f"z_{i}")), "post")
         case "k":

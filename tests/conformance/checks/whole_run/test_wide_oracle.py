@@ -44,7 +44,7 @@ def test_each_step_agrees_with_rational_arithmetic(bias: Bias) -> None:
     reading, _ = readings(structure, "normal")
     steps = {step.name: step for step in steps_of(structure, draws, views, reading)}
     for name, exact in due.items():
-        wide = compute_wide(structure, draws, views, steps[name])[0]
+        wide = compute_wide(structure, draws.parameters, draws.x, views, steps[name], 1)[0]
         high = wide.astype(np.float64)
         found = _exact(high) + _exact((wide - high).astype(np.float64))
         scale = float(np.max(np.abs(exact)))
