@@ -1,15 +1,17 @@
 """Calls of an adapter's program: their numbers, what they returned, and what came before them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ...adapters import Observation
 from ...reference import Structure
 from ...reference.rounding import Conventions
+from ...reference.steps import Made
 from ..cases.regimes import Draw
 from .compare import Comparison, compare
-from .verdict import Verdict
+from .formulas import with_formulas
+from .verdict import Formulas, Verdict
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Calls:
 
     `history` holds the numbers of earlier calls as a stack, and `before` the index in it of the call just before each
     of these, or None. Index 0 of `history` is the program's first call. `conventions` are the slopes that the adapter
-    declares at kinks.
+    declares at kinks, and `formulas` what it is known to compute instead of the rule.
     """
 
     structure: Structure
@@ -36,11 +38,15 @@ class Calls:
     history: Draw
     before: tuple[int | None, ...]
     conventions: Conventions | None = None
+    formulas: Formulas = field(default_factory=dict)
 
     @cached_property
     def compared(self) -> tuple[Comparison, ...]:
-        """Every quantity of the calls, compared with the rule."""
-        return tuple(compare(self.structure, self.stack, self.observed, self.regime, self.conventions))
+        """Every quantity of the calls, compared with the rule, and where it departs also with the formulas."""
+        return with_formulas(tuple(self._compare_with(())), self.formulas, self._compare_with)
+
+    def _compare_with(self, changes: Sequence[Made]) -> Iterator[Comparison]:
+        return compare(self.structure, self.stack, self.observed, self.regime, self.conventions, changes)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from ...adapters.quantities import stack_arrays
 from ...reference import Array, Structure
 from ...reference.propagation import Quantity, Shown, propagate
 from ...reference.rounding import Conventions, Estimate, Reading, bound, deviation
+from ...reference.steps import Made
 from ..cases.regimes import REGIMES, Draw
 from .verdict import Check, Grade
 
@@ -31,7 +32,8 @@ class Comparison:
 
     `worst` is the largest error in units of its tolerance; `within_bound` says whether every error lies within the
     worst-case bound. `slack` is the absolute error of f (for an x) or f' (for a k) that would explain the entries above
-    their tolerance if all else were right; it is infinite for other quantities.
+    their tolerance if all else were right; it is infinite for other quantities. `formulas` holds, for each observation,
+    the ids of the formulas that explain a departure (formulas.py); it is empty if none was tried.
     """
 
     check: Check
@@ -47,6 +49,7 @@ class Comparison:
     tolerance: Array
     within_bound: Array
     slack: Array
+    formulas: tuple[tuple[str, ...], ...] = ()
 
     def grade(self, i: int) -> Grade:
         """The grade of observation `i`."""
@@ -61,17 +64,18 @@ def compare(
     observed: Sequence[Observation],
     regime: str = "normal",
     conventions: Conventions | None = None,
+    changes: Sequence[Made] = (),
 ) -> Iterator[Comparison]:
     """Compare every quantity of the observations with the rule, in the order of the computation.
 
     If z, x and k are shown, each step is compared from the framework's own previous value. `stack` and `observed` have
     one entry a case, and all observations show the same quantities. `conventions` are the slopes that the framework
-    must have exactly at kinks.
+    must have exactly at kinks. `changes` are steps of another rule to compare with.
     """
     views = stack_arrays(observed)
     reading, worst_case = readings(structure, regime)
     bounds: list[Quantity] | None = None
-    for number, step in enumerate(steps_of(structure, stack, views, reading, conventions)):
+    for number, step in enumerate(steps_of(structure, stack, views, reading, conventions, changes)):
         values = views.get(step.name)
         targets = [] if values is None else [(step.name, values)]
         if step.symbol == "x" and step.layer == structure.network.depth:
@@ -82,7 +86,7 @@ def compare(
             compared = _compared(structure, step, name, value.astype(np.float64), tolerance)
             if (compared.worst > 1).any():
                 # The second reading costs as much again, and only a departure needs it.
-                bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions))
+                bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions, changes))
                 tolerance = tolerated(bounds[number].estimate, worst_case, regime)
                 limit = _compared(structure, bounds[number], name, value.astype(np.float64), tolerance)
                 compared = Comparison(**{**vars(compared), "within_bound": limit.worst <= 1})
@@ -115,9 +119,10 @@ def steps_of(
     views: dict[str, Array],
     reading: Reading,
     conventions: Conventions | None = None,
+    changes: Sequence[Made] = (),
 ) -> Iterator[Quantity]:
-    """Every quantity of the rule with its error, each step from the shown values of the previous one. `conventions` is
-    as in `compare`.
+    """Every quantity of the rule with its error, each step from the shown values of the previous one. `conventions` and
+    `changes` are as in `compare`.
     """
     wide = stack.astype(np.dtype(np.float64))
     depth = structure.network.depth
@@ -130,7 +135,7 @@ def steps_of(
     given = Shown(z=shown("z"), x=(*xs[:-1], views["outputs"]), k=shown("k"))
     with np.errstate(over="ignore", invalid="ignore"):
         # A framework may show infinities; they are compared like other values.
-        yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given, conventions)
+        yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given, conventions, changes)
 
 
 def _compared(structure: Structure, step: Quantity, name: str, observed: Array, tolerance: Array) -> Comparison:

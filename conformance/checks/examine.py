@@ -22,7 +22,7 @@ from .kink_choices import with_kink_slopes
 from .layout_probe import probe
 from .repeats import Repeats, ask_repeats
 from .twins import TwinPrograms, build_twins
-from .verdict import CHECKS, Verdict
+from .verdict import CHECKS, NOTHING_EXPECTED, Verdict
 
 LOST_LIMIT = 3
 """After this many calls in which the adapter died or hung, the rest of a structure is not tried."""
@@ -59,7 +59,7 @@ class Examination:
 def examine(
     group: Group,
     runner: Runner,
-    expectation_for: ExpectationFor = lambda _: None,
+    expectation_for: ExpectationFor = NOTHING_EXPECTED,
     *,
     layout_error: str | None = None,
     draws: Draw | None = None,
@@ -87,6 +87,7 @@ class _Examiner:
         self._group, self._runner, self._expectation_for, self._draws = group, runner, expectation_for, draws
         self._conventions = runner.describe().conventions
         self._cases = group.cases  # a property that makes all of them
+        self._formulas = expectation_for.formulas_for([case.id for case in self._cases])
         self._verdicts: list[list[Verdict]] = []
         self._judged: list[JudgedCalls] = []
 
@@ -110,7 +111,9 @@ class _Examiner:
         if first is not None and repeats is not None:
             found = repeats.check_contract(cases[first], self._expectation_for)
             self._verdicts[first] += found
-            self._judged += repeats.judged_repeat(found, self._draws, first, max(observed), self._conventions)
+            self._judged += repeats.judged_repeat(
+                found, self._draws, first, max(observed), self._conventions, self._formulas
+            )
         sound = {i: observation for i, observation in observed.items() if not self._fails(i)}
         for chosen in self._stack_by_quantities(sound):
             self._judge_draws(chosen, [sound[i] for i in chosen])
@@ -150,6 +153,7 @@ class _Examiner:
             self._draws,
             tuple(before_each(chosen)),
             self._conventions,
+            self._formulas,
         )
         judged: list[tuple[Verdict, ...]] = []
         for at, i in enumerate(chosen):

@@ -11,10 +11,7 @@ import numpy as np
 from ..cases.case import Case, Group
 from ..cases.regimes import REGIMES
 from .compare import Comparison
-from .verdict import CHECKS, Check, Verdict
-
-ExpectationFor = Callable[[Verdict], str | None]
-"""Returns the id of the expectation that matches a finding, or None."""
+from .verdict import CHECKS, Check, ExpectationFor, Verdict
 
 
 def judge(
@@ -60,6 +57,7 @@ def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> 
         tolerance=None if passed else float(one.tolerance[i]),
         slack=None if passed or np.isinf(one.slack[i]) else float(one.slack[i]),
         activation=group.structure.network.activations[layer - 1],
+        formulas=one.formulas[i] if one.formulas else (),
     )
 
 

@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..cases.description import Description
 from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
 from ..diagnosis.explanation import DiagnosedVerdict, Explanation, explanations_of, origin_of
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
@@ -54,10 +55,16 @@ class Record:
         """The audit result of each of them."""
         return tuple(AuditResult(**row) for row in self.footer["expectations"])
 
+    @cached_property
+    def adapters(self) -> dict[str, Description]:
+        """What each adapter declared, by name."""
+        known = {f.name for f in fields(Description)}
+        described = ({k: v for k, v in one.items() if k in known} for one in self.header["adapters"])
+        return {one["name"]: Description.from_json(one) for one in described}
+
     def concerning(self, adapter: str) -> tuple[Expectation, ...]:
         """Those that concern this adapter in its version."""
-        versions = {described["name"]: described["version"] for described in self.header["adapters"]}
-        return tuple(e for e in self.expectations.values() if e.concerns(adapter, versions[adapter]))
+        return tuple(e for e in self.expectations.values() if e.concerns(self.adapters[adapter]))
 
     @property
     def unchecked(self) -> tuple[str, ...]:
@@ -109,7 +116,7 @@ def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
             for name in ("power", "observed", "expected", "tolerance", "slack"):
                 if (value := getattr(v, name)) is not None:
                     data[name] = _number(value)
-            for name in ("at", "activation", "message", "expectation"):
+            for name in ("at", "activation", "message", "formulas", "expectation"):
                 if value := getattr(v, name):
                     data[name] = value
         if v.step is not None:
@@ -143,7 +150,8 @@ def _verdict(data: dict[str, Any]) -> Verdict:
     for name in _FLOATS:
         if isinstance(given.get(name), str):
             given[name] = float(given[name])
-    given["at"] = tuple(given.get("at", ()))
+    for name in ("at", "formulas"):
+        given[name] = tuple(given.get(name, ()))
     given["chosen"] = tuple((point, float(slope)) for point, slope in given.get("chosen", ()))
     if "origin" not in given and "explanations" not in given:
         return Verdict(**given)
@@ -345,6 +353,6 @@ def _inconsistency(record: Record, passes: bool) -> str | None:
 
 def _cases(record: Record, expectation: str) -> int:
     entry = record.expectations[expectation]
-    adapters = [a["name"] for a in record.header["adapters"] if entry.concerns(a["name"], a["version"])]
+    adapters = [name for name, adapter in record.adapters.items() if entry.concerns(adapter)]
     keys = (*record.verdicts, *map(tuple, record.footer["unanswered"]))
     return sum(adapter in adapters and entry.matches_case(case) for adapter, case in keys)

@@ -16,7 +16,7 @@ from kterm.conformance.expectations.audit import AuditResult, ExpectationAudit
 from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.records.record import Record, RecordError, finish, read, write_part
 
-ADAPTER = replace(describe(Numpy(), "a"), name="a", version="1.0")
+ADAPTER = replace(describe(Numpy(), "a"), name="a", version="1.0", framework="a", framework_version="1.0")
 HEADER = {"suite": "0", "profile": "quick", "seed": 0, "adapters": [ADAPTER.to_json()]}
 C1, C2, C3, C8, C9 = (f"4x3-{name}-b2-none-f64-normal-s0" for name in ("tanh", "sin", "elu", "selu", "relu"))
 ENTRIES = (
@@ -41,7 +41,7 @@ def _written(
     parts.mkdir(exist_ok=True)
     terms = ExpectationAudit(ENTRIES, (ADAPTER,), Options("quick", 0), own)
     for number in order:
-        write_part(parts, number, "a", [CASES[number]], terms.of("a", "1.0"))
+        write_part(parts, number, "a", [CASES[number]], terms.of(ADAPTER))
     path = folder / "record.jsonl"
     finish(path, parts, HEADER, [("a", case) for case in planned], terms)
     return path
