@@ -88,6 +88,8 @@ class TorchAdapter(Adapter):
     """What both PyTorch adapters declare. Constructing one sets PyTorch to one compute thread in this process."""
 
     version = str(torch.__version__)
+    framework = "torch"
+    framework_version = str(torch.__version__)
     weight_layout: WeightLayout = OUT_IN
     dtypes: tuple[str, ...] = tuple(DTYPES)
     activations = ACTIVATIONS

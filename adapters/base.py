@@ -47,6 +47,12 @@ class Adapter(ABC):
     name: str
     version: str
     """The framework's version."""
+    framework: str = ""
+    """The framework that computes, such as "jax" for a library built on JAX: known divergences are listed by framework.
+    Empty if it is the adapter's own, of its name.
+    """
+    framework_version: str = ""
+    """That framework's version, if `version` is another's."""
     weight_layout: WeightLayout = IN_OUT
     dtypes: tuple[str, ...] = ("f64", "f32")
     activations: Mapping[str, Callable[..., Any]]

@@ -13,10 +13,11 @@ _MISSING = object()
 def check_declarations(adapter: Adapter) -> None:
     """Raise ValueError for a declaration that the suite cannot use, in one line that names it and says what to write.
 
-    `name` must be a line of text and `device` too; `version` must hold text. `dtypes` and `biases` must be collections
-    of known names, `activations` a mapping from them, and none of the three may be empty. `weight_layout` must have
-    `name`, `to_native` and `from_native`. `max_structures` must be None or an integer of at least 1. Each slope in
-    `slopes_at_kinks` must be at a kink and between the one-sided derivatives there.
+    `name` must be a line of text and `device` too; `version` must hold text. `framework` and `framework_version` must
+    be lines of text or empty. `dtypes` and `biases` must be collections of known names, `activations` a mapping from
+    them, and none of the three may be empty. `weight_layout` must have `name`, `to_native` and `from_native`.
+    `max_structures` must be None or an integer of at least 1. Each slope in `slopes_at_kinks` must be at a kink and
+    between the one-sided derivatives there.
     """
     name = getattr(adapter, "name", _MISSING)
     if not _is_line(name):
@@ -25,6 +26,8 @@ def check_declarations(adapter: Adapter) -> None:
         )
     for field, problem in (
         ("version", _check_version(adapter)),
+        ("framework", _check_optional(adapter, "framework", "jax")),
+        ("framework_version", _check_optional(adapter, "framework_version", "1.0")),
         ("device", _check_device(adapter)),
         ("weight_layout", _check_weight_layout(adapter)),
         ("dtypes", _check_names(adapter, "dtypes", DTYPES, 'dtypes = ("f64", "f32")')),
@@ -49,6 +52,11 @@ def _check_version(adapter: Adapter) -> str:
     if version is _MISSING or version is None or not _clean_line(str(version)):
         return f'{_shown(version)} is not a version; give the framework\'s version as text, as in version = "1.0"'
     return ""
+
+
+def _check_optional(adapter: Adapter, field: str, usual: str) -> str:
+    value: Any = getattr(adapter, field, _MISSING)
+    return "" if value == "" or _is_line(value) else f'{_shown(value)} is not a line of text; write {field} = "{usual}"'
 
 
 def _check_device(adapter: Adapter) -> str:

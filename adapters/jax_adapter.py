@@ -135,6 +135,8 @@ class Jax(Adapter):
 
     name = "jax"
     version = jax.__version__
+    framework = "jax"
+    framework_version = jax.__version__
     dtypes: tuple[str, ...] = tuple(DTYPES)
     activations = ACTIVATIONS
     slopes_at_kinks = SLOPES_AT_KINKS

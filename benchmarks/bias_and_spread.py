@@ -21,7 +21,6 @@ from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.examine import examine
-from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.checks.whole_run.moments import merge
 from kterm.conformance.checks.whole_run.verdicts import SUMS_ALONE, Judged, judge_run
 from kterm.conformance.expectations import expectation as known
@@ -34,11 +33,7 @@ def judge_adapter(adapter: Adapter, profile: str, seed: int, dtypes: Sequence[st
     """What one run as a whole says of an adapter."""
     described = describe(adapter, adapter.name)
     runner = LocalRunner(adapter, adapter.name)
-    entries = [e for e in known.read(known.SHIPPED) if e.concerns(described.name, described.version)]
-
-    def expectation_for(verdict: Verdict) -> str | None:
-        return known.expectation_for(verdict, entries)
-
+    expectation_for = known.matcher(e for e in known.read(known.SHIPPED) if e.concerns(described))
     groups = plan(described, make_options(profile, seed, dtypes)).groups
     chosen = [group for group in groups if REGIMES[group.regime].enters_statistics]
     return judge_run(merge(examine(group, runner, expectation_for).moments for group in chosen), expectation_for)

@@ -49,7 +49,7 @@ class Row:
 def failing(adapter: Adapter, spec: str, dtype: str) -> dict[str, str]:
     """By mutant, the first case of the smoke profile in which it is found."""
     described = describe(adapter, spec)
-    entries = tuple(e for e in known.read(known.SHIPPED) if e.concerns(described.name, described.version))
+    entries = tuple(e for e in known.read(known.SHIPPED) if e.concerns(described))
     options = TrialOptions(described, make_options("smoke", 0, (dtype,)), entries, brief=True)
     outcomes = measure_outcomes(options, dtype, [mutant.name for mutant in MISTAKES])
     return {one.mutant: case for one in outcomes if one.mutant and (case := _first(one))}

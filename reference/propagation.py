@@ -1,12 +1,12 @@
 """Every quantity of the rule with its rounding error, in the order of computation: what a verdict compares with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .error_model import Estimate, Reading
 from .network import Array, Network, Parameters, Structure
 from .rounding import Conventions
-from .steps import run, start
+from .steps import Made, run, start
 from .value import Value
 
 
@@ -51,6 +51,7 @@ def propagate(
     reading: Reading,
     shown: Shown | None = None,
     conventions: Conventions | None = None,
+    changes: Sequence[Made] = (),
 ) -> Iterator[Quantity]:
     """Yield every quantity of the rule with its error, in the order of computation.
 
@@ -60,7 +61,8 @@ def propagate(
 
     Where `shown` has a value, the next step starts from that value instead of the oracle's. Its error then does not
     grow with depth (a *local certificate*), and the first step that fails is the one with the mistake. `conventions`
-    fixes the slopes exactly at kinks. The shapes are not validated.
+    fixes the slopes exactly at kinks. `changes` makes it another rule: see `kterm.reference.steps`. The shapes are not
+    validated.
     """
     shown = shown or Shown()
     values = {"z": shown.z, "x": shown.x, "k": shown.k}
@@ -74,7 +76,7 @@ def propagate(
         return computed if own is None else computed.shown_as(own)
 
     structure = Structure(network, x.shape[-2], reading.format.name)
-    work = run(start(structure, parameters, x, y, reading, conventions=conventions), give=give)
+    work = run(start(structure, parameters, x, y, reading, conventions=conventions), changes, give)
     for name, value in work.given.items():
         symbol, _, layer = name.partition("_")
         if name == "E":

@@ -20,6 +20,7 @@ from kterm.conformance.cases.plan import PROFILES, make_options, plan
 from kterm.conformance.checks.verdict import CHECKS, STATUSES
 from kterm.conformance.commands.cli import app
 from kterm.conformance.expectations import expectation as expectations
+from kterm.conformance.expectations.formulas import FORMULAS, KINDS
 from kterm.conformance.interfaces import plugin
 from kterm.conformance.mutants import EQUIVALENTS, MISTAKES
 from kterm.conformance.records import record
@@ -209,6 +210,19 @@ def test_tables_of_mutants_equal_the_table() -> None:
 def test_every_expectation_is_explained() -> None:
     for expectation in expectations.read(expectations.SHIPPED):
         assert expectation.issue in _page("docs/divergences.md")
+        assert f"The formula `{expectation.formula}`:" in _page("docs/divergences.md")
+
+
+def test_table_of_formulas_equals_the_table() -> None:
+    due = [
+        [
+            f"`{name}`",
+            ", ".join(f"`{key}`: {KINDS[kind][0]}" for key, kind in row.parameters.items()) or "none",
+            row.states,
+        ]
+        for name, row in FORMULAS.items()
+    ]
+    assert _table("docs/expectations.md", "formulas") == due
 
 
 def test_records_schema_is_the_one_described() -> None:

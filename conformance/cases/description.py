@@ -27,6 +27,9 @@ class Description:
     """The name of the mutant that is planted in it."""
     has_script: bool = False
     """Whether its class can write a script of the framework's own calls."""
+    framework: str = ""
+    """The framework that computes, whose known divergences the adapter has."""
+    framework_version: str = ""
 
     @property
     def conventions(self) -> dict[str, dict[float, float]]:
@@ -68,6 +71,8 @@ def describe(adapter: Adapter, spec: str) -> Description:
         tuple(one for one in _slopes_at_kinks(adapter) if one[0] in adapter.activations),
         adapter.planted_mutant,
         adapter.has_script,
+        adapter.framework or adapter.name,
+        (adapter.framework and adapter.framework_version) or clean_version(adapter),
     )
 
 

@@ -1,15 +1,17 @@
 """Calls of an adapter's program: their numbers, what they returned, and what came before them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ...adapters import Observation
 from ...reference import Structure
 from ...reference.rounding import Conventions
+from ...reference.steps import Made
 from ..cases.regimes import Draw
 from .compare import Comparison, Measure, compare
-from .verdict import Verdict
+from .formulas import with_formulas
+from .verdict import Formulas, Verdict
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Calls:
 
     `history` holds the numbers of earlier calls as a stack, and `before` the index in it of the call just before each
     of these, or None. Index 0 of `history` is the program's first call. `conventions` are the slopes that the adapter
-    declares at kinks. `measure` computes the sums of each comparison.
+    declares at kinks, and `formulas` what it is known to compute instead of the rule. `measure` computes the sums of
+    each comparison.
     """
 
     structure: Structure
@@ -36,13 +39,17 @@ class Calls:
     history: Draw
     before: tuple[int | None, ...]
     conventions: Conventions | None = None
+    formulas: Formulas = field(default_factory=dict)
     measure: Measure | None = None
 
     @cached_property
     def compared(self) -> tuple[Comparison, ...]:
-        """Every quantity of the calls, compared with the rule."""
-        conventions, measure = self.conventions, self.measure
-        return tuple(compare(self.structure, self.stack, self.observed, self.regime, conventions, measure))
+        """Every quantity of the calls, compared with the rule, and where it departs also with the formulas."""
+        return with_formulas(tuple(self._compare_with((), self.measure)), self.formulas, self._compare_with)
+
+    def _compare_with(self, changes: Sequence[Made], measure: Measure | None = None) -> Iterator[Comparison]:
+        structure, conventions = self.structure, self.conventions
+        return compare(structure, self.stack, self.observed, self.regime, conventions, changes, measure)
 
 
 @dataclass(frozen=True)

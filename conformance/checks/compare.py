@@ -10,6 +10,7 @@ from ...adapters.quantities import stack_arrays
 from ...reference import Array, Structure
 from ...reference.propagation import Quantity, Shown, propagate
 from ...reference.rounding import Conventions, Estimate, Reading, bound, deviation
+from ...reference.steps import Made
 from ..cases.regimes import REGIMES, Draw
 from .norms import Inputs, Norms, measure_norms, ratio_of_norms
 from .verdict import Check, Grade
@@ -40,7 +41,8 @@ class Comparison:
     worst-case bound. `slack` is the absolute error of f (for an x) or f' (for a k) that would explain the entries above
     their tolerance if all else were right; it is infinite for other quantities. `norms` is the normwise reading; None
     if no entry exceeds its tolerance, since then the norm of the error does not exceed that of the tolerance either.
-    `sums` holds what `compare` was asked to measure, a row for each observation.
+    `sums` holds what `compare` was asked to measure, a row for each observation. `formulas` holds, for each
+    observation, the ids of the formulas that explain a departure (formulas.py); it is empty if none was tried.
     """
 
     check: Check
@@ -58,6 +60,7 @@ class Comparison:
     slack: Array
     norms: Norms | None = None
     sums: Array | None = None
+    formulas: tuple[tuple[str, ...], ...] = ()
 
     def grade(self, i: int) -> Grade:
         """The grade of observation `i`."""
@@ -72,19 +75,21 @@ def compare(
     observed: Sequence[Observation],
     regime: str = "normal",
     conventions: Conventions | None = None,
+    changes: Sequence[Made] = (),
     measure: Measure | None = None,
 ) -> Iterator[Comparison]:
     """Compare every quantity of the observations with the rule, in the order of the computation.
 
     If z, x and k are shown, each step is compared from the framework's own previous value. `stack` and `observed` have
     one entry a case, and all observations show the same quantities. `conventions` are the slopes that the framework
-    must have exactly at kinks. `measure` computes the sums of a comparison.
+    must have exactly at kinks. `changes` are steps of another rule to compare with. `measure` computes the sums of a
+    comparison.
     """
     views = stack_arrays(observed)
     reading, worst_case = readings(structure, regime)
     bounds: list[Quantity] | None = None
     computed = {("x", 0): stack.x.astype(np.float64)}
-    for number, step in enumerate(steps_of(structure, stack, views, reading, conventions)):
+    for number, step in enumerate(steps_of(structure, stack, views, reading, conventions, changes)):
         values = views.get(step.name)
         if step.symbol in "zx":
             computed[step.symbol, step.layer] = step.estimate.value if values is None else values.astype(np.float64)
@@ -98,7 +103,7 @@ def compare(
             compared = _compared(structure, step, name, seen, tolerance)
             if (compared.worst > 1).any():
                 # The second reading costs as much again, and only a departure needs it and the norms.
-                bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions))
+                bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions, changes))
                 most = tolerated(bounds[number].estimate, worst_case, regime)
                 limit = _compared(structure, bounds[number], name, seen, most)
                 ratio = departures(structure, step.estimate.value, seen, tolerance)
@@ -134,9 +139,10 @@ def steps_of(
     views: dict[str, Array],
     reading: Reading,
     conventions: Conventions | None = None,
+    changes: Sequence[Made] = (),
 ) -> Iterator[Quantity]:
-    """Every quantity of the rule with its error, each step from the shown values of the previous one. `conventions` is
-    as in `compare`.
+    """Every quantity of the rule with its error, each step from the shown values of the previous one. `conventions` and
+    `changes` are as in `compare`.
     """
     wide = stack.astype(np.dtype(np.float64))
     depth = structure.network.depth
@@ -149,7 +155,7 @@ def steps_of(
     given = Shown(z=shown("z"), x=(*xs[:-1], views["outputs"]), k=shown("k"))
     with np.errstate(over="ignore", invalid="ignore"):
         # A framework may show infinities; they are compared like other values.
-        yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given, conventions)
+        yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given, conventions, changes)
 
 
 def _compared(structure: Structure, step: Quantity, name: str, observed: Array, tolerance: Array) -> Comparison:

@@ -24,7 +24,7 @@ from .kink_choices import with_kink_slopes
 from .layout_probe import probe
 from .repeats import Repeats, ask_repeats
 from .twins import TwinPrograms, build_twins
-from .verdict import CHECKS, Verdict
+from .verdict import CHECKS, NOTHING_EXPECTED, Verdict
 from .whole_run.moments import Key, Moments, collect, key_of, measure_tensor, merge
 
 LOST_LIMIT = 3
@@ -65,7 +65,7 @@ class Examination:
 def examine(
     group: Group,
     runner: Runner,
-    expectation_for: ExpectationFor = lambda _: None,
+    expectation_for: ExpectationFor = NOTHING_EXPECTED,
     *,
     layout_error: str | None = None,
     draws: Draw | None = None,
@@ -98,6 +98,7 @@ class _Examiner:
         self._level: Level = level
         self._conventions = runner.describe().conventions
         self._cases = group.cases  # a property that makes all of them
+        self._formulas = expectation_for.formulas_for([case.id for case in self._cases])
         self._verdicts: list[list[Verdict]] = []
         self._judged: list[JudgedCalls] = []
         self._sums: list[tuple[Key, Array]] = []
@@ -122,7 +123,9 @@ class _Examiner:
         if first is not None and repeats is not None:
             found = repeats.check_contract(cases[first], self._expectation_for)
             self._verdicts[first] += found
-            self._judged += repeats.judged_repeat(found, self._draws, first, max(observed), self._conventions)
+            self._judged += repeats.judged_repeat(
+                found, self._draws, first, max(observed), self._conventions, self._formulas
+            )
         sound = {i: observation for i, observation in observed.items() if not self._fails(i)}
         for chosen in self._stack_by_quantities(sound):
             self._judge_draws(chosen, [sound[i] for i in chosen])
@@ -163,6 +166,7 @@ class _Examiner:
             self._draws,
             tuple(before_each(chosen)),
             self._conventions,
+            self._formulas,
             measure_tensor if REGIMES[group.regime].enters_statistics else None,
         )
         judged: list[tuple[Verdict, ...]] = []

@@ -12,10 +12,7 @@ from ..cases.case import Case, Group
 from ..cases.level import Level
 from ..cases.regimes import REGIMES
 from .compare import Comparison
-from .verdict import CHECKS, Check, Verdict
-
-ExpectationFor = Callable[[Verdict], str | None]
-"""Returns the id of the expectation that matches a finding, or None."""
+from .verdict import CHECKS, Check, ExpectationFor, Verdict
 
 
 def judge(
@@ -66,6 +63,7 @@ def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> 
         normwise=None if norms is None else float(norms.normwise[i]),
         relative=None if norms is None else float(norms.relative[i]),
         region=None if norms is None else norms.region_of(i),
+        formulas=one.formulas[i] if one.formulas else (),
     )
 
 

@@ -20,7 +20,7 @@ from .compare import Comparison
 from .findings import ExpectationFor, judge, with_contract
 from .norms import Inputs, measure_norms
 from .twins import TwinPrograms
-from .verdict import CHECKS, Check, Verdict
+from .verdict import CHECKS, Check, Formulas, Verdict
 
 _DESCENT_STEPS = 3
 _SAME_CALL, _EARLIER = "same call twice", "earlier observation"
@@ -68,7 +68,13 @@ class Repeats:
         return with_contract(case, found, expectation_for)
 
     def judged_repeat(
-        self, found: Sequence[Verdict], draws: Draw, first: int, last: int, conventions: Conventions
+        self,
+        found: Sequence[Verdict],
+        draws: Draw,
+        first: int,
+        last: int,
+        conventions: Conventions,
+        formulas: Formulas,
     ) -> list[JudgedCalls]:
         """The same call made twice, if it gave other bits. `draws` are those of all cases; `first` is the index of the
         case that is repeated, and `last` that of the call just before the repetition.
@@ -78,7 +84,7 @@ class Repeats:
         verdict = next(v for v in found if v.quantity == _SAME_CALL)
         group, twice = self.twins.group, draws[np.array([first, first])]
         both = self.first, self.again.observation
-        calls = Calls(group.structure, group.regime, twice, both, draws, (None, last), conventions)
+        calls = Calls(group.structure, group.regime, twice, both, draws, (None, last), conventions, formulas)
         return [JudgedCalls(calls, together=verdict)]
 
     def check_numbers(
@@ -108,7 +114,10 @@ class Repeats:
             if verdict.is_unexpected:
                 stack, observed = self.halves
                 before_calls = tuple(before_each(range(len(observed))))
-                calls = Calls(group.structure, group.regime, stack, tuple(observed), stack, before_calls)
+                formulas = expectation_for.formulas_for([case.id])
+                calls = Calls(
+                    group.structure, group.regime, stack, tuple(observed), stack, before_calls, formulas=formulas
+                )
                 judged.append(JudgedCalls(calls, together=verdict))
         return found, judged
 
@@ -232,7 +241,15 @@ def _judge_descent(
     `one` holds the numbers of the call before the first step.
     """
     history = stacked([one, *(stack[step] for step in range(len(observed)))])
-    calls = Calls(group.structure, group.regime, stack, tuple(observed), history, tuple(range(len(observed))))
+    calls = Calls(
+        group.structure,
+        group.regime,
+        stack,
+        tuple(observed),
+        history,
+        tuple(range(len(observed))),
+        formulas=expectation_for.formulas_for([case.id]),
+    )
     judged = []
     for step in range(len(observed)):
         verdicts = judge(

@@ -1,11 +1,12 @@
 """Verdicts: what a check answers for one tensor of one case, and what that makes of the case."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ...adapters.quantities import split_name
+from ...reference.steps import Made
 from ..cases.level import Level
 
 Check = Literal[
@@ -50,9 +51,10 @@ class Verdict:
     the norm of its tolerance: a relative mistake of about 1/power or more would have been seen. `observed`, `expected`
     and `tolerance` are the numbers at `at`; they are recorded unless the verdict is a pass. `activation` is that of the
     tensor's layer. For a finding in an x or a k, `slack` is the absolute error of f or f' that would explain it.
-    `expectation` is the id of the expectation that matches a finding, or None. `step` is the number of the descent step
-    that the verdict is about, counted from 1; None outside a descent. `chosen` holds, in the kinks regime, (point,
-    value of f' there) for every pre-activation that lies exactly at a kink.
+    `formulas` holds the ids of the expectations whose formula explains it, and `expectation` the id of the expectation
+    that matches it, or None. `step` is the number of the descent step that the verdict is about, counted from 1; None
+    outside a descent. `chosen` holds, in the kinks regime, (point, value of f' there) for every pre-activation that
+    lies exactly at a kink.
 
     A finding about numbers also has the norm of the error in units of the norm of the tolerance (`normwise`) and of the
     norm of the tensor (`relative`), and the least and the greatest pre-activation of the entries above their tolerance
@@ -83,6 +85,7 @@ class Verdict:
     relative: float | None = None
     region: tuple[float, float] | None = None
     below_level: bool = False
+    formulas: tuple[str, ...] = ()
 
     @property
     def is_finding(self) -> bool:
@@ -157,6 +160,27 @@ def severity_of(verdicts: Sequence[Verdict]) -> Severity:
         None if region is None else next(iter(names)),
         region,
     )
+
+
+Formulas = Mapping[str, Made]
+"""The steps that a framework is known to compute by another formula, by the id of the expectation that says so."""
+
+
+@dataclass(frozen=True)
+class ExpectationFor:
+    """What is known of an adapter's divergences. Called with a finding, it gives the id of the expectation that matches
+    it, or None. `formulas_for` gives the formulas that the expectations state for some cases, by their ids.
+    """
+
+    find: Callable[[Verdict], str | None]
+    formulas_for: Callable[[Sequence[str]], Formulas] = lambda cases: {}
+
+    def __call__(self, finding: Verdict) -> str | None:
+        return self.find(finding)
+
+
+NOTHING_EXPECTED = ExpectationFor(lambda finding: None)
+"""For an adapter without known divergences."""
 
 
 _CHECK_OF: dict[str, Check] = {

@@ -14,8 +14,8 @@ from ..cases.regimes import Draw, each
 from ..checks.calls import Calls, JudgedCalls
 from ..checks.compare import Comparison
 from ..checks.examine import Examination
-from ..checks.findings import ExpectationFor, is_expected_in
-from ..checks.verdict import Verdict, failure_of
+from ..checks.findings import is_expected_in
+from ..checks.verdict import NOTHING_EXPECTED, ExpectationFor, Verdict, failure_of
 from .explain import Question, explain
 from .explanation import DiagnosedVerdict, Explanation, with_diagnosis
 from .hypotheses import Earlier
@@ -28,7 +28,7 @@ explanation.
 
 
 def diagnose(
-    group: Group, examination: Examination, expectation_for: ExpectationFor = lambda _: None
+    group: Group, examination: Examination, expectation_for: ExpectationFor = NOTHING_EXPECTED
 ) -> list[list[Verdict]]:
     """The verdicts of an examination, a list for each case, with a diagnosis on the failure of each failing call
     (`failure_of`).

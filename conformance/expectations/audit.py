@@ -56,9 +56,9 @@ class ExpectationAudit:
     options: Options
     user_supplied: bool
 
-    def of(self, adapter: str, version: str) -> tuple[Expectation, ...]:
+    def of(self, adapter: Description) -> tuple[Expectation, ...]:
         """The expectations that concern this adapter, in their order."""
-        return tuple(entry for entry in self.entries if entry.concerns(adapter, version))
+        return tuple(entry for entry in self.entries if entry.concerns(adapter))
 
     @property
     def applicable(self) -> tuple[Expectation, ...]:
@@ -68,11 +68,11 @@ class ExpectationAudit:
         return tuple(e for e in self.entries if self._named(e) or (self.user_supplied and self._is_stranger(e)))
 
     def _named(self, entry: Expectation) -> tuple[Description, ...]:
-        return tuple(a for a in self.adapters if entry.concerns(a.name, a.version))
+        return tuple(a for a in self.adapters if entry.concerns(a))
 
     def _is_stranger(self, entry: Expectation) -> bool:
         anywhere = replace(entry, versions="")
-        return not any(anywhere.concerns(a.name, a.version) for a in self.adapters)
+        return not any(anywhere.concerns(a) for a in self.adapters)
 
     def results(
         self,
@@ -112,8 +112,9 @@ class ExpectationAudit:
         adapters = self._named(entry)
         if not adapters:
             names = ", ".join(a.name for a in self.adapters)
+            subject = "framework" if entry.framework else "name"
             return self._unmatched(
-                entry, 0, f"none of the adapters {names} has this name; fix the name, or remove the entry"
+                entry, 0, f"none of the adapters {names} has this {subject}; fix the name, or remove the entry"
             )
         names = {adapter.name for adapter in adapters}
         cases = sum(name in names and entry.matches_case(case) for name, case in planned)

@@ -4,27 +4,30 @@ An expectation marks the findings that it matches as expected. It never matches 
 A run audits its expectations (audit.py). In TOML:
 
     [[expectation]]
-    adapter = "jax*"                     # pattern for the adapter's name
+    framework = "torch"                  # pattern for the framework's name
     case = "*-f64-*"                     # pattern for the case id; optional, all cases
     check = "k_terms"                    # pattern for the check; optional
     quantity = "k_*"                     # pattern for the quantity; optional
     activation = ["softplus", "elu"]     # pattern for the activation of the layer that departs; optional
     grade = "inaccurate"                 # pattern for the grade, inaccurate or wrong; optional
+    formula = "softplus-threshold"       # what the framework computes, a row of formulas.py; optional
+    parameters = { threshold = 20 }      # the numbers in the formula
     size = "2 u"                         # by how much f or f' is off at most, absolutely; optional
-    versions = ">=0.4,<0.11"             # the framework's versions, as in a requirement; optional
+    versions = ">=2.13,<2.15"            # the framework's versions, as in a requirement; optional
     witness = "*-tails-*"                # pattern for the cases that are sure to show it; optional, all it matches
     reason = "the derivative is ..."     # required
     issue = "https://..."                # where it is discussed upstream
 
-Patterns are shell-style. An array of patterns stands for one entry each, with the same other keys.
+Patterns are shell-style. An array of patterns stands for one entry each, with the same other keys. With `adapter`
+instead of `framework`, an entry is about one adapter by its name, and `versions` are those of the adapter.
 """
 
 import itertools
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from fnmatch import fnmatchcase, translate
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +37,10 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from ...reference import ACTIVATIONS, DTYPES
-from ..checks.verdict import CHECKS, FINDINGS, RUN_CHECKS, RUN_QUANTITIES, Verdict, quantity_of
+from ...reference.steps import Made
+from ..cases.description import Description
+from ..checks.verdict import CHECKS, FINDINGS, RUN_CHECKS, RUN_QUANTITIES, ExpectationFor, Verdict, quantity_of
+from .formulas import FORMULAS, changes_of, find_problem
 
 SHIPPED = Path(__file__).with_name("expectations.toml")
 
@@ -42,7 +48,10 @@ EXPECTABLE = tuple(check for check in (*CHECKS, *RUN_CHECKS) if check != "layout
 """The checks whose findings can be expected. A wrong layout is the adapter's own mistake, and no check runs after it.
 """
 
-PATTERNS = ("adapter", "case", "check", "activation")
+SUBJECTS = ("framework", "adapter")
+"""What an entry is about. It names exactly one of them."""
+
+PATTERNS = (*SUBJECTS, "case", "check", "activation")
 """The keys that may hold an array."""
 
 
@@ -56,14 +65,18 @@ class ExpectationError(ValueError):
 class Expectation:
     """One known divergence; patterns are shell-style.
 
-    `id` is the number of the entry in its file, from 1; an entry with arrays becomes 3.1, 3.2, ... `versions` is a PEP
-    440 specifier, empty for any version. `size` bounds the absolute error of f or f': a number, or a multiple of the
-    unit roundoff u of the case's dtype, and empty for any finding. With a size, only findings in an x or a k match.
+    `id` is the number of the entry in its file, from 1; an entry with arrays becomes 3.1, 3.2, ... Either `framework`
+    or `adapter` is empty. `versions` is a PEP 440 specifier for the version of that one, empty for any version. `size`
+    bounds the absolute error of f or f': a number, or a multiple of the unit roundoff u of the case's dtype, and empty
+    for any finding. With a size, only findings in an x or a k match.
+
+    `formula` is the name of a row of `FORMULAS`, with its `parameters`. With a formula, an entry matches the findings
+    that the formula explains, in whatever quantity, and `activation` names the layers that the formula changes.
     """
 
     id: str
-    adapter: str
-    reason: str
+    adapter: str = ""
+    reason: str = ""
     issue: str = ""
     case: str = "*"
     check: str = "*"
@@ -73,12 +86,18 @@ class Expectation:
     witness: str = "*"
     size: str = ""
     quantity: str = "*"
+    framework: str = ""
+    formula: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    def concerns(self, adapter: str, version: str) -> bool:
-        """Whether it is about this adapter in this version of its framework. A version that PEP 440 does not know
-        matches only an entry for any version.
+    def concerns(self, adapter: Description) -> bool:
+        """Whether it is about this adapter, or about its framework, in this version. A version that PEP 440 does not
+        know matches only an entry for any version.
         """
-        if not self._is("adapter", adapter):
+        name, version = (
+            (adapter.framework, adapter.framework_version) if self.framework else (adapter.name, adapter.version)
+        )
+        if not self._is("framework" if self.framework else "adapter", name):
             return False
         try:
             # Nightly builds are before the release that they are named for, and after the one before.
@@ -99,10 +118,11 @@ class Expectation:
             and (verdict.check not in RUN_CHECKS or self.is_of_run)
             and (self._is("check", verdict.check) or (asked is not None and self._is("check", asked)))
             and self._is("quantity", verdict.quantity)
-            and self._is("activation", verdict.activation or "")
+            and (bool(self.formula) or self._is("activation", verdict.activation or ""))
             and self._is("grade", verdict.grade)
             and self._is("case", verdict.case)
             and (not self.size or (verdict.slack is not None and verdict.slack <= self._most(verdict.case)))
+            and (not self.formula or self.id in verdict.formulas)
         )
 
     def _most(self, case: str) -> float:
@@ -122,7 +142,17 @@ class Expectation:
             return False
         # Fields 1 and 5 of an id: the activations, and the regime.
         _, names, *_, regime, _ = case.split("-")
-        return regime != "layout" and any(self._is("activation", name) for name in names.split("."))
+        return regime != "layout" and any(self._is_about(name) for name in names.split("."))
+
+    def _is_about(self, activation: str) -> bool:
+        return self._is("activation", activation) and (
+            not self.formula or FORMULAS[self.formula].applies_to(activation)
+        )
+
+    @property
+    def changes(self) -> Made:
+        """What its formula changes in the rule."""
+        return changes_of(self.formula, self.parameters, lambda activation: self._is("activation", activation))
 
     def is_witnessed_by(self, case: str) -> bool:
         """Whether this case matches and is sure to show the divergence."""
@@ -134,18 +164,20 @@ class Expectation:
     @cached_property
     def _matches(self) -> dict[str, Callable[[str], re.Match[str] | None]]:
         # fnmatch caches 256 patterns; `kterm expect` may write more.
-        names = ("adapter", "case", "check", "quantity", "activation", "grade", "witness")
+        names = (*PATTERNS, "quantity", "grade", "witness")
         return {name: re.compile(translate(getattr(self, name))).match for name in names}
 
     def label(self) -> str:
         """The name in messages, such as: expectation 3 (torch*, *-f64-*, softplus)."""
+        subject = self.framework or self.adapter
         patterns = (self.versions, self.case, self.check, self.quantity, self.activation, self.grade)
-        return f"expectation {self.id} ({', '.join((self.adapter, *(p for p in patterns if p not in ('', '*'))))})"
+        return f"expectation {self.id} ({', '.join((subject, *(p for p in patterns if p not in ('', '*'))))})"
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """Its fields, without those that have their default value."""
-        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
-        return {name: value for name, (value, default) in values.items() if value != default}
+        defaults = {f.name: {} if f.default is MISSING else f.default for f in fields(self)}
+        values = {name: getattr(self, name) for name in defaults}
+        return {name: value for name, value in values.items() if value != defaults[name]}
 
 
 def magnitude(size: str, u: float) -> float:
@@ -160,6 +192,19 @@ def magnitude(size: str, u: float) -> float:
 def expectation_for(verdict: Verdict, expectations: Iterable[Expectation]) -> str | None:
     """The id of the first of an adapter's expectations that matches a finding; None if none does."""
     return next((expectation.id for expectation in expectations if expectation.matches(verdict)), None)
+
+
+def matcher(entries: Iterable[Expectation]) -> ExpectationFor:
+    """What the checks need to know of the expectations that concern an adapter: which of them matches a finding, and
+    what their formulas change in some cases.
+    """
+    entries = tuple(entries)
+    stated = [one for one in entries if one.formula]
+
+    def formulas_for(cases: Sequence[str]) -> dict[str, Made]:
+        return {one.id: one.changes for one in stated if any(map(one.matches_case, cases))}
+
+    return ExpectationFor(lambda finding: expectation_for(finding, entries), formulas_for)
 
 
 def read(path: Path) -> tuple[Expectation, ...]:
@@ -186,10 +231,18 @@ def _entry(path: Path, number: int, entry: object) -> Iterator[Expectation]:
             raise ExpectationError(f"{where}: unknown key {key!r}; known are {', '.join(sorted(known))}")
         if key == "reason" and isinstance(value, str) and not value.strip():
             raise ExpectationError(f"{where}: its reason is empty; write why the framework departs")
+        if key == "parameters":
+            if not isinstance(value, dict):
+                raise ExpectationError(f"{where}: parameters should be a table such as {{ threshold = 20 }}")
+            continue
         _require_patterns(where, key, value)
-    for key in ("adapter", "reason"):
-        if key not in entry:
-            raise ExpectationError(f"{where}: has no {key}; write one")
+    named = [key for key in SUBJECTS if key in entry]
+    if len(named) > 1:
+        raise ExpectationError(f"{where}: names a framework and an adapter; keep one of them")
+    if not named:
+        raise ExpectationError(f"{where}: has no framework and no adapter; write one of them")
+    if "reason" not in entry:
+        raise ExpectationError(f"{where}: has no reason; write one")
     several = [key for key in PATTERNS if isinstance(entry.get(key), list)]
     for part, values in enumerate(itertools.product(*(entry[key] for key in several)), 1):
         one = Expectation(
@@ -218,6 +271,13 @@ def _require_known(where: str, one: Expectation) -> None:
         pattern = getattr(one, key)
         if not any(fnmatchcase(name, pattern) for name in known):
             raise ExpectationError(f"{where}: {key} {pattern!r} matches none of {', '.join(known)}")
+    if one.parameters and not one.formula:
+        raise ExpectationError(f"{where}: has parameters and no formula; write formula = ..., or remove them")
+    if one.formula:
+        takes = re.compile(translate(one.activation)).match
+        problem = find_problem(one.formula, one.parameters, lambda activation: takes(activation) is not None)
+        if problem:
+            raise ExpectationError(f"{where}: {problem}")
     try:
         SpecifierSet(one.versions)
     except InvalidSpecifier:

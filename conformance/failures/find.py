@@ -9,7 +9,7 @@ from ..cases.regimes import Draw
 from ..checks.calls import Call
 from ..checks.examine import examine
 from ..checks.findings import ExpectationFor
-from ..checks.verdict import Verdict, failure_of, quantity_of
+from ..checks.verdict import NOTHING_EXPECTED, Verdict, failure_of, quantity_of
 from ..diagnosis.diagnose import diagnose
 from ..runners.runner import NoAnswer, Runner
 from .scripts.failure import Failure, Kind
@@ -29,7 +29,7 @@ def draw_calls(case: Case) -> Draw:
 
 
 def find_failure(
-    case: Case, calls: Draw, runner: Runner, at: int = 0, expectation_for: ExpectationFor = lambda _: None
+    case: Case, calls: Draw, runner: Runner, at: int = 0, expectation_for: ExpectationFor = NOTHING_EXPECTED
 ) -> tuple[Failure, Verdict] | None:
     """The failing call of a case and its verdict (`failure_of`), or None if it does not fail.
 

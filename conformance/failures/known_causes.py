@@ -8,13 +8,12 @@ from ..expectations import expectation as known
 
 
 def _shipped(adapter: Description) -> list[known.Expectation]:
-    return [e for e in known.read(known.SHIPPED) if e.concerns(adapter.name, adapter.version)]
+    return [e for e in known.read(known.SHIPPED) if e.concerns(adapter)]
 
 
 def shipped_expectation_for(adapter: Description) -> ExpectationFor:
-    """A function that gives the id of the shipped expectation that matches a finding of this adapter, or None."""
-    entries = _shipped(adapter)
-    return lambda verdict: known.expectation_for(verdict, entries)
+    """What the checks need to know of the shipped expectations that concern this adapter."""
+    return known.matcher(_shipped(adapter))
 
 
 def describe_cause(verdict: Verdict, adapter: Description) -> str:

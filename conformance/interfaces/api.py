@@ -166,13 +166,11 @@ def check_adapter(
         planned = plan(described, options)
         entries = known.read(Path(expectations or known.SHIPPED))
         audit = ExpectationAudit(entries, (described,), options, expectations is not None)
-        entries = audit.of(described.name, described.version)
+        entries = audit.of(described)
+        expectation_for = known.matcher(entries)
         premise = find_layout_error((group for group in planned.groups if group.regime == "layout"), runner)
         verdicts: dict[str, list[Verdict]] = {}
         moments: list[Moments] = []
-
-        def expectation_for(verdict: Verdict) -> str | None:
-            return known.expectation_for(verdict, entries)
 
         for group in planned.groups:
             examination = examine(group, runner, expectation_for, layout_error=premise, level=level)
@@ -222,7 +220,7 @@ def parametrize_with_cases(
     runner = _runner(adapter)
     described = runner.describe()
     planned = plan(described, options)
-    entries = [e for e in known.read(known.SHIPPED) if e.concerns(described.name, described.version)]
+    expectation_for = known.matcher(e for e in known.read(known.SHIPPED) if e.concerns(described))
     premises: list[str | None] = []
 
     def premise() -> str | None:
@@ -230,9 +228,6 @@ def parametrize_with_cases(
         if not premises:
             premises.append(find_layout_error((g for g in planned.groups if g.regime == "layout"), runner))
         return premises[0]
-
-    def expectation_for(verdict: Verdict) -> str | None:
-        return known.expectation_for(verdict, entries)
 
     def checker(group: Group) -> CaseCheck:
         def check() -> None:

@@ -19,6 +19,8 @@ from .mutant import Make, Mutant, Wrap
 _DECLARED = (
     "name",
     "version",
+    "framework",
+    "framework_version",
     "weight_layout",
     "dtypes",
     "activations",

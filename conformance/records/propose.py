@@ -5,14 +5,15 @@ reasons.
 import glob
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ...reference import ACTIVATIONS
 from ..checks.verdict import CHECKS, RUN_CHECKS, Verdict, quantity_of
 from ..expectations.audit import AuditResult
-from ..expectations.expectation import EXPECTABLE, PATTERNS, Expectation
+from ..expectations.expectation import EXPECTABLE, PATTERNS, SUBJECTS, Expectation
 from ..expectations.patterns import Point, find_patterns
 from .record import Record, read
 from .report import title
@@ -25,20 +26,24 @@ _WHOLE_CASE_CHECKS = ("contract", "descent", "batch")
 
 @dataclass(frozen=True)
 class _Proposal:
-    """A proposed entry. Each tuple holds alternative patterns; `findings` are the findings that the entry matches, each
-    with its adapter.
+    """A proposed entry. Each tuple of strings holds alternative patterns. `framework` or `adapter` holds an empty one.
+    `findings` are the findings that the entry matches, each with its adapter.
     """
 
-    adapter: tuple[str, ...]
+    framework: tuple[str, ...] = ("",)
+    adapter: tuple[str, ...] = ("",)
     case: tuple[str, ...] = ("*",)
     check: tuple[str, ...] = ("*",)
     activation: tuple[str, ...] = ("*",)
     grade: str = "*"
+    size: str = ""
     versions: str = ""
     witness: str = "*"
     reason: str = ""
     issue: str = ""
     quantity: str = "*"
+    formula: str = ""
+    parameters: tuple[tuple[str, Any], ...] = ()
     findings: tuple[tuple[str, Verdict], ...] = field(default=(), compare=False)
 
 
@@ -49,9 +54,9 @@ def propose_expectations(source: Path) -> tuple[str, int]:
     RecordError.
     """
     record = read(source)
-    adapters = [adapter["name"] for adapter in record.header["adapters"]]
-    new = _merge([one for adapter in adapters for one in _propose(record, adapter)])
-    new = [replace(one, adapter=_match_adapters(one.adapter, adapters), grade=_grade(one)) for one in new]
+    frameworks = {name: adapter.framework for name, adapter in record.adapters.items()}
+    new = _merge([one for adapter in frameworks for one in _propose(record, adapter)])
+    new = [replace(one, grade=_grade(one)) for several in new for one in _split_by_subject(several, frameworks)]
     parts = [
         _format_preamble(record, source, bool(new)),
         *map(_format_entry, (*_list_applying(record), *new)),
@@ -71,7 +76,7 @@ def _propose(record: Record, adapter: str) -> Iterator[_Proposal]:
     for check, found in failed.items():
         for activation, case, points in find_patterns(found.keys(), passed[check] - found.keys()):
             findings = tuple((adapter, verdict) for point in points for verdict in found[point])
-            yield _Proposal((adapter,), (case,), (check,), (activation,), findings=findings)
+            yield _Proposal(("",), (adapter,), (case,), (check,), (activation,), findings=findings)
 
 
 def _grade(one: _Proposal) -> str:
@@ -96,12 +101,14 @@ def _passing_activations(verdict: Verdict) -> Iterable[str]:
 def _list_applying(record: Record) -> list[_Proposal]:
     """The run's own expectations that still apply, unchanged."""
     entries = [record.expectations[one.id] for one in record.audited if _applies(record, one)]
+    return _merge([_unchanged(entry) for entry in entries])
 
-    def keep(e: Expectation) -> _Proposal:
-        rest = e.grade, e.versions, e.witness, e.reason, e.issue, e.quantity
-        return _Proposal((e.adapter,), (e.case,), (e.check,), (e.activation,), *rest)
 
-    return _merge(list(map(keep, entries)))
+def _unchanged(entry: Expectation) -> _Proposal:
+    patterns = {name: (getattr(entry, name),) for name in PATTERNS}
+    kept = ("quantity", "grade", "size", "versions", "witness", "reason", "issue")
+    rest = {name: getattr(entry, name) for name in kept}
+    return _Proposal(**patterns, **rest, formula=entry.formula, parameters=tuple(entry.parameters.items()))
 
 
 def _applies(record: Record, one: AuditResult) -> bool:
@@ -112,7 +119,7 @@ def _applies(record: Record, one: AuditResult) -> bool:
 def _merge(proposals: Sequence[_Proposal]) -> list[_Proposal]:
     """The proposals, with those that differ only in one pattern merged into one with an array of patterns."""
     merged = list(proposals)
-    for name in ("case", "activation", "adapter", "check"):
+    for name in ("case", "activation", "adapter", "framework", "check"):
         equal_otherwise: dict[_Proposal, list[_Proposal]] = defaultdict(list)
         for one in merged:
             equal_otherwise[replace(one, **{name: ()})].append(one)
@@ -133,16 +140,24 @@ def _rank(value: str) -> tuple[int, str]:
     return (order.index(value) if value in order else len(order), value)
 
 
-def _match_adapters(names: Sequence[str], all_names: Sequence[str]) -> tuple[str, ...]:
-    """One pattern for several adapters if their names have a common start that no other adapter's name has; else their
-    names.
+def _split_by_subject(one: _Proposal, frameworks: Mapping[str, str]) -> Iterator[_Proposal]:
+    """The proposal for the frameworks whose adapters in this run all failed so, and for the other adapters by name.
+    `frameworks` gives the framework of each adapter of the run.
     """
-    stem = names[0]
-    while not all(name.startswith(stem) for name in names):
-        stem = stem[:-1]
-    if len(names) > 1 and stem and {name for name in all_names if name.startswith(stem)} == set(names):
-        return (f"{glob.escape(stem)}*",)
-    return tuple(map(glob.escape, names))
+    failed = set(one.adapter)
+    whole = [f for f in sorted(set(frameworks.values())) if {n for n in frameworks if frameworks[n] == f} <= failed]
+    for framework, adapter in (
+        (whole, [""]),
+        ([""], [name for name in one.adapter if frameworks[name] not in whole]),
+    ):
+        if framework and adapter:
+            findings = tuple(found for found in one.findings if (frameworks[found[0]] in whole) == (adapter == [""]))
+            yield replace(
+                one,
+                framework=tuple(map(glob.escape, framework)),
+                adapter=tuple(map(glob.escape, adapter)),
+                findings=findings,
+            )
 
 
 def _format_preamble(record: Record, source: Path, has_proposals: bool) -> str:
@@ -159,11 +174,14 @@ def _format_entry(one: _Proposal) -> str:
     """The entry as TOML; a new one below a comment on what it matches."""
     lines = [*_format_findings(one), "[[expectation]]"]
     for name in PATTERNS:
-        values = [_quote(value) for value in getattr(one, name) if value != "*"]
+        values = [_quote(value) for value in getattr(one, name) if value != ("" if name in SUBJECTS else "*")]
         line = f"{name} = {values[0] if len(values) == 1 else '[' + ', '.join(values) + ']'}" if values else ""
         lines += [line] if len(line) <= _COLUMNS else [f"{name} = [", *(f"    {value}," for value in values), "]"]
-    rest = {name: getattr(one, name) for name in ("quantity", "grade", "versions", "witness")}
+    rest = {name: getattr(one, name) for name in ("quantity", "grade", "formula", "size", "versions", "witness")}
     lines += [f"{name} = {_quote(value)}" for name, value in rest.items() if value not in ("", "*")]
+    if one.parameters:
+        table = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in one.parameters)
+        lines.append(f"parameters = {{ {table} }}")
     lines.append(f"reason = {_quote(one.reason)}")
     lines.append(f"issue = {_quote(one.issue)}" if one.issue else '# issue = "https://..."')
     return "".join(f"{line}\n" for line in lines if line)

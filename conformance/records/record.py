@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..cases.description import Description
 from ..cases.level import Level, parse_level
 from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
 from ..checks.whole_run.moments import Moments, to_rows
@@ -69,10 +70,16 @@ class Record:
         """The audit result of each of them."""
         return tuple(AuditResult(**row) for row in self.footer["expectations"])
 
+    @cached_property
+    def adapters(self) -> dict[str, Description]:
+        """What each adapter declared, by name."""
+        known = {f.name for f in fields(Description)}
+        described = ({k: v for k, v in one.items() if k in known} for one in self.header["adapters"])
+        return {one["name"]: Description.from_json(one) for one in described}
+
     def concerning(self, adapter: str) -> tuple[Expectation, ...]:
         """Those that concern this adapter in its version."""
-        versions = {described["name"]: described["version"] for described in self.header["adapters"]}
-        return tuple(e for e in self.expectations.values() if e.concerns(adapter, versions[adapter]))
+        return tuple(e for e in self.expectations.values() if e.concerns(self.adapters[adapter]))
 
     @cached_property
     def judged(self) -> dict[str, list[Judged]]:
@@ -138,7 +145,7 @@ def lines(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
                     data[name] = _number(value)
             if v.region is not None:
                 data["region"] = [_number(end) for end in v.region]
-            for name in ("at", "activation", "message", "expectation", "below_level"):
+            for name in ("at", "activation", "message", "formulas", "expectation", "below_level"):
                 if value := getattr(v, name):
                     data[name] = value
         if v.step is not None:
@@ -176,7 +183,8 @@ def _verdict(data: dict[str, Any]) -> Verdict:
     for name in _FLOATS:
         if isinstance(given.get(name), str):
             given[name] = float(given[name])
-    given["at"] = tuple(given.get("at", ()))
+    for name in ("at", "formulas"):
+        given[name] = tuple(given.get(name, ()))
     if "region" in given:
         low, high = map(float, given["region"])
         given["region"] = (low, high)
@@ -248,7 +256,7 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
     head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
     head["expectations"] = [entry.to_json() for entry in audit.applicable]
     tallies: list[dict[str, Any]] = []
-    versions = {adapter["name"]: adapter["version"] for adapter in header["adapters"]}
+    adapters = [Description.from_json(adapter) for adapter in header["adapters"]]
     scratch = path.with_name(path.name + ".unfinished")
     with scratch.open("w", encoding="utf-8") as out:
         out.write(_dumps(head) + "\n")
@@ -256,33 +264,34 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
             with part.open(encoding="utf-8") as source:
                 tallies.append(json.loads(source.readline()))
                 shutil.copyfileobj(source, out)
-        out.write(_dumps({"kind": "footer", **_footer(versions, planned, tallies, audit)}) + "\n")
+        out.write(_dumps({"kind": "footer", **_footer(adapters, planned, tallies, audit)}) + "\n")
     scratch.replace(path)
 
 
 def _footer(
-    versions: dict[str, str], planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit
+    adapters: Sequence[Description], planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit
 ) -> dict[str, Any]:
     answered = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
     counts = Counter(answered.values())
-    by_adapter = {name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for name in versions}
-    for adapter, _ in planned:
-        by_adapter[adapter]["planned"] += 1
-    for (adapter, _), found in answered.items():
-        by_adapter[adapter][found] += 1
+    by_adapter = {adapter.name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for adapter in adapters}
+    for name, _ in planned:
+        by_adapter[name]["planned"] += 1
+    for (name, _), found in answered.items():
+        by_adapter[name][found] += 1
     checks: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     findings: Counter[str] = Counter()
     for tally in tallies:
         findings.update(tally["covered"])
         for check, found in tally["checks"].items():
             checks[tally["adapter"]][check].update(found)
-    moments = whole_run.merge_rows(tuple(versions), tallies)
+    moments = whole_run.merge_rows(tuple(by_adapter), tallies)
     of_run: dict[str, list[Verdict]] = {}
     judged: dict[str, list[Judged]] = {}
-    for name, version in versions.items():
-        judged[name] = whole_run.judge_rows(moments[name], audit.of(name, version))
+    for adapter in adapters:
+        name, entries = adapter.name, audit.of(adapter)
+        judged[name] = whole_run.judge_rows(moments[name], entries)
         of_run[name] = list(verdicts_of(judged[name]))
-        findings.update(count_matched(audit.of(name, version), of_run[name]))
+        findings.update(count_matched(entries, of_run[name]))
         for verdict in of_run[name]:
             checks[name][verdict.check][status([verdict])] += 1
     return {
@@ -409,6 +418,6 @@ def _inconsistency(record: Record, passes: bool) -> str | None:
 
 def _cases(record: Record, expectation: str) -> int:
     entry = record.expectations[expectation]
-    adapters = [a["name"] for a in record.header["adapters"] if entry.concerns(a["name"], a["version"])]
+    adapters = [name for name, adapter in record.adapters.items() if entry.concerns(adapter)]
     keys = (*record.verdicts, *map(tuple, record.footer["unanswered"]))
     return sum(adapter in adapters and entry.matches_case(case) for adapter, case in keys)

@@ -5,7 +5,7 @@ that runs its groups. The description of a run is a file in its folder, which th
 import json
 import platform
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -24,6 +24,7 @@ from ..cases.description import Description
 from ..cases.draw import NUMBERS
 from ..cases.plan import OptionError, Options, Plan, plan
 from ..checks.examine import examine
+from ..checks.findings import ExpectationFor
 from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Verdict
 from ..checks.whole_run.moments import Moments
@@ -119,12 +120,11 @@ class Run:
 
     def concerning(self, adapter: str) -> tuple[known.Expectation, ...]:
         """The expectations that concern this adapter, by name, in its version."""
-        return next(self.audit.of(a.name, a.version) for a in self.adapters if a.name == adapter)
+        return next(self.audit.of(a) for a in self.adapters if a.name == adapter)
 
-    def expectation_for(self, adapter: str) -> Callable[[Verdict], str | None]:
-        """Gives the id of the expectation that matches a finding of this adapter, or None."""
-        entries = self.concerning(adapter)
-        return lambda verdict: known.expectation_for(verdict, entries)
+    def expectation_for(self, adapter: str) -> ExpectationFor:
+        """What the checks need to know of the expectations that concern this adapter."""
+        return known.matcher(self.concerning(adapter))
 
 
 def prepare(request: RunRequest) -> Run:

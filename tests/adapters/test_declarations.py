@@ -54,6 +54,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"version": None}, "version: None is not a version; give the framework's version as text, as in version = "),
     ({"version": " \n"}, "version: ' \\n' is not a version"),
     ({"version": _method}, "version: it is a method; write @property above it"),
+    ({"framework": None}, 'framework: None is not a line of text; write framework = "jax"'),
+    ({"framework": "a\nb"}, "framework: 'a\\nb' is not a line of text"),
+    ({"framework_version": 2}, 'framework_version: 2 is not a line of text; write framework_version = "1.0"'),
     ({"device": None}, 'device: None is not a line of text; write "cpu", or another of devices()'),
     ({"device": "cpu\nconforms"}, "device: 'cpu\\nconforms' is not a line of text"),
     ({"weight_layout": "(in, out)"}, "weight_layout: '(in, out)' has no name and no to_native and no from_native; "),
@@ -102,6 +105,21 @@ def test_a_name_is_a_line_of_text(name: Any) -> None:
 )
 def test_a_version_is_one_line_of_text(version: Any, line: str) -> None:
     assert _described({"version": version}).version == line
+
+
+@pytest.mark.parametrize(
+    ("declared", "due"),
+    [
+        ({"version": "2"}, ("odd", "2")),
+        ({"version": "2", "framework": "jax"}, ("jax", "2")),
+        ({"version": "2", "framework": "jax", "framework_version": "0.10"}, ("jax", "0.10")),
+        ({"version": "2", "framework_version": "0.10"}, ("odd", "2")),
+    ],
+)
+def test_the_framework_is_the_adapters_own_unless_declared(declared: dict[str, Any], due: tuple[str, str]) -> None:
+    described = _described(declared)
+    assert (described.framework, described.framework_version) == due
+    assert Description.from_json(described.to_json()) == described
 
 
 def test_what_has_another_form_and_says_the_same_is_taken() -> None:

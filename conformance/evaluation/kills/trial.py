@@ -11,9 +11,10 @@ from ...cases.description import Description
 from ...cases.draw import make_draws
 from ...cases.plan import Options, plan
 from ...checks.examine import Examination, examine
+from ...checks.findings import ExpectationFor
 from ...checks.verdict import Check, Verdict, quantity_of
 from ...diagnosis.diagnose import diagnose
-from ...expectations.expectation import Expectation, expectation_for
+from ...expectations.expectation import Expectation, expectation_for, matcher
 from ...mutants import MUTANTS
 from ...runners.runner import LocalRunner, Runner
 from .outcome import Cell, Outcome, select_findings
@@ -53,10 +54,14 @@ class TrialOptions:
         planned = plan(self.adapter, replace(self.options, dtypes=(dtype,))).groups
         return tuple(g for g in planned if g.regime != "layout" or "layout" not in self.without)
 
-    def expectation_for(self, verdict: Verdict) -> str | None:
-        """The id of the expectation that a finding meets, or None. Findings of checks that are left out count as
-        expected, so that what depends on them is judged from the adapter's own values.
+    @property
+    def expectation_for(self) -> ExpectationFor:
+        """The adapter's expectations. Findings of checks that are left out count as expected, so that what depends on
+        them is judged from the adapter's own values.
         """
+        return replace(matcher(self.expectations), find=self._find_expectation)
+
+    def _find_expectation(self, verdict: Verdict) -> str | None:
         quantity = quantity_of(verdict.quantity)[0] if verdict.check == "descent" else None
         if verdict.check in self.without or quantity in self.without:
             return "not asked"

@@ -15,7 +15,7 @@ from ....reference import Structure
 from ...cases.case import Case
 from ...cases.regimes import REGIMES, Draw
 from ...checks.findings import ExpectationFor
-from ...checks.verdict import Verdict, failure_of
+from ...checks.verdict import NOTHING_EXPECTED, Verdict, failure_of
 from ...diagnosis.diagnose import diagnose
 from ...runners.runner import NoAnswer, Runner
 from .budget import DEFAULT_BUDGET, Budget, BudgetedRunner, BudgetSpent
@@ -73,7 +73,7 @@ def shrink(
     runner: Runner,
     *,
     budget: Budget = DEFAULT_BUDGET,
-    expectation_for: ExpectationFor = lambda _: None,
+    expectation_for: ExpectationFor = NOTHING_EXPECTED,
     progress: Callable[[str], object] | None = None,
 ) -> Shrunk | None:
     """The smallest case that fails in the same way as `case`; None if `case` does not fail.

@@ -7,11 +7,9 @@ import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance import Results, check_adapter
-from kterm.conformance.cases.description import describe
-from kterm.conformance.cases.plan import Options, plan
+from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.checks.verdict import Verdict, quantity_of, status
 from kterm.conformance.expectations import expectation as known
-from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.expectations.expectation import Expectation, ExpectationError
 from kterm.conformance.records.record import read
 
@@ -26,14 +24,19 @@ ENTRY = Expectation("1", "jax*", "cancels", "https://example.org/1", "*-f32-*", 
 # What an entry covers.
 
 
+def _described(name: str, version: str, **rest: str) -> Description:
+    own = {"framework": name, "framework_version": version}
+    return replace(describe(Numpy(), name), name=name, version=version, **(own | rest))
+
+
 def test_an_entry_covers_what_its_patterns_name_and_nothing_else() -> None:
     assert ENTRY.matches(WRONG)
     assert not ENTRY.matches(replace(WRONG, case="4x3-elu-b2-none-f64-normal-s0"))
     assert not ENTRY.matches(replace(WRONG, check="weight_gradients"))
     assert not ENTRY.matches(replace(WRONG, activation="selu"))
     assert not ENTRY.matches(replace(WRONG, grade="inaccurate"))
-    assert ENTRY.concerns("jax-vmap", "0.10.2")
-    assert not ENTRY.concerns("torch", "0.10.2")
+    assert ENTRY.concerns(_described("jax-vmap", "0.10.2"))
+    assert not ENTRY.concerns(_described("torch", "0.10.2"))
 
 
 @pytest.mark.parametrize("check", ["descent", "k_terms"])
@@ -75,7 +78,11 @@ def test_a_quantity_is_known_by_its_name(name: str, check: str | None, layer: in
     ],
 )
 def test_an_entry_speaks_of_the_versions_that_it_names(versions: str, version: str, concerned: bool) -> None:
-    assert replace(ENTRY, versions=versions).concerns("jax", version) == concerned
+    by_name = replace(ENTRY, versions=versions)
+    assert by_name.concerns(_described("jax", version)) == concerned
+    derived = _described("equinox", "0.1", framework="jax", framework_version=version)
+    assert replace(by_name, adapter="", framework="jax").concerns(derived) == concerned
+    assert not by_name.concerns(derived)
 
 
 def test_the_first_entry_that_covers_a_finding_excuses_it() -> None:
@@ -118,13 +125,17 @@ def test_an_array_of_patterns_stands_for_as_many_entries(tmp_path: Path) -> None
     assert [Expectation(**e.to_json()) for e in entries] == list(entries)
 
 
+_FORMULA = "[[expectation]]\nadapter = 'a'\nreason = 'r'\nformula = "
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("not toml", "is not TOML"),
         ("[other]\na = 1", "give"),
         ("expectation = [1]", "entry 1: is not a table"),
-        ("[[expectation]]\nreason = 'r'", "entry 1: has no adapter; write one"),
+        ("[[expectation]]\nreason = 'r'", "entry 1: has no framework and no adapter; write one of them"),
+        ("[[expectation]]\nreason = 'r'\nadapter = 'a'\nframework = 'f'", "names a framework and an adapter; keep one"),
         ("[[expectation]]\nadapter = 'a'", "entry 1: has no reason; write one"),
         ("[[expectation]]\nadapter = 'a'\nreason = ' '", "entry 1: its reason is empty; write why"),
         ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nissue = ''", "issue should be a non-empty string"),
@@ -144,6 +155,25 @@ def test_an_array_of_patterns_stands_for_as_many_entries(tmp_path: Path) -> None
         ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nsize = '-1 u'", "is not a size"),
         ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nsize = 'u'", "is not a size"),
         ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nversions = '2.13'", "'2.13' is not a version specifier; write"),
+        (_FORMULA + "'sofplus'", "entry 1: formula 'sofplus' is unknown; known are softplus-threshold, hard"),
+        (_FORMULA + "''", "formula should be a non-empty string"),
+        (_FORMULA + "'softplus-threshold'", "needs parameters: threshold; write parameters = { threshold = ... }"),
+        (
+            _FORMULA + "'softplus-threshold'\nparameters = {threshold = 20, beta = 1}",
+            "formula softplus-threshold has no parameter 'beta'; it has threshold",
+        ),
+        (
+            _FORMULA + "'softplus-threshold'\nparameters = {threshold = 'x'}",
+            "'x' of .* is wrong; give a num",
+        ),
+        (
+            _FORMULA + "'hard-sigmoid-sixth'\nparameters = {format = 32}",
+            "format = 32 .* give one of f64, f32",
+        ),
+        (_FORMULA + "'flush-to-zero'\nparameters = {at = 0}", "flush-to-zero has no parameter 'at'; it has none"),
+        (_FORMULA + "'slope-from-expm1'\nactivation = 'tanh'", "is about elu, selu, celu; name one of them as activ"),
+        (_FORMULA + "'slope-from-expm1'\nparameters = 20", "parameters should be a table such as { threshold = 20 }"),
+        ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nparameters = {a = 1}", "has parameters and no formula; write"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, words: str) -> None:
@@ -222,6 +252,7 @@ def test_an_unexpected_pass_fails(tmp_path: Path) -> None:
             "(step*): none of the adapters steep-in-some has this name; fix the name, or remove the entry",
         ),
         ("adapter = 'step*'\nversions = '>=0'", "(step*, >=0): none of the adapters"),
+        ("framework = 'jacks'", "(jacks): none of the adapters steep-in-some has this framework; fix the name, or"),
         (
             "adapter = '*'\nactivation = 'elu'\nwitness = '*-tail-*'",
             "(*, elu): it matches no case that its witness names, under seed 0; fix its patterns, or remove it",
@@ -336,26 +367,6 @@ def test_what_is_left_after_an_expected_finding_is_judged(tmp_path: Path) -> Non
     assert {v.check for v in results.failures} == {"batch"}
     results = _checked(tmp_path, miniatures.WeightDecay, entry("weight_gradients") + entry("batch"), profile="smoke")
     assert results.conforms, str(results)
-
-
-# The shipped file.
-
-
-@pytest.mark.parametrize(("framework", "name"), [("torch", "torch"), ("torch", "torch-func"), ("jax", "jax")])
-@pytest.mark.parametrize("profile", ["quick", "standard"])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_shipped_entries_are_held_to_witnesses_in_every_run(
-    framework: str, name: str, profile: str, seed: int
-) -> None:
-    pytest.importorskip(framework)
-    from kterm.adapters.registry import load
-
-    described, choice = describe(load(name), name), Options(profile, seed)
-    terms = ExpectationAudit(known.read(known.SHIPPED), (described,), choice, user_supplied=False)
-    assert terms.applicable
-    cases = [(name, case.id) for group in plan(described, choice).groups for case in group.cases]
-    audited = terms.results(cases, dict.fromkeys(cases, "passed"), {})
-    assert [one.state for one in audited] == ["stale"] * len(terms.applicable)
 
 
 # On the command line.

@@ -7,6 +7,7 @@ import pytest
 
 from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.draw import REGIMES
+from kterm.conformance.checks.verdict import NOTHING_EXPECTED
 from kterm.conformance.failures.known_causes import describe_cause, shipped_expectation_for
 from kterm.conformance.failures.reproduce import (
     find_own_failure,
@@ -58,8 +59,8 @@ def test_a_mutant_that_changes_how_programs_are_called_has_no_script() -> None:
 def test_a_case_s_own_failure_has_its_own_structure() -> None:
     case = parse_case("4x3x2-tanh-b3-pre-f32-normal-s0", tuple(REGIMES))
     runner = LocalRunner(plant_mutant(loaded("numpy"), MUTANTS["mean-over-batch"]))
-    own = find_own_failure(case, runner, lambda _: None)
-    smallest = find_smallest_failure(case, runner, lambda _: None)
+    own = find_own_failure(case, runner, NOTHING_EXPECTED)
+    smallest = find_smallest_failure(case, runner, NOTHING_EXPECTED)
     assert own is not None
     assert smallest is not None
     assert own[0].structure == case.structure

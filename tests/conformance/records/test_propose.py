@@ -17,15 +17,25 @@ from kterm.conformance.records.propose import propose_expectations
 from kterm.conformance.records.record import finish, write_part
 
 
-def _record(folder: Path, verdicts: dict[str, list[Verdict]], entries: tuple[known.Expectation, ...] = ()) -> Path:
-    """A record of these verdicts by adapter, and of the expectations that the run had."""
+def _record(
+    folder: Path,
+    verdicts: dict[str, list[Verdict]],
+    entries: tuple[known.Expectation, ...] = (),
+    frameworks: dict[str, str] | None = None,
+) -> Path:
+    """A record of these verdicts by adapter, and of the expectations that the run had. An adapter that is not in
+    `frameworks` is the only one of its framework.
+    """
     parts, path = folder / "parts", folder / "record.jsonl"
     parts.mkdir()
-    described = tuple(replace(describe(Numpy(), name), name=name, version="1.0") for name in verdicts)
+    described = tuple(
+        replace(describe(Numpy(), name), name=name, version="1.0", framework=(frameworks or {}).get(name, name))
+        for name in verdicts
+    )
     terms = ExpectationAudit(entries, described, Options("quick", 0), user_supplied=True)
     planned: list[tuple[str, str]] = []
     for number, (name, some) in enumerate(verdicts.items()):
-        concerned = terms.of(name, "1.0")
+        concerned = terms.of(described[number])
         with_expectation = [
             replace(v, expectation=known.expectation_for(v, concerned)) if v.is_finding else v for v in some
         ]
@@ -50,13 +60,27 @@ _ELU = ["4x3-elu-b2-none-f64-normal-s0", "4x3-elu-b2-none-f64-normal-s1"]
 _TANH = ["4x3-tanh-b2-none-f64-normal-s0", "4x3-tanh-b2-none-f64-normal-s1"]
 
 
-def test_adapters_with_the_same_failures_share_a_pattern_that_matches_no_other(tmp_path: Path) -> None:
+def _subjects(path: Path) -> list[dict[str, Any]]:
+    return [{key: entry[key] for key in ("framework", "adapter") if key in entry} for entry in _entries(path)]
+
+
+def test_a_failure_of_all_adapters_of_a_framework_is_the_frameworks(tmp_path: Path) -> None:
     bad, good = [_verdict(case) for case in _ELU], [_verdict(case, "pass") for case in _ELU]
-    (tmp_path / "same").mkdir()
-    path = _record(tmp_path / "same", {"torch": bad, "jax": good, "torch-func": bad})
-    assert [entry["adapter"] for entry in _entries(path)] == ["torch*"]
-    path = _record(tmp_path, {"torch": bad, "torchlet": good, "torch-func": bad})
-    assert [entry["adapter"] for entry in _entries(path)] == [["torch", "torch-func"]]
+    frameworks = {"torch": "torch", "torch-func": "torch", "equinox": "jax", "jax": "jax", "mine*": "mine*"}
+    for number, (failed, due) in enumerate(
+        [
+            (("torch", "torch-func"), [{"framework": "torch"}]),
+            (("torch-func",), [{"adapter": "torch-func"}]),
+            (("equinox", "mine*"), [{"framework": "mine[*]"}, {"adapter": "equinox"}]),
+            (("torch", "torch-func", "jax", "equinox"), [{"framework": ["jax", "torch"]}]),
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        path = _record(folder, {n: bad if n in failed else good for n in frameworks}, frameworks=frameworks)
+        assert _subjects(path) == due
+        (worst,) = {line for line in propose_expectations(path)[0].splitlines() if " on mine*:" in line} or {""}
+        assert bool(worst) == ("mine*" in failed)
 
 
 def test_activations_and_checks_with_the_same_failures_share_an_entry(tmp_path: Path) -> None:
@@ -126,3 +150,17 @@ def test_expectations_of_the_run_that_still_apply_are_kept_unchanged(tmp_path: P
     assert (new["activation"], new["reason"]) == ("tanh", "")
     assert "# left out because it matched nothing: expectation 1.2 (a*, >=1, k_terms, selu, wrong)" in text
     assert "# left out because it matched nothing: expectation 2 (c)" in text
+
+
+def test_a_formula_and_a_size_are_kept_and_so_is_an_entry_for_every_adapter(tmp_path: Path) -> None:
+    by_formula = _verdict("4x3-softplus-b2-none-f64-tails-s0", formulas=("1",))
+    by_size = _verdict(_TANH[0], slack=1e-9)
+    entries = (
+        known.Expectation("1", framework="*", reason="r", formula="softplus-threshold", parameters={"threshold": 20}),
+        known.Expectation("2", "*", "s", activation="tanh", size="1e-8"),
+    )
+    path = _record(tmp_path, {"a": [by_formula, by_size]}, entries)
+    kept = {entry["reason"]: entry for entry in _entries(path)}
+    assert list(kept.values()) == [kept["s"], kept["r"]]
+    for entry in entries:
+        assert kept[entry.reason] == {key: value for key, value in entry.to_json().items() if key != "id"}

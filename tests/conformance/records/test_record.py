@@ -19,7 +19,7 @@ from kterm.conformance.records.record import Record, RecordError, finish, read, 
 
 from ...support.biased import made_moments
 
-ADAPTER = replace(describe(Numpy(), "a"), name="a", version="1.0")
+ADAPTER = replace(describe(Numpy(), "a"), name="a", version="1.0", framework="a", framework_version="1.0")
 HEADER = {"suite": "0", "profile": "quick", "seed": 0, "level": "componentwise", "adapters": [ADAPTER.to_json()]}
 C1, C2, C3, C8, C9 = (f"4x3-{name}-b2-none-f64-normal-s0" for name in ("tanh", "sin", "elu", "selu", "relu"))
 ENTRIES = (
@@ -48,7 +48,7 @@ def _written(
     parts.mkdir(exist_ok=True)
     terms = ExpectationAudit(ENTRIES, (ADAPTER,), Options("quick", 0), own)
     for number in order:
-        write_part(parts, number, "a", [CASES[number]], terms.of("a", "1.0"), moments)
+        write_part(parts, number, "a", [CASES[number]], terms.of(ADAPTER), moments)
     path = folder / "record.jsonl"
     finish(path, parts, HEADER, [("a", case) for case in planned], terms)
     return path
@@ -182,7 +182,7 @@ def test_a_run_at_level_normwise_counts_what_it_lets_pass_and_conforms(tmp_path:
     known = replace(CASES[2][0], normwise=0.25)  # expected at any level, and not counted twice
     terms = ExpectationAudit(ENTRIES, (ADAPTER,), Options("quick", 0, level="normwise"), False)
     for number, some in enumerate((CASES[0], [coarse], [known])):
-        write_part(tmp_path, number, "a", [some], terms.of("a", "1.0"))
+        write_part(tmp_path, number, "a", [some], terms.of(ADAPTER))
     path = tmp_path / "record.jsonl"
     finish(path, tmp_path, {**HEADER, "level": "normwise"}, [("a", case) for case in (C1, C2, C3)], terms)
     for passes in (True, False):
@@ -254,12 +254,14 @@ def test_a_reader_refuses_verdicts_that_the_moments_do_not_give(tmp_path: Path) 
 def test_a_finding_of_the_run_is_expected_by_an_entry_that_names_its_check(
     tmp_path: Path, entry: dict[str, str], state: str
 ) -> None:
-    audit = ExpectationAudit((Expectation("1", "a", "known", **entry),), (ADAPTER,), Options("smoke", 0), False)
+    audit = ExpectationAudit(
+        (replace(Expectation("1", "a", "known"), **entry),), (ADAPTER,), Options("smoke", 0), False
+    )
     parts = tmp_path / "parts"
     parts.mkdir()
     planned = [("a", case.id) for group in plan(ADAPTER, audit.options).groups for case in group.cases]
     verdicts = [[Verdict(case, "contract", "observation", "pass")] for _, case in planned]
-    write_part(parts, 0, "a", verdicts, audit.of("a", "1.0"), made_moments(-0.25))
+    write_part(parts, 0, "a", verdicts, audit.of(ADAPTER), made_moments(-0.25))
     finish(tmp_path / "record.jsonl", parts, HEADER, planned, audit)
     record = read(tmp_path / "record.jsonl")
     assert [one.state for one in record.audited] == [state]

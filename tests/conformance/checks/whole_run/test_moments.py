@@ -10,6 +10,7 @@ import pytest
 from kterm.adapters import Adapter, Observation
 from kterm.conformance.cases.case import Group
 from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.findings import ExpectationFor
 from kterm.conformance.checks.whole_run.moments import (
     UNIT,
     WIDE_DRAWS,
@@ -138,7 +139,7 @@ def test_a_draw_with_a_finding_does_not_enter() -> None:
 
 def test_an_expected_finding_keeps_a_draw_out_too() -> None:
     group = Group(Structure(SHAPE, 5, "f32"), "normal", 0, (0, 1, 2))
-    found = examine(group, LocalRunner(_WrongInOneDraw()), lambda _: "1").moments
+    found = examine(group, LocalRunner(_WrongInOneDraw()), ExpectationFor(lambda _: "1")).moments
     assert sum(sums.clusters for key, sums in found.items() if key[1] == "z") == 6
 
 

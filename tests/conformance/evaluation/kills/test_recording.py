@@ -1,6 +1,5 @@
 """A framework is asked once for each answer, and recorded answers can be judged again."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from kterm.adapters import Observation, Program
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.checks.examine import examine
-from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.evaluation.kills.recording import AnswerCache, RecordedRunner
 from kterm.conformance.evaluation.kills.trial import Trial
 from kterm.conformance.runners.runner import LocalRunner
@@ -66,13 +64,12 @@ def test_the_cache_distinguishes_strides_and_layouts() -> None:
 
 def test_a_recording_replays_and_goes_on() -> None:
     group = make_group("4x8x3-relu.tanh-b5-pre-f64-normal-s0", 3)
-    expectation_for: Callable[[Verdict], None] = lambda verdict: None  # noqa: E731
     counting = _Counting()
     recorded = RecordedRunner(LocalRunner(counting))
-    verdicts, calls = examine(group, recorded, expectation_for).verdicts, len(counting.calls)
+    verdicts, calls = examine(group, recorded).verdicts, len(counting.calls)
     again = recorded.replay()
-    assert examine(group, again, expectation_for).verdicts == verdicts
+    assert examine(group, again).verdicts == verdicts
     assert len(counting.calls) == calls
     assert again.equals(recorded)
-    examine(replace(group, draws=(0, 1)), recorded.replay(), expectation_for)
+    examine(replace(group, draws=(0, 1)), recorded.replay())
     assert len(counting.calls) > calls

@@ -163,11 +163,7 @@ def test_another_failure_is_not_taken_for_it() -> None:
 
 
 def test_an_expected_divergence_is_shrunk_to_one() -> None:
-    entry = Expectation("1", "*", "known", check="k_terms", activation="silu")
-
-    def expectation_for(verdict: Verdict) -> str | None:
-        return known.expectation_for(verdict, [entry])
-
+    expectation_for = known.matcher([Expectation("1", "*", "known", check="k_terms", activation="silu")])
     case = parse_case("4x8x3-silu.tanh-b5-pre-f32-normal-s0", tuple(REGIMES))
     adapter = plant_mutant(Numpy(), MUTANTS["no-slope-hidden"])
     found = shrink(case, LocalRunner(adapter), expectation_for=expectation_for)

@@ -5,6 +5,7 @@ import pytest
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import parse_case, structure_id
 from kterm.conformance.cases.draw import REGIMES
+from kterm.conformance.checks.verdict import NOTHING_EXPECTED
 from kterm.conformance.failures.shrinking.budget import Budget, BudgetedRunner, BudgetSpent
 from kterm.conformance.failures.shrinking.same_failure import FailureKind
 from kterm.conformance.failures.shrinking.structure_search import StructureSearch
@@ -16,7 +17,7 @@ from kterm.conformance.runners.runner import LocalRunner
 def _search(case_id: str, mutant: str, budget: Budget) -> StructureSearch:
     case = parse_case(case_id, tuple(REGIMES))
     runner = BudgetedRunner(LocalRunner(plant_mutant(Numpy(), MUTANTS[mutant])), budget)
-    trials = Trials(case, runner, lambda _: None)
+    trials = Trials(case, runner, NOTHING_EXPECTED)
     failing = trials.try_numbers(case.structure, (case.draw,))
     assert failing is not None
     trials.kind = FailureKind.of(failing.verdict)

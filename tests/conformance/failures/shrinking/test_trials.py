@@ -10,6 +10,7 @@ from kterm.adapters import Adapter, Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Case, parse_case
 from kterm.conformance.cases.draw import REGIMES, make_draws
+from kterm.conformance.checks.verdict import NOTHING_EXPECTED
 from kterm.conformance.failures.shrinking.budget import Budget, BudgetedRunner
 from kterm.conformance.failures.shrinking.same_failure import FailureKind
 from kterm.conformance.failures.shrinking.trials import DRAWS, Trials
@@ -21,7 +22,7 @@ CASE = parse_case("3x2-tanh-b3-pre-f64-normal-s0", tuple(REGIMES))
 
 
 def _trials(adapter: Adapter, case: Case = CASE, progress: Callable[[str], object] | None = None) -> Trials:
-    return Trials(case, BudgetedRunner(LocalRunner(adapter), Budget()), lambda _: None, progress)
+    return Trials(case, BudgetedRunner(LocalRunner(adapter), Budget()), NOTHING_EXPECTED, progress)
 
 
 class _WrongOnce(Numpy):
