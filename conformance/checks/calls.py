@@ -6,6 +6,7 @@ from functools import cached_property
 
 from ...adapters import Observation
 from ...reference import Structure
+from ...reference.arithmetic import Arithmetic
 from ...reference.rounding import Conventions
 from ..cases.regimes import Draw
 from .compare import Comparison, compare
@@ -26,7 +27,7 @@ class Calls:
 
     `history` holds the numbers of earlier calls as a stack, and `before` the index in it of the call just before each
     of these, or None. Index 0 of `history` is the program's first call. `conventions` are the slopes that the adapter
-    declares at kinks.
+    declares at kinks, and `arithmetic` is what it declares about its products.
     """
 
     structure: Structure
@@ -36,11 +37,12 @@ class Calls:
     history: Draw
     before: tuple[int | None, ...]
     conventions: Conventions | None = None
+    arithmetic: Arithmetic | None = None
 
     @cached_property
     def compared(self) -> tuple[Comparison, ...]:
         """Every quantity of the calls, compared with the rule."""
-        return tuple(compare(self.structure, self.stack, self.observed, self.regime, self.conventions))
+        return tuple(compare(self.structure, self.stack, self.observed, self.regime, self.conventions, self.arithmetic))
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """Comparison of observations with the rule, entry by entry, in units of the derived tolerance."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...adapters import Observation
 from ...adapters.quantities import stack_arrays
 from ...reference import Array, Structure
+from ...reference.arithmetic import Arithmetic
 from ...reference.propagation import Quantity, Shown, propagate
 from ...reference.rounding import Conventions, Estimate, Reading, bound, deviation
 from ..cases.regimes import REGIMES, Draw
@@ -61,15 +62,16 @@ def compare(
     observed: Sequence[Observation],
     regime: str = "normal",
     conventions: Conventions | None = None,
+    arithmetic: Arithmetic | None = None,
 ) -> Iterator[Comparison]:
     """Compare every quantity of the observations with the rule, in the order of the computation.
 
     If z, x and k are shown, each step is compared from the framework's own previous value. `stack` and `observed` have
     one entry a case, and all observations show the same quantities. `conventions` are the slopes that the framework
-    must have exactly at kinks.
+    must have exactly at kinks, and `arithmetic` is what it declares about its products in this dtype.
     """
     views = stack_arrays(observed)
-    reading, worst_case = readings(structure, regime)
+    reading, worst_case = readings(structure, regime, arithmetic)
     bounds: list[Quantity] | None = None
     for number, step in enumerate(steps_of(structure, stack, views, reading, conventions)):
         values = views.get(step.name)
@@ -78,32 +80,35 @@ def compare(
             # The outputs are the last x, shown or not, and both must be right.
             targets.append(("outputs", views["outputs"]))
         for name, value in targets:
-            tolerance = tolerated(step.estimate, reading, regime)
+            tolerance = tolerated(step.estimate, reading)
             compared = _compared(structure, step, name, value.astype(np.float64), tolerance)
             if (compared.worst > 1).any():
                 # The second reading costs as much again, and only a departure needs it.
                 bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions))
-                tolerance = tolerated(bounds[number].estimate, worst_case, regime)
+                tolerance = tolerated(bounds[number].estimate, worst_case)
                 limit = _compared(structure, bounds[number], name, value.astype(np.float64), tolerance)
                 compared = Comparison(**{**vars(compared), "within_bound": limit.worst <= 1})
             yield compared
 
 
-def readings(structure: Structure, regime: str) -> tuple[Reading, Reading]:
-    """The two readings of errors in a regime: as standard deviations, and as worst-case bounds."""
+def readings(structure: Structure, regime: str, arithmetic: Arithmetic | None = None) -> tuple[Reading, Reading]:
+    """The two readings of errors in a regime: as standard deviations, and as worst-case bounds. `arithmetic` is what
+    the framework declares about its products in the structure's dtype.
+    """
     known = REGIMES[regime]
-    both = [make(structure.format, known.rounding == "gradual", known.selects) for make in (deviation, bound)]
-    if known.rounding == "exact":
-        # Without any error nothing comes within reach of a kink: there is one right slope everywhere.
-        both = [replace(one, u=0.0, u_acc=0.0, underflow=0.0, underflow_acc=0.0) for one in both]
-    return both[0], both[1]
+    given = structure.format, known.rounding == "gradual", known.selects, arithmetic
+    both = deviation(*given), bound(*given)
+    if known.rounding != "exact" or not (arithmetic is None or arithmetic.is_usual):
+        return both
+    # Without any error nothing comes within reach of a kink: there is one right slope everywhere.
+    return both[0].exact, both[1].exact
 
 
-def tolerated(estimate: Estimate, reading: Reading, regime: str) -> Array:
+def tolerated(estimate: Estimate, reading: Reading) -> Array:
     """The largest errors that are no findings. For exact numbers this is half a unit in the last place, which is less
     than the distance of any two numbers of the format.
     """
-    if REGIMES[regime].rounding != "exact":
+    if reading.u > 0:
         return estimate.tolerance(reading)
     own = np.maximum(reading.format.u * np.abs(estimate.value), reading.format.subnormal)
     return own / 2 if estimate.jump is None else own / 2 + estimate.jump

@@ -85,7 +85,8 @@ class _Examiner:
 
     def __init__(self, group: Group, runner: Runner, expectation_for: ExpectationFor, draws: Draw) -> None:
         self._group, self._runner, self._expectation_for, self._draws = group, runner, expectation_for, draws
-        self._conventions = runner.describe().conventions
+        described = runner.describe()
+        self._conventions, self._arithmetic = described.conventions, described.arithmetic_in(group.structure.dtype)
         self._cases = group.cases  # a property that makes all of them
         self._verdicts: list[list[Verdict]] = []
         self._judged: list[JudgedCalls] = []
@@ -150,6 +151,7 @@ class _Examiner:
             self._draws,
             tuple(before_each(chosen)),
             self._conventions,
+            self._arithmetic,
         )
         judged: list[tuple[Verdict, ...]] = []
         for at, i in enumerate(chosen):

@@ -8,14 +8,15 @@ import numpy as np
 from ...adapters import Observation
 from ...adapters.quantities import arrays
 from ...reference import Parameters, descend
+from ...reference.arithmetic import Arithmetic
 from ...reference.propagation import propagate
-from ...reference.rounding import Conventions, deviation
+from ...reference.rounding import Conventions
 from ..cases.case import Case, Group
 from ..cases.draw import stacked
 from ..cases.regimes import REGIMES, Draw
 from ..runners.runner import Answer, NoAnswer, Runner, differing, same_bits
 from .calls import Call, Calls, JudgedCalls, before_each
-from .compare import Comparison
+from .compare import Comparison, readings
 from .findings import ExpectationFor, judge, with_contract
 from .twins import TwinPrograms
 from .verdict import CHECKS, Check, Verdict
@@ -39,7 +40,7 @@ class Repeats:
 
     `draw` and `first` are the numbers and the observation of the first answered case. `again` is what the same call
     returned later, if it differs. `descent` and `halves` hold the numbers of their calls as a stack, and the
-    observations.
+    observations. `arithmetic` is what the adapter declares about its products.
     """
 
     draw: Draw
@@ -50,6 +51,7 @@ class Repeats:
     lost: Lost | None = None
     descent: tuple[Draw, list[Observation]] | None = None
     halves: tuple[Draw, list[Observation]] | None = None
+    arithmetic: Arithmetic | None = None
 
     def check_contract(self, case: Case, expectation_for: ExpectationFor) -> list[Verdict]:
         """Whether the program gave the same bits twice, left its earlier answer alone, and its twins did too."""
@@ -76,7 +78,7 @@ class Repeats:
         verdict = next(v for v in found if v.quantity == _SAME_CALL)
         group, twice = self.twins.group, draws[np.array([first, first])]
         both = self.first, self.again.observation
-        calls = Calls(group.structure, group.regime, twice, both, draws, (None, last), conventions)
+        calls = Calls(group.structure, group.regime, twice, both, draws, (None, last), conventions, self.arithmetic)
         return [JudgedCalls(calls, together=verdict)]
 
     def check_numbers(
@@ -91,16 +93,18 @@ class Repeats:
         if self.lost is not None:
             found.append(Verdict(case.id, self.lost.check, "program", "errored", message=self.lost.message))
         if self.descent is not None:
-            steps = _judge_descent(group, case, one, *self.descent, expectation_for)
+            steps = _judge_descent(group, case, one, *self.descent, expectation_for, self.arithmetic)
             found += [verdict for step in steps.verdicts for verdict in step]
             judged.append(steps)
         if self.halves is not None:
-            verdict = _judge_halves(group, case, *self.halves, expectation_for)
+            verdict = _judge_halves(group, case, *self.halves, expectation_for, self.arithmetic)
             found.append(verdict)
             if verdict.is_unexpected:
                 stack, observed = self.halves
                 before_calls = tuple(before_each(range(len(observed))))
-                calls = Calls(group.structure, group.regime, stack, tuple(observed), stack, before_calls)
+                calls = Calls(
+                    group.structure, group.regime, stack, tuple(observed), stack, before_calls, None, self.arithmetic
+                )
                 judged.append(JudgedCalls(calls, together=verdict))
         return found, judged
 
@@ -122,7 +126,8 @@ class Repeats:
 
 def ask_repeats(group: Group, one: Draw, first: Observation, runner: Runner, twins: TwinPrograms) -> Repeats:
     """Make the repeated calls, given the numbers and the observation of the first answered case."""
-    repeats = Repeats(one, first, twins)
+    arithmetic = runner.describe().arithmetic_in(group.structure.dtype)
+    repeats = Repeats(one, first, twins, arithmetic=arithmetic)
     asking = _Asking(group, runner, "contract", one)
     try:
         # Before the same numbers are put in again, which would write the same answer over it.
@@ -211,14 +216,21 @@ def _halve(asking: _Asking, one: Draw, first: Observation) -> tuple[Draw, list[O
 
 
 def _judge_descent(
-    group: Group, case: Case, one: Draw, stack: Draw, observed: list[Observation], expectation_for: ExpectationFor
+    group: Group,
+    case: Case,
+    one: Draw,
+    stack: Draw,
+    observed: list[Observation],
+    expectation_for: ExpectationFor,
+    arithmetic: Arithmetic | None,
 ) -> JudgedCalls:
     """For each step, judged from its own weights: every finding, or else the quantity with the largest error.
 
     `one` holds the numbers of the call before the first step.
     """
     history = stacked([one, *(stack[step] for step in range(len(observed)))])
-    calls = Calls(group.structure, group.regime, stack, tuple(observed), history, tuple(range(len(observed))))
+    before = tuple(range(len(observed)))
+    calls = Calls(group.structure, group.regime, stack, tuple(observed), history, before, None, arithmetic)
     judged = []
     for step in range(len(observed)):
         verdicts = judge(group, case, calls.compared, step, expectation_for, check="descent", step=step + 1)
@@ -228,12 +240,17 @@ def _judge_descent(
 
 
 def _judge_halves(
-    group: Group, case: Case, stack: Draw, observed: list[Observation], expectation_for: ExpectationFor
+    group: Group,
+    case: Case,
+    stack: Draw,
+    observed: list[Observation],
+    expectation_for: ExpectationFor,
+    arithmetic: Arithmetic | None,
 ) -> Verdict:
     """Whether the gradients of the two parts of the batch add up to those of the whole: the quantity with the largest
     error.
     """
-    compared = _compare_halves(group, stack, observed)
+    compared = _compare_halves(group, stack, observed, arithmetic)
     verdicts = judge(group, case, compared, 0, expectation_for, check="batch")
     worst = max(reversed(range(len(verdicts))), key=lambda i: verdicts[i].worst)
     one, verdict = compared[worst], verdicts[worst]
@@ -245,8 +262,11 @@ def _judge_halves(
     )
 
 
-def _compare_halves(group: Group, stack: Draw, observed: list[Observation]) -> list[Comparison]:
-    wide, reading = stack.astype(np.dtype(np.float64)), deviation(group.structure.format)
+def _compare_halves(
+    group: Group, stack: Draw, observed: list[Observation], arithmetic: Arithmetic | None
+) -> list[Comparison]:
+    wide = stack.astype(np.dtype(np.float64))
+    reading, _ = readings(group.structure, group.regime, arithmetic)
     shown, tiny = [arrays(o) for o in observed], np.finfo(float).tiny
     compared = []
     for step in propagate(group.structure.network, wide.parameters, wide.x, wide.y, reading):

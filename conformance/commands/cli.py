@@ -191,6 +191,23 @@ def kinks(
 
 
 @app.command()
+def arithmetic(
+    adapters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+    ] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON.")] = None,
+) -> None:
+    """Print how each adapter computes its products: operands, accumulator, rounding, flushing, order of sums."""
+    with _one_line_errors():
+        from .facts.arithmetic import run_arithmetic
+
+        raise typer.Exit(run_arithmetic(adapters or [], dtype or [], device, json))
+
+
+@app.command()
 def ulp(
     adapters: Annotated[
         list[str], typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.")

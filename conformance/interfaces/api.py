@@ -14,6 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from ...adapters import Adapter
 from ...adapters.registry import load
+from ..arithmetic.differences import explain_by_arithmetic
+from ..arithmetic.fingerprint import measure_arithmetic
 from ..cases import case as ids
 from ..cases.case import Case, Group
 from ..cases.description import Description
@@ -48,6 +50,8 @@ class Results:
     unsupported: tuple[str, ...]
     verdicts: dict[str, list[Verdict]]
     audited: tuple[AuditResult, ...] = ()
+    undeclared: tuple[str, ...] = ()
+    """Where it fails: what was measured of the adapter's arithmetic and is not declared, a sentence each."""
 
     def statuses(self) -> dict[str, Status]:
         """The status of each case."""
@@ -105,6 +109,7 @@ class Results:
         if self.conforms:
             return f"{self.adapter.name} {self.adapter.version} conforms in {len(self.verdicts):,} cases"
         lines = failure_lines(self.adapter, list(self.verdicts.values()))
+        lines += [f"{self.adapter.name}: measured, and not declared: {one}" for one in self.undeclared]
         lines += [one.message for one in self.audited if one.message]
         return "\n".join(lines) or f"{self.adapter.name} {self.adapter.version}: nothing was checked"
 
@@ -147,9 +152,13 @@ def check_adapter(
         for group in planned.groups:
             answered = diagnose(group, examine(group, runner, expectation_for, layout_error=premise), expectation_for)
             verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
-    answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
-    findings = count_matched(entries, (v for some in verdicts.values() for v in some))
-    return Results(described, planned.unsupported, verdicts, audit.results(list(answers), answers, findings))
+        answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
+        findings = count_matched(entries, (v for some in verdicts.values() for v in some))
+        undeclared: list[str] = []
+        if any(verdict.fails for some in verdicts.values() for verdict in some):
+            undeclared = explain_by_arithmetic(measure_arithmetic(runner, dtypes), dict(described.arithmetic))
+    audited = audit.results(list(answers), answers, findings)
+    return Results(described, planned.unsupported, verdicts, audited, tuple(undeclared))
 
 
 CaseCheck = Callable[[], None]

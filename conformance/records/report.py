@@ -16,7 +16,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ...reference import Array
+from ...reference.arithmetic import Arithmetic
 from ...reference.rounding import SIGMAS
+from ..arithmetic.differences import explain_by_arithmetic
+from ..arithmetic.fingerprint import Fingerprint
 from ..cases.description import Description
 from ..checks.verdict import CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
@@ -136,7 +139,17 @@ def cause_lines(record: Record, saved: Path | None = None, option: str = "--repo
     lines = [line for cause in found[:_MOST_CAUSES] for line in (*_explained(cause, named[cause.adapter], device), "")]
     if len(found) > _MOST_CAUSES:
         lines += [f"and {len(found) - _MOST_CAUSES} further causes; {_where(saved, option)}", ""]
-    return lines
+    failing = dict.fromkeys(cause.adapter for cause in found)
+    return [*lines, *(line for name in failing for line in arithmetic_lines(named[name]))]
+
+
+def arithmetic_lines(adapter: dict[str, Any]) -> list[str]:
+    """What was measured of an adapter's arithmetic and is not declared, a line each, from its object in the header."""
+    if adapter.get("fingerprint") is None:
+        return []
+    declared = {dtype: Arithmetic(**one) for dtype, one in adapter["arithmetic"].items()}
+    sentences = explain_by_arithmetic(Fingerprint.from_json(adapter["fingerprint"]), declared)
+    return [printable(f"{adapter['name']}: measured, and not declared: {sentence}") for sentence in sentences]
 
 
 def reason_of(expectation: Expectation) -> str:
