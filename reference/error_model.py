@@ -84,15 +84,38 @@ class Reading:
         return a + b if self.p == 1 else np.hypot(a, b)
 
     def accumulation(self, n: int) -> float:
-        """The error of a sum of n products, relative to the size of its terms, where u is `u_acc`:
-        gamma_n = n u / (1 - n u) for p = 1, sqrt(n) u for p = 2. A sum that chops has gamma_4n: it loses up to 2 u at
-        each step, and n times more where terms are aligned before they are added.
+        """The error of a sum of n products, relative to `product` of its factors: gamma_n = n u / (1 - n u) for p = 1,
+        and the share of its terms for p = 2, sqrt(1 + (n + 1)/3 - 4/(3n)) u. u is `u_acc`. A sum that chops has
+        gamma_4n: it loses up to 2 u at each step, and n times more where terms are aligned before they are added.
         """
-        if self.p == 2:
-            return float(n) ** 0.5 * self.u_acc
-        total = (4 * n if self.chops else n) * self.u_acc
-        # (1 + u)**n - 1 has no pole, for accumulators so narrow that n u reaches 1.
-        return total / (1 - total) if total < 0.5 else float(np.expm1(total))
+        if self.p == 1:
+            total = (4 * n if self.chops else n) * self.u_acc
+            # (1 + u)**n - 1 has no pole, for accumulators so narrow that n u reaches 1.
+            return total / (1 - total) if total < 0.5 else float(np.expm1(total))
+        return (1 + (n + 1) / 3 - 4 / (3 * n)) ** 0.5 * self.u_acc if n else 0.0
+
+    def partial_sums(self, n: int) -> float:
+        """The error of a sum of n products, relative to its result: 0 for p = 1, where `accumulation` covers every
+        partial sum, and sqrt((n + 1)/3) u for p = 2, where partial sums may rise evenly to the result.
+        """
+        return 0.0 if self.p == 1 else ((n + 1) / 3) ** 0.5 * self.u_acc
+
+    def sums(self, size: Array, value: Array, n: int, rounded: float = 0.0) -> Array:
+        """The error of sums of n products with these results, in any order of their terms, where `size` is `product` of
+        the factors. `rounded` is an error of each product, relative to it.
+        """
+        of_terms = float(np.power(self.accumulation(n) ** self.p + rounded**self.p, 1 / self.p)) * size
+        return of_terms if self.p == 1 else self.both(of_terms, self.partial_sums(n) * np.abs(value))
+
+    def bias_first(self, before: Array | None, bias: Array, value: Array, n: int) -> Array:
+        """What the error of a sum of n products is larger by if the sum starts at a bias and ends at `value`, instead
+        of ending with the bias. `before` is the error of the sum without the bias.
+        """
+        if self.p == 1:
+            # Each product takes part in one addition more, and the bias in all of them.
+            own = self.accumulation(n) * np.abs(bias)
+            return np.broadcast_to(own, value.shape) if before is None else own + before / n
+        return self.u_acc * np.sqrt(n * np.maximum(bias * value, 0.0))
 
     def product(self, a: Array, b: Array) -> Array:
         """(sum_j a_ij**p b_jk**p)**(1/p), for nonnegative `a` (..., m, n) and `b` (..., n, k)."""
@@ -162,13 +185,14 @@ class Estimate:
 
     The error is a bound or a standard deviation, depending on the reading. The jump is the part that always adds
     linearly; see `rounding.py`. `once` says that the error is that of a single rounding, u times the value. A product
-    then includes it in its own factor.
+    then includes it in its own factor. For a sum of products, `terms` says how many; a bias may be one more of them.
     """
 
     value: Array
     error: Array | None = None
     jump: Array | None = None
     once: bool = False
+    terms: int = 0
 
     def tolerance(self, reading: Reading) -> Array:
         """The largest departure that is not a finding: kappa times the error, plus the jump."""

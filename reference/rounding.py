@@ -58,8 +58,7 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
     size_a, size_b = np.abs(a.value), np.abs(b.value)
     error_a, error_b = (None if side.once else side.error for side in (a, b))
     rounded = reading.times(a.once + b.once) * reading.u if a.once or b.once else 0.0
-    factor = float(np.power(reading.accumulation(n) ** reading.p + rounded**reading.p, 1 / reading.p))
-    own = factor * reading.product(size_a, size_b) + reading.times(n) * reading.underflow_acc
+    own = reading.sums(reading.product(size_a, size_b), value, n, rounded) + reading.times(n) * reading.underflow_acc
     if reading.chops:
         own = reading.both(own, _chopped(size_a, size_b, value, reading))
     if reading.is_wide:
@@ -84,7 +83,7 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
         None if b.jump is None else size_a @ b.jump,
         None if a.jump is None or b.jump is None else a.jump @ b.jump,
     )
-    return Estimate(value, error, jump)
+    return Estimate(value, error, jump, terms=n)
 
 
 def _chopped(size_a: Array, size_b: Array, value: Array, reading: Reading) -> Array:
@@ -139,14 +138,22 @@ def _sum(*terms: Array | None) -> Array | None:
 
 
 def add_bias(a: Estimate, bias: Array, reading: Reading) -> Estimate:
-    """a + bias, for `a` (..., B, width) and an exact bias (..., width)."""
+    """a + bias, for `a` (..., B, width) and an exact bias (..., width). If `a` is a sum of products, the bias is one
+    more term of it: the sum may end with the bias, or start at it.
+    """
     added = bias[..., None, :]
     value = a.value + added
     own = reading.u * np.abs(value) + reading.underflow
+    if a.terms:
+        own = reading.both(own, reading.bias_first(a.error, added, value, a.terms))
     if reading.selects:
         exact = (value - added == a.value) & (value - a.value == added) & _is_exact(value, reading)
+        # What is added to a sum with an error is rounded in a framework, whose sum is another number. A sum without an
+        # error has at most one term that is not zero, so that nothing is rounded in any order.
+        if a.error is not None:
+            exact &= (a.error == 0) | (added == 0)
         own = np.where(exact, 0.0, own)
-    return Estimate(value, reading.add(a.error, own), a.jump)
+    return Estimate(value, reading.add(a.error, own), a.jump, terms=a.terms and a.terms + 1)
 
 
 def _is_exact(value: Array, reading: Reading) -> Array:
@@ -263,18 +270,16 @@ def residual(x: Estimate, y: Array, reading: Reading) -> Estimate:
 
 
 def squared_error(r: Estimate, reading: Reading) -> Estimate:
-    """E = 1/2 sum r**2, for `r` (..., B, width); one number for each batch, shape (...).
-
-    No term is negative, so the error of a running sum is at most its accumulation factor times the total.
-    """
+    """E = 1/2 sum r**2, for `r` (..., B, width); one number for each batch, shape (...)."""
     n = r.value.shape[-1] * r.value.shape[-2]
-    square = np.square(r.value)
+    square, ones = np.square(r.value), np.ones((n, 1))
     value = square.sum((-2, -1)) / 2
-    inherited = None
-    if r.error is not None:
-        each = (2 * np.abs(r.value) * r.error + np.square(r.error)).reshape(*value.shape, 1, n)
-        inherited = reading.product(each, np.ones((n, 1)))[..., 0, 0] / 2
-    own = (reading.of_sums.accumulation(n) + reading.times(4) * reading.u) * value
+
+    def summed(each: Array) -> Array:
+        return reading.product(each.reshape(*value.shape, 1, n), ones)[..., 0, 0] / 2
+
+    inherited = None if r.error is None else summed(2 * np.abs(r.value) * r.error + np.square(r.error))
+    own = reading.of_sums.sums(summed(square), value, n) + reading.times(4) * reading.u * value
     own = own + reading.times(n) * reading.underflow
     jump = None if r.jump is None else (np.abs(r.value) * r.jump + np.square(r.jump) / 2).sum((-2, -1))
     return Estimate(value, reading.add(inherited, own), jump)

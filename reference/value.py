@@ -55,7 +55,7 @@ class Value:
     def moved(self, move: Callable[[Array], Array]) -> "Value":
         """Entries moved or left out, by a function that does the same to values, errors and jumps."""
         error, jump = (None if a is None else move(a) for a in (self.estimate.error, self.estimate.jump))
-        return replace(self, estimate=Estimate(move(self.value), error, jump, self.estimate.once))
+        return replace(self, estimate=Estimate(move(self.value), error, jump, self.estimate.once, self.estimate.terms))
 
     def __getitem__(self, index: tuple) -> "Value":
         return self.moved(lambda a: a[index])

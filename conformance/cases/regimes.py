@@ -179,12 +179,13 @@ _TAILS = {"f64": ((20, 40), (88, 104), (709, 745)), "f16": ((8, 12), (16, 18), (
 
 
 def _tails(structure: Structure, rng: np.random.Generator) -> Draw:
-    """Pre-activations where exponentials saturate, overflow and underflow. Targets are near the outputs."""
+    """Pre-activations where exponentials saturate, overflow and underflow, and at 0. Targets are near the outputs."""
     layer, widths = aimed_layer(structure), structure.network.widths
     shape = widths[layer - 1 : layer + 1]
     ranges = np.array(_TAILS.get(structure.dtype, _TAILS["f64"]), float)[rng.integers(3, size=shape)]
     far = ranges[..., 0] + rng.random(shape) * (ranges[..., 1] - ranges[..., 0])
     wanted = np.where(rng.random(shape) < 0.25, rng.normal(size=shape), far * rng.choice((-1.0, 1.0), size=shape))
+    wanted = np.where(rng.random(shape) < 0.125, 0.0, wanted)  # where a quotient of z may be 0/0
     wanted = wanted.astype(structure.format.numpy).astype(np.float64)
     drawn = _selecting(structure, rng, layer, wanted)
     weights = list(drawn.parameters.weights)
@@ -202,18 +203,42 @@ def _long(structure: Structure, rng: np.random.Generator) -> Draw:
     In bf16 and f16 all terms of a sum have one sign instead. There sums are accumulated in a wider type, and a narrow
     accumulator loses the late terms.
     """
-    drawn, format_, widths = _normal(structure, rng), structure.format, structure.network.widths
+    drawn = _normal(structure, rng)
     noise = drawn.y
-    if format_.is_narrow:
-        weights = [np.abs(weight) / weight.shape[0] ** 0.5 for weight in drawn.parameters.weights]
-        # Signs at both ends, which all terms of a sum share.
-        first, last = (rng.choice((-1.0, 1.0), size=n) for n in (widths[0], widths[-1]))
-        weights[0], weights[-1] = weights[0] * first[:, None], weights[-1] * last
-        parameters = Parameters(tuple(weights), tuple(map(np.abs, drawn.parameters.biases)))
-        drawn, noise = Draw(parameters, np.abs(drawn.x) * first, drawn.y, drawn.dead), np.abs(noise) * last
+    if structure.format.is_narrow:
+        drawn, last = _with_one_sign(drawn, structure, rng)
+        noise = np.abs(noise) * last
+    return _with_residuals(drawn, structure, noise)
+
+
+def _with_one_sign(drawn: Draw, structure: Structure, rng: np.random.Generator) -> tuple[Draw, Array]:
+    """The numbers with all terms of a sum of one sign, and the signs that the outputs have for it."""
+    widths = structure.network.widths
+    weights = [np.abs(weight) / weight.shape[0] ** 0.5 for weight in drawn.parameters.weights]
+    first, last = (rng.choice((-1.0, 1.0), size=n) for n in (widths[0], widths[-1]))
+    weights[0], weights[-1] = weights[0] * first[:, None], weights[-1] * last
+    parameters = Parameters(tuple(weights), tuple(map(np.abs, drawn.parameters.biases)))
+    return Draw(parameters, np.abs(drawn.x) * first, drawn.y, drawn.dead), last
+
+
+def _with_residuals(drawn: Draw, structure: Structure, residual: Array) -> Draw:
+    """The numbers with targets that give these residuals, made smaller if E would sum too many of them."""
     out = _outputs(drawn, structure)
-    near = min(1.0, float(format_.max / 64 / (4 * max(out.size, 1))) ** 0.5)
-    return Draw(drawn.parameters, drawn.x, out - near * noise, drawn.dead)
+    near = min(1.0, float(structure.format.max / 64 / (4 * max(out.size, 1))) ** 0.5)
+    return Draw(drawn.parameters, drawn.x, out - near * residual, drawn.dead)
+
+
+def _means(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Sums whose terms have a mean: inputs, weights and residuals of one sign, or residuals like those of a softmax,
+    which are of one sign except for one output of each row.
+    """
+    drawn, last = _with_one_sign(_normal(structure, rng), structure, rng)
+    residual = np.abs(drawn.y) * last
+    if rng.integers(2):
+        likely = np.exp(drawn.y)
+        target = rng.integers(drawn.y.shape[1], size=(structure.batch, 1))
+        residual = likely / likely.sum(1, keepdims=True) - (np.arange(drawn.y.shape[1]) == target)
+    return _with_residuals(drawn, structure, residual)
 
 
 def _subnormal(structure: Structure, rng: np.random.Generator) -> Draw:
@@ -302,6 +327,12 @@ REGIMES: dict[str, Regime] = {
         shapes.tiles,
         wide={"quick": (9, 3), "standard": (16, 10), "thorough": (64, 30)},
         narrow={"quick": (4, 8), "standard": (8, 10), "thorough": (24, 20)},
+    ),
+    "means": Regime(
+        _means,
+        shapes.long,
+        wide={"quick": (3, 2), "standard": (8, 8), "thorough": (32, 20)},
+        narrow={"quick": (1, 2), "standard": (3, 5), "thorough": (12, 10)},
     ),
     "twins": Regime(
         _normal,

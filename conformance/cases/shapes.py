@@ -121,6 +121,18 @@ def tiles(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
     return Shape(batch, tuple(widths), tuple(pool(depth)))
 
 
+def long(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
+    """Sums of 256 to 4,096 terms: over the inputs, the batch or the outputs in turn."""
+    size, depth = _between(rng, 256, 4096), int(rng.integers(1, 3))
+    widths = [int(n) for n in rng.integers(2, 6, size=depth + 1)]
+    batch = int(rng.integers(2, 6))
+    if i % 3 == 1:
+        batch = size
+    else:
+        widths[0 if i % 3 == 0 else -1] = size
+    return Shape(batch, tuple(widths), tuple(pool(depth)))
+
+
 _POINTS = np.linspace(-1.0, 1.0, 9)
 
 

@@ -155,14 +155,28 @@ def _bytes(observed: Observation) -> bytes:
 
 
 def same_bits(a: Observation, b: Observation) -> bool:
-    """Whether two observations agree bit for bit."""
-    return _bytes(a) == _bytes(b)
+    """Whether two observations agree bit for bit, where 0.0 and -0.0 are one number."""
+    mine, others = (
+        [(name, _unsigned_zeros(np.asarray(array)).tobytes()) for name, array, _ in parts(o, None)] for o in (a, b)
+    )
+    return mine == others
 
 
 def differing(before: Observation, after: Observation) -> list[str]:
-    """The names of the arrays of `before` that `after` does not have with the same bits."""
+    """The names of the arrays of `before` that `after` does not have with the same bits, as in `same_bits`."""
     shown = arrays(after)
-    return [name for name, a in arrays(before).items() if name not in shown or a.tobytes() != shown[name].tobytes()]
+    return [
+        name
+        for name, a in arrays(before).items()
+        if name not in shown or _unsigned_zeros(a).tobytes() != _unsigned_zeros(shown[name]).tobytes()
+    ]
+
+
+def _unsigned_zeros(array: Array) -> Array:
+    """The same numbers with every -0.0 as 0.0: the sign of a zero is no part of what the rule says. A NaN keeps its
+    bits.
+    """
+    return np.where(array == 0, np.zeros((), array.dtype), array)
 
 
 def _examined(observed: Observation, structure: Structure, problems: list[str]) -> Answer:
