@@ -80,8 +80,7 @@ def find_order(multiply: Multiply, dtype: str) -> Tree | None:
 
 def dense(bits: int) -> float:
     """A number of `bits` bits that fewer bits, or the sum of few shorter numbers, do not represent: 1.0101...01."""
-    pattern = sum(2.0**-i for i in range(0, bits - 1, 2))
-    return pattern + (2.0 ** -(bits - 1) if bits > 1 else 0.0)
+    return sum(2.0**-i for i in range(0, bits - 1, 2)) + 2.0 ** -(bits - 1)
 
 
 def gapped(bits: int) -> float:

@@ -93,8 +93,8 @@ def _agreed(multiply: Callable[[Array, Array], Array]) -> Callable[[Array, Array
 def _ask(runner: Runner, structure: Structure, weights: tuple[Array, ...], x: Array, y: Array, *names: str) -> Array:
     """The first of the named quantities that the program shows, as float64."""
     format_ = structure.format.numpy
-    given = Parameters(tuple(weight.astype(format_) for weight in weights), ())
-    answer = runner.call("normal", given, x.astype(format_), y.astype(format_))
+    *own, x, y = (np.array(array, format_, order="C") for array in (*weights, x, y))
+    answer = runner.call("normal", Parameters(tuple(own), ()), x, y)
     if answer.observation is None:
         raise NoAnswer("raised", "; ".join(answer.problems))
     shown = arrays(answer.observation)

@@ -46,10 +46,11 @@ def find_terms(multiply: Multiply) -> tuple[str, int] | None:
 def _products(a: Array, b: Array, name: str, terms: int) -> Iterator[Array]:
     """The products of single factors in each usual order: of high order first or last, all or the large ones."""
     parts_a, parts_b = split(a, name, terms), split(b, name, terms)
-    orders = sorted(product(range(terms), repeat=2), key=sum)
-    for kept in ([pair for pair in orders if sum(pair) < terms], orders):
-        for some in (kept, kept[::-1]):
+    pairs = list(product(range(terms), repeat=2))
+    orders = [sorted(pairs, key=lambda pair: (sum(pair), sign * pair[0])) for sign in (1, -1)]
+    for order in (*orders, *(one[::-1] for one in orders)):
+        for kept in ([pair for pair in order if sum(pair) < terms], order):
             total = np.zeros(len(a), np.float32)
-            for i, j in some:
+            for i, j in kept:
                 total = total + (parts_a[i] * parts_b[j]).astype(np.float32)
             yield total.astype(np.float64)

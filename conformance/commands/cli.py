@@ -97,6 +97,9 @@ def check(
     timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
+    arithmetic: Annotated[
+        bool, typer.Option("--arithmetic", help="Measure how products are computed, also of adapters that pass.")
+    ] = False,
 ) -> None:
     """Check adapters: without a name torch and jax, as far as they are installed."""
     with _one_line_errors():
@@ -116,6 +119,7 @@ def check(
             workers=parse_workers(workers),
             report=report and report.absolute(),
             uses_cache=not no_cache,
+            measures_arithmetic=arithmetic,
         )
         raise typer.Exit(run_check(request))
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -31,9 +31,10 @@ from ..diagnosis.diagnose import diagnose
 from ..expectations import expectation as known
 from ..expectations.audit import ExpectationAudit, Key
 from ..runners.process import TIMEOUT, ProcessRunner
+from ..runners.runner import NoAnswer
 from ..runners.workers import choose_adapters
 from .folder import RunFolder
-from .record import RecordError, finish, write_part
+from .record import RecordError, failing_adapters, finish, write_part
 
 _FILE = "run.json"
 
@@ -254,6 +255,24 @@ class Worker:
             process.close()
 
 
+def _with_fingerprints(run: Run, folder: Path) -> Run:
+    """The run with the arithmetic of the adapters that failed measured, where it was not measured before: a report
+    names what is measured and not declared. It takes seconds where a framework compiles, so a run that passes goes
+    without.
+    """
+    known_already = {one.adapter for one in run.fingerprints}
+    failing = failing_adapters(folder) - known_already
+    measured = list(run.fingerprints)
+    for adapter in run.adapters:
+        if adapter.name in failing:
+            try:
+                with closing(ProcessRunner(adapter.spec, run.device, run.timeout, adapter.mutant)) as process:
+                    measured.append(measure_arithmetic(process, run.options.dtypes))
+            except (AdapterError, NoAnswer):
+                continue
+    return replace(run, fingerprints=tuple(measured))
+
+
 def conclude(run: Run, folder: RunFolder) -> Path:
     """Assemble the record from the parts in the folder, and deliver it; gives the path at which it can be read as long
     as the folder is open. Only groups that were selected are accounted for.
@@ -267,7 +286,7 @@ def conclude(run: Run, folder: RunFolder) -> Path:
             chosen |= set(json.loads(note.read_text(encoding="utf-8")))
         planned = run.cases(sorted(chosen) if notes else None)
         record = folder.path / "record.jsonl"
-        finish(record, folder.path, run.header(), planned, run.audit)
+        finish(record, folder.path, _with_fingerprints(run, folder.path).header(), planned, run.audit)
     except OSError as error:
         where = f"the results are kept in {folder.keep()}" if folder.report else "its results are lost"
         raise RecordError(f"report {folder.report or folder.path}: {error.strerror or error}; {where}") from None

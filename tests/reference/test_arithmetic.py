@@ -60,7 +60,7 @@ def test_errors_of_declared_arithmetic_are_within_tolerance(adapter: type[Emulat
 @pytest.mark.parametrize("adapter", CUTTING, ids=lambda adapter: adapter.__name__)
 def test_the_deviation_is_of_the_size_of_the_errors(adapter: type[Emulated]) -> None:
     sigmas, _, undeclared = errors(adapter, 30, "random signs")
-    assert 0.2 <= np.sqrt(np.mean(sigmas**2)) <= 1.0
+    assert 0.1 <= np.sqrt(np.mean(sigmas**2)) <= 1.0
     assert undeclared.max() > 10
 
 
@@ -89,7 +89,7 @@ def test_a_wider_accumulator_has_smaller_errors() -> None:
     wide = product(Estimate(a), Estimate(b), deviation(F32, arithmetic=Arithmetic(accumulator="f64"))).error
     assert wide is not None
     # One rounding to f32 is left.
-    assert np.allclose(wide, F32.u * np.abs(a @ b), rtol=1e-5)
+    assert np.allclose(wide, F32.u * np.abs(a @ b), rtol=1e-3, atol=0)
 
 
 def test_a_narrow_accumulator_has_larger_errors() -> None:

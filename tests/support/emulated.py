@@ -218,3 +218,9 @@ def undeclared(adapter: type[Emulated]) -> Emulated:
     made = adapter()
     made.arithmetic = {}
     return made
+
+
+class Misdeclared(FlushesAll):
+    """It flushes, and declares that it does not."""
+
+    arithmetic = {"f32": Arithmetic(flushing="never")}  # noqa: RUF012
