@@ -131,7 +131,7 @@ def find_product_direction(multiply: Multiply, dtype: str, bits: int) -> str:
 
 
 def random_factors(bits: int, count: int) -> tuple[Array, Array]:
-    """INNER left factors and `count` right factors between 1 and 2, of `bits` bits, the last of which is 1."""
+    """INNER left factors and `count` right factors between 1 and 2, of `bits` bits that end in a 1."""
     rng = np.random.default_rng(bits)
     least = 2 ** (bits - 1)
     left, right = (rng.integers(least, 2 * least, size=size) | 1 for size in (INNER, count))

@@ -189,7 +189,7 @@ def kinks(
 ) -> None:
     """Print which derivative each adapter chooses where the derivative jumps."""
     with _one_line_errors():
-        from .kinks import run_kinks
+        from .facts.kinks import run_kinks
 
         raise typer.Exit(run_kinks(adapters or [], seed, dtype or [], device, record))
 

@@ -194,7 +194,7 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
 
 
 def failing_adapters(folder: Path) -> set[str]:
-    """The names of the adapters of which a part in a folder holds a case that failed or errored."""
+    """The names of the adapters with a case that failed or errored, from the parts in a folder."""
     found: set[str] = set()
     for part in folder.glob("[0-9]*.jsonl"):
         with part.open(encoding="utf-8") as source:

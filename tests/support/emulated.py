@@ -191,7 +191,7 @@ class FlushesAll(Emulated):
 
 
 class Tf32InBatches(Emulated):
-    """tf32 operands, but for a single row the vector unit computes in float32."""
+    """tf32 operands in batches; a single row is computed in float32, as by a vector unit."""
 
     product = staticmethod(partial(cut_operands, "tf32"))
     single = staticmethod(np.matmul)
