@@ -111,24 +111,15 @@ def _halved(tree: Tree) -> str:
     def halves(one: Tree) -> bool:
         if isinstance(one, int):
             return True
-        if len(one) != 2:
-            return False
-        first, second = map(terms_of, one)
-        apart = first[-1] < second[0] or (first[1:] > second[:1] and _is_every_other(first, second))
-        return apart and abs(len(first) - len(second)) <= 1 and all(map(halves, one))
+        sizes = [len(terms_of(part)) for part in one]
+        return len(sizes) == 2 and abs(sizes[0] - sizes[1]) <= 1 and all(map(halves, one))
 
     return "in pairs" if halves(tree) else ""
 
 
-def _is_every_other(first: Sequence[int], second: Sequence[int]) -> bool:
-    return all(a < b for a, b in zip(first, second, strict=False)) and all(
-        b < a for a, b in zip(first[1:], second, strict=False)
-    )
-
-
 def _in_lanes(tree: Tree, terms: Sequence[int]) -> str:
     """Words for k sums, of every k-th term each; empty for anything else."""
-    for k in range(2, len(terms) // 2 + 1):
+    for k in range(len(terms) // 2, 1, -1):
         lanes = [terms[lane::k] for lane in range(k)]
         if (words := _in_parts(tree, lanes)) is not None:
             inner, outer = words

@@ -13,7 +13,7 @@ from itertools import permutations
 import numpy as np
 
 from ...reference import DTYPES, Array
-from .directions import UNKNOWN, Sums, find_direction, round_to
+from .directions import DIRECTIONS, UNKNOWN, Sums, find_direction, round_to
 from .order import Tree, make_tree, nodes_of, terms_of
 from .products import COLUMNS, INNER
 
@@ -42,6 +42,9 @@ SCALES = {
 }
 """What a probe of each format may use. In f16 the terms are 1 to 2**28, from factors between 2**-13 and 2**15."""
 
+_WIDEST = {**SCALES, "f16": Scale(2.0**14, 2.0**-14, 29)}
+"""The same for sums of ones and huge terms alone. INNER ones must be lost beside a huge term of 24 bits."""
+
 
 def columns_of(terms: Sequence[dict[int, float]], scale: Scale) -> Array:
     """Right factors (INNER, c): a column for each dict of terms by position; all other terms are 0."""
@@ -63,7 +66,7 @@ def sum_terms(multiply: Multiply, dtype: str, terms: Sequence[dict[int, float]])
 
 def find_order(multiply: Multiply, dtype: str) -> Tree | None:
     """The tree of the sum of INNER terms; None where what is left of the ones belongs to no tree."""
-    scale = SCALES[dtype]
+    scale = _WIDEST[dtype]
     pairs = [(i, j) for i in range(INNER) for j in range(i)]
     huge = 2.0**scale.most
     ones = np.ones((INNER, len(pairs)))
@@ -124,10 +127,13 @@ def find_product_direction(multiply: Multiply, dtype: str, bits: int) -> str:
     if 2 * bits <= own:
         return "exact"
     left, right = random_factors(min(bits, 30), count)
-    seen = multiply_single(multiply, left, right, dtype)
+    seen = multiply_single(multiply, left, right)
     exact = [Fraction(a) * Fraction(b) for a, b in zip(np.resize(left, count).tolist(), right.tolist(), strict=True)]
-    found = find_direction([(_exact(v),) for v in seen], lambda way: [(round_to(v, own, way),) for v in exact])
-    return found if found != UNKNOWN or not all(np.isfinite(seen)) else "several terms"
+    if not all(np.isfinite(seen)):
+        return UNKNOWN
+    # Random products are no ties, so the two directions to nearest are one here.
+    rounded = (way for way in DIRECTIONS if [float(round_to(v, own, way)) for v in exact] == seen)
+    return next(rounded, "several terms")
 
 
 def random_factors(bits: int, count: int) -> tuple[Array, Array]:
@@ -138,7 +144,7 @@ def random_factors(bits: int, count: int) -> tuple[Array, Array]:
     return left / least, right / least * np.where(np.arange(count) % 2, -1, 1)
 
 
-def multiply_single(multiply: Multiply, left: Array, right: Array, dtype: str) -> list[float]:
+def multiply_single(multiply: Multiply, left: Array, right: Array) -> list[float]:
     """The products of left[c % INNER] and right[c], each the only term of its sum."""
     b = np.zeros((INNER, len(right)))
     b[np.arange(len(right)) % INNER, np.arange(len(right))] = right
@@ -233,30 +239,36 @@ def find_fusion(multiply: Multiply, dtype: str, bits: int, accumulator: int | No
     power = accumulator // 2 + 3
     if power > bits - 1:
         return UNKNOWN
-    h, half = 2.0**-power, INNER // 2
-    seen: list[float] = []
-    for later in (True, False):
-        first = np.arange(INNER) < half
-        a = np.where(first == later, 1.0, 1 + h)
-        b = np.zeros((INNER, half * half))
-        for column in range(half * half):
-            i, j = column // half, half + column % half
-            b[i, column], b[j, column] = (-(1 + 2 * h), 1 + h) if later else (1 + h, -(1 + 2 * h))
-        seen += multiply(a, b).tolist()
-    if h * h in seen and set(seen) <= {0.0, h * h}:
-        return "fused"
-    return "separate" if set(seen) == {0.0} and order is not None and _meets_halves(order) else UNKNOWN
+    h, place = 2.0**-power, np.arange(INNER)
+    seen: set[float] = set()
+    for apart in _DISTANCES:
+        for later in (0, apart):
+            # One product for each pair of positions that are so far apart; `later` says which of the two it is at.
+            is_product = (place & apart) == later
+            a = np.where(is_product, 1 + h, 1.0)
+            b = np.zeros((INNER, INNER // 2))
+            for column, i in enumerate(place[is_product].tolist()):
+                b[i, column], b[i ^ apart, column] = 1 + h, -(1 + 2 * h)
+            seen |= set(multiply(a, b).tolist())
+            if seen == {0.0, h * h} or seen == {h * h}:
+                return "fused"
+    return "separate" if seen == {0.0} and order is not None and _adds_single_terms(order) else UNKNOWN
 
 
-def _meets_halves(order: Tree) -> bool:
-    """Whether a single term of one half of the terms is added to a sum that has a term of the other half."""
+_DISTANCES = (16, 1, 2, 4, 8)
+"""Differences of two positions that are multiplied and added."""
+
+
+def _adds_single_terms(order: Tree) -> bool:
+    """Whether a single term is added to a sum with a term at one of the distances: a fused multiply-add would show."""
     return any(
-        isinstance(part, int) and any((part < INNER // 2) != (term < INNER // 2) for term in terms_of(other))
+        isinstance(part, int) and part ^ apart in terms_of(other)
         for node in nodes_of(order)
         if not isinstance(node, int)
         for part in node
         for other in node
         if other != part
+        for apart in _DISTANCES
     )
 
 

@@ -10,7 +10,8 @@ from ...reference.arithmetic import OPERAND_FORMATS
 from .probes import Multiply, multiply_single, random_factors
 from .products import INNER
 
-_MOST_TERMS = 3
+_SPLITS = (("bf16", 2), ("bf16", 3), ("tf32", 2))
+"""The usual splits, from the coarsest."""
 
 
 def round_operand(a: Array, name: str, chops: bool = False) -> Array:
@@ -35,9 +36,9 @@ def find_terms(multiply: Multiply) -> tuple[str, int] | None:
     such way; None if none gives what the program gives.
     """
     left, right = random_factors(24, 8 * INNER)
-    seen = np.array(multiply_single(multiply, left, right, "f32"))
+    seen = np.array(multiply_single(multiply, left, right))
     pairs = np.resize(left, len(right)), right
-    for name, terms in product(("bf16", "tf32"), range(2, _MOST_TERMS + 1)):
+    for name, terms in _SPLITS:
         if any((seen == computed).all() for computed in _products(*pairs, name, terms)):
             return name, terms
     return None
