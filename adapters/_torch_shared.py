@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..reference import DTYPES, Array
+from ..reference.arithmetic import Arithmetic
 from .base import Adapter
 from .layout import OUT_IN, WeightLayout
 from .scripts.script import Call
@@ -84,6 +85,13 @@ SLOPES_AT_KINKS: Mapping[str, Mapping[float, float]] = {
 """Every kink of every activation. PyTorch takes one slope at each, the same in all four dtypes."""
 
 
+ON_CPU: Mapping[str, Arithmetic] = {
+    **dict.fromkeys(("f64", "f32", "f16"), Arithmetic(flushing="never")),
+    "bf16": Arithmetic(flushing="may"),  # oneDNN's kernels flush
+}
+"""How products are computed on a CPU."""
+
+
 class TorchAdapter(Adapter):
     """What both PyTorch adapters declare. Constructing one sets PyTorch to one compute thread in this process."""
 
@@ -98,6 +106,8 @@ class TorchAdapter(Adapter):
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
         torch.set_num_threads(1)
+        if device == "cpu":  # another device may round factors to tf32, as PyTorch's settings say
+            self.arithmetic = ON_CPU
         if device == "mps":  # it has no float64
             self.dtypes = tuple(name for name in self.dtypes if name != "f64")
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure
+from ..reference.arithmetic import Arithmetic
 from .layout import IN_OUT, WeightLayout
 from .scripts.script import Call, Script
 
@@ -62,6 +63,10 @@ class Adapter(ABC):
     slopes_at_kinks: Mapping[str, Mapping[float, float]] = MappingProxyType({})
     """The slope f' that the framework takes exactly at a kink, by activation and kink. The suite then accepts only that
     slope there. At any other kink it accepts every slope between the one-sided derivatives.
+    """
+    arithmetic: Mapping[str, Arithmetic] = MappingProxyType({})
+    """The arithmetic of matrix products by dtype, where it is not the usual one. Every tolerance follows from it. It
+    may be a property that depends on the device.
     """
     planted_mutant: str | None = None
     """The name of the mutant that the suite has planted in this adapter. Adapters do not set it."""

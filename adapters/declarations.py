@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_args
 
 from ..reference import ACTIVATIONS, BIASES, DTYPES
+from ..reference.arithmetic import ACCUMULATORS, OPERAND_FORMATS, Arithmetic, Direction, Flushing
 from .base import Adapter
 
 _MISSING = object()
+_MOST_TERMS = 3
 
 
 def check_declarations(adapter: Adapter) -> None:
@@ -17,7 +19,8 @@ def check_declarations(adapter: Adapter) -> None:
     be lines of text or empty. `dtypes` and `biases` must be collections of known names, `activations` a mapping from
     them, and none of the three may be empty. `weight_layout` must have `name`, `to_native` and `from_native`.
     `max_structures` must be None or an integer of at least 1. Each slope in `slopes_at_kinks` must be at a kink and
-    between the one-sided derivatives there.
+    between the one-sided derivatives there. `arithmetic` must be a mapping from dtypes to `kterm.Arithmetic` with known
+    formats.
     """
     name = getattr(adapter, "name", _MISSING)
     if not _is_line(name):
@@ -35,6 +38,7 @@ def check_declarations(adapter: Adapter) -> None:
         ("biases", _check_names(adapter, "biases", BIASES, 'biases = ("none", "pre")')),
         ("max_structures", _check_max_structures(adapter)),
         ("slopes_at_kinks", _check_slopes(adapter)),
+        ("arithmetic", _check_arithmetic(adapter)),
     ):
         if problem:
             raise ValueError(f"adapter {name}: {field}: {problem}")
@@ -136,6 +140,43 @@ def _check_kinks(name: str, slopes: Mapping[Any, Any]) -> Iterable[str]:
             yield f"{name} at {point}: {_shown(slope)} is not a number"
         elif not low <= float(slope) <= high:
             yield f"{name} at {point}: {slope} is not between its one-sided derivatives, {low} and {high}"
+
+
+def _check_arithmetic(adapter: Adapter) -> str:
+    declared = getattr(adapter, "arithmetic", _MISSING)
+    usual = 'write arithmetic = {"f32": Arithmetic(operands="tf32")}'
+    if not isinstance(declared, Mapping):
+        return f"{_shown(declared)} is not a mapping; {usual}"
+    for dtype, one in declared.items():
+        if dtype not in DTYPES:
+            return f"unknown dtype {_shown(dtype)}; known are {', '.join(DTYPES)}"
+        if not isinstance(one, Arithmetic):
+            return f"{dtype}: {_shown(one)} is not a kterm.Arithmetic; {usual}"
+        if problem := _check_formats(dtype, one):
+            return f"{dtype}: {problem}"
+    return ""
+
+
+def _check_formats(dtype: str, one: Arithmetic) -> str:
+    directions = get_args(Direction)
+    for field, value, known in (
+        ("operands", one.operands, (None, *OPERAND_FORMATS)),
+        ("accumulator", one.accumulator, (None, *ACCUMULATORS)),
+        ("rounding", one.rounding, directions),
+        ("operand_rounding", one.operand_rounding, directions),
+        ("flushing", one.flushing, (None, *get_args(Flushing))),
+    ):
+        # Something that is not a string may have no hash.
+        if value not in list(known):
+            return f"{field}: unknown {_shown(value)}; known are {', '.join(map(str, known))}"
+    if not isinstance(one.terms, int) or isinstance(one.terms, bool) or not 1 <= one.terms <= _MOST_TERMS:
+        return f"terms: {_shown(one.terms)} is not an integer from 1 to {_MOST_TERMS}"
+    if one.operands is None:
+        return "terms: without operands there are none; name the format of operands" if one.terms > 1 else ""
+    u, own = 2.0 ** -OPERAND_FORMATS[one.operands].bits, DTYPES[dtype].u
+    if u <= own:
+        return f"operands: {one.operands} is not narrower than {dtype}; leave operands out"
+    return ""
 
 
 def _is_line(value: Any) -> bool:

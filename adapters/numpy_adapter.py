@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..reference import ACTIVATIONS, Activation, Array, Parameters, Structure, backpropagate
+from ..reference.arithmetic import Arithmetic
 from .base import Adapter, Observation, Program
 from .scripts.numpy_script import numpy_script
 from .scripts.script import Script
@@ -30,6 +31,7 @@ class Numpy(Adapter):
     name = "numpy"
     version = np.__version__
     activations = {name: _function(row) for name, row in ACTIVATIONS.items()}  # noqa: RUF012  (declared by the base)
+    arithmetic = {name: Arithmetic(flushing="never") for name in ("f64", "f32")}  # noqa: RUF012
     slopes_at_kinks = {name: _slopes_at_kinks(row) for name, row in ACTIVATIONS.items() if row.kinks}  # noqa: RUF012
 
     def build(self, structure: Structure) -> Program:

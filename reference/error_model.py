@@ -11,6 +11,7 @@ from functools import reduce
 
 import numpy as np
 
+from .arithmetic import Arithmetic, Cut
 from .dtypes import DTYPES, DType
 from .network import Array
 
@@ -31,8 +32,11 @@ class Reading:
     is `kappa` errors, and the slope of an activation is examined within `kappa` errors of z. `u` and `u_acc` are the
     unit roundoffs of the format and of the accumulator inside a product, each plus that of the oracle. `underflow` and
     `underflow_acc` are the largest absolute errors of one operation whose result is below the normal range, in the
-    format and in the accumulator. With `selects`, rows of x_0 select rows of a matrix; sums of one term and additions
-    that round nothing are then recognised, and have no error.
+    format and in the accumulator; `underflow_f` is that of an activation or its derivative. With `selects`, rows of x_0
+    select rows of a matrix; sums of one term and additions that round nothing are then recognised, and have no error.
+
+    `cut` says what factors of matrix products lose, and `chops` that sums of products are rounded toward zero. `plain`
+    is the reading of sums that are no matrix products, where it differs.
     """
 
     p: int
@@ -42,7 +46,28 @@ class Reading:
     u_acc: float
     underflow: float
     underflow_acc: float
+    underflow_f: float
     selects: bool = False
+    cut: Cut | None = None
+    chops: bool = False
+    plain: "Reading | None" = None
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether results of matrix products are rounded from a wider accumulator."""
+        return self.u_acc < self.u
+
+    @property
+    def of_sums(self) -> "Reading":
+        """The reading of sums that are no matrix products."""
+        return self.plain or self
+
+    @property
+    def exact(self) -> "Reading":
+        """The reading of numbers that nothing rounds."""
+        return replace(
+            self, u=0.0, u_acc=0.0, underflow=0.0, underflow_acc=0.0, underflow_f=0.0, cut=None, chops=False, plain=None
+        )
 
     def times(self, n: int) -> float:
         """The sum of n errors of size 1: n**(1/p)."""
@@ -61,10 +86,13 @@ class Reading:
 
     def accumulation(self, n: int) -> float:
         """The error of a sum of n products, relative to `product` of its factors: gamma_n = n u / (1 - n u) for p = 1,
-        and the share of its terms for p = 2, sqrt(1 + (n + 1)/3 - 4/(3n)) u. u is `u_acc`.
+        and the share of its terms for p = 2, sqrt(1 + (n + 1)/3 - 4/(3n)) u. u is `u_acc`. A sum that chops has
+        gamma_4n: it loses up to 2 u at each step, and n times more where terms are aligned before they are added.
         """
         if self.p == 1:
-            return n * self.u_acc / (1 - n * self.u_acc)
+            total = (4 * n if self.chops else n) * self.u_acc
+            # (1 + u)**n - 1 has no pole, for accumulators so narrow that n u reaches 1.
+            return total / (1 - total) if total < 0.5 else float(np.expm1(total))
         return (1 + (n + 1) / 3 - 4 / (3 * n)) ** 0.5 * self.u_acc if n else 0.0
 
     def partial_sums(self, n: int) -> float:
@@ -122,25 +150,48 @@ def _smallest(a: Array) -> float:
     return float(np.min(a, where=a > 0, initial=np.inf))
 
 
-def deviation(dtype: DType, gradual: bool = False, selects: bool = False) -> Reading:
+def deviation(
+    dtype: DType, gradual: bool = False, selects: bool = False, arithmetic: Arithmetic | None = None
+) -> Reading:
     """The reading with p = 2: errors are standard deviations, and a tolerance is `SIGMAS` of them.
 
     With `gradual`, results below the normal range must underflow gradually, as IEEE 754 requires; without it they may
-    be flushed to zero. `selects` is as in `Reading`.
+    be flushed to zero. What `arithmetic` declares about flushing stands in place of it. `selects` is as in `Reading`.
     """
-    return _reading(2, SIGMAS, dtype, gradual, selects)
+    return _reading(2, SIGMAS, dtype, gradual, selects, arithmetic or Arithmetic())
 
 
-def bound(dtype: DType, gradual: bool = False, selects: bool = False) -> Reading:
+def bound(dtype: DType, gradual: bool = False, selects: bool = False, arithmetic: Arithmetic | None = None) -> Reading:
     """The reading with p = 1: errors are worst-case bounds. The arguments are those of `deviation`."""
-    return _reading(1, 1.0, dtype, gradual, selects)
+    return _reading(1, 1.0, dtype, gradual, selects, arithmetic or Arithmetic())
 
 
-def _reading(p: int, kappa: float, dtype: DType, gradual: bool, selects: bool) -> Reading:
+def _reading(p: int, kappa: float, dtype: DType, gradual: bool, selects: bool, declared: Arithmetic) -> Reading:
+    flushing = declared.flushing or ("never" if gradual else "may")
     inside = DTYPES["f32"] if dtype.is_narrow else dtype
-    # Some compilers flush subnormal results to zero (XLA on CPU does, in every format).
-    underflow, underflow_acc = (max(f.subnormal / 2, ORACLE_QUANTUM) if gradual else f.tiny for f in (dtype, inside))
-    return Reading(p, kappa, dtype, dtype.u + ORACLE_U, dtype.u_acc + ORACLE_U, underflow, underflow_acc, selects)
+
+    def loss(format_: DType, gradually: bool) -> float:
+        # Some compilers flush subnormal results to zero (XLA on CPU does, in every format).
+        return max(format_.subnormal / 2, ORACLE_QUANTUM) if gradually else format_.tiny
+
+    # Exponentials in vector code flush, where additions and multiplications of the same framework do not.
+    function = loss(dtype, gradual and flushing == "never")
+    losses = loss(dtype, flushing == "never"), loss(inside, flushing == "never"), function
+    plain = Reading(p, kappa, dtype, dtype.u + ORACLE_U, dtype.u_acc + ORACLE_U, *losses, selects)
+    if declared.is_usual:
+        return plain
+    u_acc, underflow_acc = plain.u_acc, plain.underflow_acc
+    if declared.accumulator is not None:
+        wide = DTYPES[declared.accumulator]
+        u_acc, underflow_acc = wide.u + ORACLE_U, loss(wide, flushing == "never")
+    return replace(
+        plain,
+        u_acc=u_acc,
+        underflow_acc=underflow_acc,
+        cut=declared.cut,
+        chops=declared.rounding == "toward zero",
+        plain=plain,
+    )
 
 
 @dataclass(frozen=True)

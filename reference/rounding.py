@@ -22,6 +22,7 @@ from functools import reduce
 import numpy as np
 
 from .activations import Activation
+from .arithmetic import Cut
 from .error_model import SIGMAS, Estimate, Reading, bound, deviation
 from .network import Array
 
@@ -58,7 +59,9 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
     error_a, error_b = (None if side.once else side.error for side in (a, b))
     rounded = reading.times(a.once + b.once) * reading.u if a.once or b.once else 0.0
     own = reading.sums(reading.product(size_a, size_b), value, n, rounded) + reading.times(n) * reading.underflow_acc
-    if reading.format.is_narrow:
+    if reading.chops:
+        own = reading.both(own, _chopped(size_a, size_b, value, reading))
+    if reading.is_wide:
         own = reading.both(own, reading.u * np.abs(value) + reading.underflow)
     if reading.selects and (_selects_entries(a.value) or _selects_entries(b.value)):
         terms = (a.value != 0).astype(float) @ (b.value != 0).astype(float)
@@ -70,6 +73,7 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
         own = np.where(terms <= 1, selected, own)
     error = reading.add(
         own,
+        None if reading.cut is None else _cut(a, b, reading.cut, reading),
         None if error_a is None else reading.product(error_a, size_b),
         None if error_b is None else reading.product(size_a, error_b),
         None if error_a is None or error_b is None else reading.product(error_a, error_b),
@@ -80,6 +84,47 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
         None if a.jump is None or b.jump is None else a.jump @ b.jump,
     )
     return Estimate(value, error, jump, terms=n)
+
+
+def _chopped(size_a: Array, size_b: Array, value: Array, reading: Reading) -> Array:
+    """The mean error of a sum of n products that is rounded toward zero at each step, as a root mean square.
+
+    A step loses between 0 and 2 u of its partial sum s_j, so u |s_j| in the mean, always toward zero. The losses add to
+    u sum_j |s_j|. Partial sums of random signs wander: the mean of (sum_j |s_j|)**2 is at most n sum_j s_j**2, which is
+    n**2/2 times the squares of the terms. Partial sums that rise evenly to the result z add up to n |z| / 2.
+    """
+    if reading.p == 1:
+        return np.zeros_like(value)  # `accumulation` has it
+    wandering = reading.product(size_a, size_b) / 2**0.5
+    return size_a.shape[-1] * reading.u_acc * np.hypot(wandering, np.abs(value) / 2)
+
+
+def _cut(a: Estimate, b: Estimate, cut: Cut, reading: Reading) -> Array:
+    """The error of a @ b from factors that are rounded to a narrower format, or to a sum of terms in it.
+
+    The errors of different entries are independent. Rounding toward zero has twice the bound, and a mean: each factor
+    shrinks by u on average, and so does the product.
+    """
+    lost_a, lost_b = (cut.lost(side.value, _is_known(side)) for side in (a, b))
+    size_a, size_b = np.abs(a.value), np.abs(b.value)
+    own = [reading.product(lost_a, size_b), reading.product(size_a, lost_b), reading.product(lost_a, lost_b)]
+    if cut.terms > 1:
+        # Products of terms of low order are dropped: terms - 1 of the largest size, of two factors with several terms.
+        many_a, many_b = (np.where(cut.fits(s.value, 1) & _is_known(s), 0.0, np.abs(s.value)) for s in (a, b))
+        own.append(reading.times(cut.terms - 1) * cut.u * reading.product(many_a, many_b))
+    total = reduce(reading.both, own)
+    if not cut.chops:
+        return total
+    if reading.p == 1:
+        return 2 * total
+    return reading.both(
+        total, np.abs((np.sign(a.value) * lost_a) @ b.value) + np.abs(a.value @ (np.sign(b.value) * lost_b))
+    )
+
+
+def _is_known(side: Estimate) -> Array | bool:
+    """Elementwise: whether the framework has exactly this number as a factor. A shown value is one that it has."""
+    return side.once or side.error is None or side.error == 0
 
 
 def _selects_entries(a: Array) -> bool:
@@ -165,7 +210,7 @@ def _slope_range(row: Activation, z: Array, reach: Array | None, reading: Readin
 
 def _underflow_error(row: Activation, z: Array, reading: Reading, ulps: float) -> Array | float:
     """The error of the formula if an intermediate result underflows. It is 0 for a formula that rounds nothing."""
-    return reading.underflow * row.underflow_gain(z) if ulps else 0.0
+    return reading.underflow_f * row.underflow_gain(z) if ulps else 0.0
 
 
 def activation(row: Activation, z: Estimate, reading: Reading) -> Estimate:
@@ -234,7 +279,7 @@ def squared_error(r: Estimate, reading: Reading) -> Estimate:
         return reading.product(each.reshape(*value.shape, 1, n), ones)[..., 0, 0] / 2
 
     inherited = None if r.error is None else summed(2 * np.abs(r.value) * r.error + np.square(r.error))
-    own = reading.sums(summed(square), value, n) + reading.times(4) * reading.u * value
+    own = reading.of_sums.sums(summed(square), value, n) + reading.times(4) * reading.u * value
     own = own + reading.times(n) * reading.underflow
     jump = None if r.jump is None else (np.abs(r.value) * r.jump + np.square(r.jump) / 2).sum((-2, -1))
     return Estimate(value, reading.add(inherited, own), jump)
@@ -260,7 +305,7 @@ def hadamard(s: Estimate, d: Estimate, reading: Reading) -> Estimate:
 def batch_sum(a: Estimate, reading: Reading) -> Estimate:
     """The sum over the rows of a batch, (..., B, width) to (..., width): a product with a row of ones."""
     ones = Estimate(np.ones((*a.value.shape[:-2], 1, a.value.shape[-2])))
-    total = product(ones, a, reading)
+    total = product(ones, a, reading.of_sums)
     error, jump = (None if part is None else part[..., 0, :] for part in (total.error, total.jump))
     return Estimate(total.value[..., 0, :], error, jump)
 

@@ -6,6 +6,7 @@ from typing import Any
 from ...adapters import Adapter
 from ...adapters.declarations import check_declarations, clean_version
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias
+from ...reference.arithmetic import Arithmetic
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class Description:
     """The framework that computes, whose known divergences the adapter has."""
     framework_version: str = ""
 
+    arithmetic: tuple[tuple[str, Arithmetic], ...] = ()
+    """The arithmetic of matrix products that it declares, by dtype, for dtypes that it has."""
+
+    def arithmetic_in(self, dtype: str) -> Arithmetic | None:
+        """The arithmetic that it declares for a dtype; None if it declares none."""
+        return dict(self.arithmetic).get(dtype)
+
     @property
     def conventions(self) -> dict[str, dict[float, float]]:
         """The declared slopes at kinks, by activation and kink."""
@@ -41,13 +49,18 @@ class Description:
 
     def to_json(self) -> dict[str, Any]:
         """The description in plain JSON types."""
-        return {**asdict(self), "slopes_at_kinks": [list(one) for one in self.slopes_at_kinks]}
+        return {
+            **asdict(self),
+            "slopes_at_kinks": [list(one) for one in self.slopes_at_kinks],
+            "arithmetic": {dtype: one.to_json() for dtype, one in self.arithmetic},
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Description":
         """The inverse of `to_json`."""
         lists: dict[str, Any] = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
         lists["slopes_at_kinks"] = tuple(map(tuple, data["slopes_at_kinks"]))
+        lists["arithmetic"] = tuple((dtype, Arithmetic(**one)) for dtype, one in data.get("arithmetic", {}).items())
         return cls(**(data | lists))
 
 
@@ -73,7 +86,12 @@ def describe(adapter: Adapter, spec: str) -> Description:
         adapter.has_script,
         adapter.framework or adapter.name,
         (adapter.framework and adapter.framework_version) or clean_version(adapter),
+        tuple((dtype, adapter.arithmetic[dtype]) for dtype in DTYPES if _declares(adapter, dtype)),
     )
+
+
+def _declares(adapter: Adapter, dtype: str) -> bool:
+    return dtype in adapter.dtypes and dtype in adapter.arithmetic
 
 
 def _slopes_at_kinks(adapter: Adapter) -> list[tuple[str, float, float]]:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from ...adapters import Observation
 from ...reference import Structure
+from ...reference.arithmetic import Arithmetic
 from ...reference.rounding import Conventions
 from ...reference.steps import Made
 from ..cases.regimes import Draw
@@ -28,8 +29,8 @@ class Calls:
 
     `history` holds the numbers of earlier calls as a stack, and `before` the index in it of the call just before each
     of these, or None. Index 0 of `history` is the program's first call. `conventions` are the slopes that the adapter
-    declares at kinks, and `formulas` what it is known to compute instead of the rule. `measure` computes the sums of
-    each comparison.
+    declares at kinks, `arithmetic` what it declares about its products, and `formulas` what it is known to compute
+    instead of the rule. `measure` computes the sums of each comparison.
     """
 
     structure: Structure
@@ -39,6 +40,7 @@ class Calls:
     history: Draw
     before: tuple[int | None, ...]
     conventions: Conventions | None = None
+    arithmetic: Arithmetic | None = None
     formulas: Formulas = field(default_factory=dict)
     measure: Measure | None = None
 
@@ -48,8 +50,8 @@ class Calls:
         return with_formulas(tuple(self._compare_with((), self.measure)), self.formulas, self._compare_with)
 
     def _compare_with(self, changes: Sequence[Made], measure: Measure | None = None) -> Iterator[Comparison]:
-        structure, conventions = self.structure, self.conventions
-        return compare(structure, self.stack, self.observed, self.regime, conventions, changes, measure)
+        known = self.conventions, self.arithmetic
+        return compare(self.structure, self.stack, self.observed, self.regime, *known, changes, measure)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from ...adapters import Observation
 from ...adapters.quantities import stack_arrays
 from ...reference import Array, Structure
+from ...reference.arithmetic import Arithmetic
 from ...reference.propagation import Quantity, Shown, propagate
 from ...reference.rounding import Conventions, Estimate, Reading, bound, deviation
 from ...reference.steps import Made
@@ -75,6 +76,7 @@ def compare(
     observed: Sequence[Observation],
     regime: str = "normal",
     conventions: Conventions | None = None,
+    arithmetic: Arithmetic | None = None,
     changes: Sequence[Made] = (),
     measure: Measure | None = None,
 ) -> Iterator[Comparison]:
@@ -82,11 +84,11 @@ def compare(
 
     If z, x and k are shown, each step is compared from the framework's own previous value. `stack` and `observed` have
     one entry a case, and all observations show the same quantities. `conventions` are the slopes that the framework
-    must have exactly at kinks. `changes` are steps of another rule to compare with. `measure` computes the sums of a
-    comparison.
+    must have exactly at kinks, and `arithmetic` is what it declares about its products in this dtype. `changes` are
+    steps of another rule to compare with. `measure` computes the sums of a comparison.
     """
     views = stack_arrays(observed)
-    reading, worst_case = readings(structure, regime)
+    reading, worst_case = readings(structure, regime, arithmetic)
     bounds: list[Quantity] | None = None
     computed = {("x", 0): stack.x.astype(np.float64)}
     for number, step in enumerate(steps_of(structure, stack, views, reading, conventions, changes)):
@@ -99,12 +101,12 @@ def compare(
             # The outputs are the last x, shown or not, and both must be right.
             targets.append(("outputs", views["outputs"]))
         for name, value in targets:
-            seen, tolerance = value.astype(np.float64), tolerated(step.estimate, reading, regime)
+            seen, tolerance = value.astype(np.float64), tolerated(step.estimate, reading)
             compared = _compared(structure, step, name, seen, tolerance)
             if (compared.worst > 1).any():
                 # The second reading costs as much again, and only a departure needs it and the norms.
                 bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions, changes))
-                most = tolerated(bounds[number].estimate, worst_case, regime)
+                most = tolerated(bounds[number].estimate, worst_case)
                 limit = _compared(structure, bounds[number], name, seen, most)
                 ratio = departures(structure, step.estimate.value, seen, tolerance)
                 inputs = Inputs(computed.get(("z", step.layer)), computed.get(("x", step.layer - 1)))
@@ -113,21 +115,24 @@ def compare(
             yield compared if sums is None or name == "outputs" else replace(compared, sums=sums)
 
 
-def readings(structure: Structure, regime: str) -> tuple[Reading, Reading]:
-    """The two readings of errors in a regime: as standard deviations, and as worst-case bounds."""
+def readings(structure: Structure, regime: str, arithmetic: Arithmetic | None = None) -> tuple[Reading, Reading]:
+    """The two readings of errors in a regime: as standard deviations, and as worst-case bounds. `arithmetic` is what
+    the framework declares about its products in the structure's dtype.
+    """
     known = REGIMES[regime]
-    both = [make(structure.format, known.rounding == "gradual", known.selects) for make in (deviation, bound)]
-    if known.rounding == "exact":
-        # Without any error nothing comes within reach of a kink: there is one right slope everywhere.
-        both = [replace(one, u=0.0, u_acc=0.0, underflow=0.0, underflow_acc=0.0) for one in both]
-    return both[0], both[1]
+    given = structure.format, known.rounding == "gradual", known.selects, arithmetic
+    both = deviation(*given), bound(*given)
+    if known.rounding != "exact" or not (arithmetic is None or arithmetic.is_usual):
+        return both
+    # Without any error nothing comes within reach of a kink: there is one right slope everywhere.
+    return both[0].exact, both[1].exact
 
 
-def tolerated(estimate: Estimate, reading: Reading, regime: str) -> Array:
+def tolerated(estimate: Estimate, reading: Reading) -> Array:
     """The largest errors that are no findings. For exact numbers this is half a unit in the last place, which is less
     than the distance of any two numbers of the format.
     """
-    if REGIMES[regime].rounding != "exact":
+    if reading.u > 0:
         return estimate.tolerance(reading)
     own = np.maximum(reading.format.u * np.abs(estimate.value), reading.format.subnormal)
     return own / 2 if estimate.jump is None else own / 2 + estimate.jump

@@ -96,7 +96,8 @@ class _Examiner:
     ) -> None:
         self._group, self._runner, self._expectation_for, self._draws = group, runner, expectation_for, draws
         self._level: Level = level
-        self._conventions = runner.describe().conventions
+        described = runner.describe()
+        self._conventions, self._arithmetic = described.conventions, described.arithmetic_in(group.structure.dtype)
         self._cases = group.cases  # a property that makes all of them
         self._formulas = expectation_for.formulas_for([case.id for case in self._cases])
         self._verdicts: list[list[Verdict]] = []
@@ -166,6 +167,7 @@ class _Examiner:
             self._draws,
             tuple(before_each(chosen)),
             self._conventions,
+            self._arithmetic,
             self._formulas,
             measure_tensor if REGIMES[group.regime].enters_statistics else None,
         )

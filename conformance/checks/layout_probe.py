@@ -72,5 +72,7 @@ def _departures(group: Group, case: Case, runs: Runner, layout: str | None) -> S
     if answer.observation is None:
         return tuple(answer.problems)
     # From the inputs alone: compared from its own intermediate values, a transposed network would agree with itself.
-    compared = compare(group.structure, stack, [replace(answer.observation, z=None, x=None, k=None)])
+    arithmetic = runs.describe().arithmetic_in(group.structure.dtype)
+    alone = replace(answer.observation, z=None, x=None, k=None)
+    compared = compare(group.structure, stack, [alone], arithmetic=arithmetic)
     return tuple(c.quantity for c in compared if (c.quantity == "outputs" or c.symbol == "W") and not c.worst[0] <= 1)

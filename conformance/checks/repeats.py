@@ -8,15 +8,16 @@ import numpy as np
 from ...adapters import Observation
 from ...adapters.quantities import arrays
 from ...reference import Parameters, descend
+from ...reference.arithmetic import Arithmetic
 from ...reference.propagation import propagate
-from ...reference.rounding import Conventions, Estimate, deviation
+from ...reference.rounding import Conventions, Estimate
 from ..cases.case import Case, Group
 from ..cases.draw import stacked
 from ..cases.level import Level
 from ..cases.regimes import REGIMES, Draw
 from ..runners.runner import Answer, NoAnswer, Runner, differing, same_bits
 from .calls import Call, Calls, JudgedCalls, before_each
-from .compare import Comparison
+from .compare import Comparison, readings
 from .findings import ExpectationFor, judge, with_contract
 from .norms import Inputs, measure_norms
 from .twins import TwinPrograms
@@ -41,7 +42,7 @@ class Repeats:
 
     `draw` and `first` are the numbers and the observation of the first answered case. `again` is what the same call
     returned later, if it differs. `descent` and `halves` hold the numbers of their calls as a stack, and the
-    observations.
+    observations. `arithmetic` is what the adapter declares about its products.
     """
 
     draw: Draw
@@ -52,6 +53,7 @@ class Repeats:
     lost: Lost | None = None
     descent: tuple[Draw, list[Observation]] | None = None
     halves: tuple[Draw, list[Observation]] | None = None
+    arithmetic: Arithmetic | None = None
 
     def check_contract(self, case: Case, expectation_for: ExpectationFor) -> list[Verdict]:
         """Whether the program gave the same bits twice, left its earlier answer alone, and its twins did too."""
@@ -84,7 +86,8 @@ class Repeats:
         verdict = next(v for v in found if v.quantity == _SAME_CALL)
         group, twice = self.twins.group, draws[np.array([first, first])]
         both = self.first, self.again.observation
-        calls = Calls(group.structure, group.regime, twice, both, draws, (None, last), conventions, formulas)
+        known = conventions, self.arithmetic, formulas
+        calls = Calls(group.structure, group.regime, twice, both, draws, (None, last), *known)
         return [JudgedCalls(calls, together=verdict)]
 
     def check_numbers(
@@ -105,19 +108,17 @@ class Repeats:
         if self.lost is not None:
             found.append(Verdict(case.id, self.lost.check, "program", "errored", message=self.lost.message))
         if self.descent is not None:
-            steps = _judge_descent(group, case, one, *self.descent, expectation_for, level)
+            steps = _judge_descent(group, case, one, *self.descent, expectation_for, level, self.arithmetic)
             found += [verdict for step in steps.verdicts for verdict in step]
             judged.append(steps)
         if self.halves is not None:
-            verdict = _judge_halves(group, case, *self.halves, expectation_for, level)
+            verdict = _judge_halves(group, case, *self.halves, expectation_for, level, self.arithmetic)
             found.append(verdict)
             if verdict.is_unexpected:
                 stack, observed = self.halves
                 before_calls = tuple(before_each(range(len(observed))))
-                formulas = expectation_for.formulas_for([case.id])
-                calls = Calls(
-                    group.structure, group.regime, stack, tuple(observed), stack, before_calls, formulas=formulas
-                )
+                known = None, self.arithmetic, expectation_for.formulas_for([case.id])
+                calls = Calls(group.structure, group.regime, stack, tuple(observed), stack, before_calls, *known)
                 judged.append(JudgedCalls(calls, together=verdict))
         return found, judged
 
@@ -139,7 +140,8 @@ class Repeats:
 
 def ask_repeats(group: Group, one: Draw, first: Observation, runner: Runner, twins: TwinPrograms) -> Repeats:
     """Make the repeated calls, given the numbers and the observation of the first answered case."""
-    repeats = Repeats(one, first, twins)
+    arithmetic = runner.describe().arithmetic_in(group.structure.dtype)
+    repeats = Repeats(one, first, twins, arithmetic=arithmetic)
     asking = _Asking(group, runner, "contract", one)
     try:
         # Before the same numbers are put in again, which would write the same answer over it.
@@ -235,21 +237,16 @@ def _judge_descent(
     observed: list[Observation],
     expectation_for: ExpectationFor,
     level: Level,
+    arithmetic: Arithmetic | None,
 ) -> JudgedCalls:
     """For each step, judged from its own weights: every finding, or else the quantity with the largest error.
 
     `one` holds the numbers of the call before the first step.
     """
     history = stacked([one, *(stack[step] for step in range(len(observed)))])
-    calls = Calls(
-        group.structure,
-        group.regime,
-        stack,
-        tuple(observed),
-        history,
-        tuple(range(len(observed))),
-        formulas=expectation_for.formulas_for([case.id]),
-    )
+    before = tuple(range(len(observed)))
+    known = None, arithmetic, expectation_for.formulas_for([case.id])
+    calls = Calls(group.structure, group.regime, stack, tuple(observed), history, before, *known)
     judged = []
     for step in range(len(observed)):
         verdicts = judge(
@@ -267,11 +264,12 @@ def _judge_halves(
     observed: list[Observation],
     expectation_for: ExpectationFor,
     level: Level,
+    arithmetic: Arithmetic | None,
 ) -> Verdict:
     """Whether the gradients of the two parts of the batch add up to those of the whole: the quantity with the largest
     error, of those that fail if any does.
     """
-    compared = _compare_halves(group, stack, observed)
+    compared = _compare_halves(group, stack, observed, arithmetic)
     verdicts = judge(group, case, compared, 0, expectation_for, check="batch", level=level)
     worst = max(reversed(range(len(verdicts))), key=lambda i: (verdicts[i].fails, verdicts[i].worst))
     one, verdict = compared[worst], verdicts[worst]
@@ -283,8 +281,11 @@ def _judge_halves(
     )
 
 
-def _compare_halves(group: Group, stack: Draw, observed: list[Observation]) -> list[Comparison]:
-    wide, reading = stack.astype(np.dtype(np.float64)), deviation(group.structure.format)
+def _compare_halves(
+    group: Group, stack: Draw, observed: list[Observation], arithmetic: Arithmetic | None
+) -> list[Comparison]:
+    wide = stack.astype(np.dtype(np.float64))
+    reading, _ = readings(group.structure, group.regime, arithmetic)
     shown, tiny = [arrays(o) for o in observed], np.finfo(float).tiny
     compared = []
     for step in propagate(group.structure.network, wide.parameters, wide.x, wide.y, reading):

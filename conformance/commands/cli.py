@@ -98,6 +98,9 @@ def check(
     timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
+    arithmetic: Annotated[
+        bool, typer.Option("--arithmetic", help="Measure how products are computed, also of adapters that pass.")
+    ] = False,
 ) -> None:
     """Check adapters: without a name torch and jax, as far as they are installed."""
     with _one_line_errors():
@@ -117,6 +120,7 @@ def check(
             workers=parse_workers(workers),
             report=report and report.absolute(),
             uses_cache=not no_cache,
+            measures_arithmetic=arithmetic,
         )
         raise typer.Exit(run_check(request))
 
@@ -186,9 +190,26 @@ def kinks(
 ) -> None:
     """Print which derivative each adapter chooses where the derivative jumps."""
     with _one_line_errors():
-        from .kinks import run_kinks
+        from .facts.kinks import run_kinks
 
         raise typer.Exit(run_kinks(adapters or [], seed, dtype or [], device, record))
+
+
+@app.command()
+def arithmetic(
+    adapters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+    ] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON.")] = None,
+) -> None:
+    """Print how each adapter computes its products: operands, accumulator, rounding, flushing, order of sums."""
+    with _one_line_errors():
+        from .facts.arithmetic import run_arithmetic
+
+        raise typer.Exit(run_arithmetic(adapters or [], dtype or [], device, json))
 
 
 @app.command()

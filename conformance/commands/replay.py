@@ -58,7 +58,10 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
         console.print(f"contract: {problem}", markup=False)
     if answer.observation is None:
         return 1
-    compared = list(compare(case.structure, stack, [answer.observation], case.regime, described.conventions))
+    arithmetic = described.arithmetic_in(case.structure.dtype)
+    compared = list(
+        compare(case.structure, stack, [answer.observation], case.regime, described.conventions, arithmetic)
+    )
     judged = [verdict_on(group, case.id, one, 0, bool(stack.dead[0])) for one in compared]
     code = _print_side_by_side(console, stack, answer.observation, compared, judged)
     return 1 if problems else code

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...adapters.quantities import stack_arrays
 from ...reference import DTYPES, Array, Structure
+from ...reference.arithmetic import Arithmetic
 from ...reference.rounding import SIGMAS, Conventions, Reading, deviation
 from ...reference.steps import Give, Work, afresh, run, showing, start
 from ...reference.value import Value
@@ -50,7 +51,7 @@ _NARROWER = {"f64": ("f32", "f16", "bf16"), "f32": ("f16", "bf16"), "f16": ("bf1
 @dataclass(frozen=True)
 class Question:
     """A stack of failing answers of one structure in float64, with what is known about them: earlier calls, and the
-    slopes declared at kinks.
+    slopes at kinks and the arithmetic of products that are declared.
 
     `first` is the name of the quantity that departs first. `ignored` are quantities that depart for a known other
     reason.
@@ -64,6 +65,7 @@ class Question:
     earlier: Earlier | None = None
     conventions: Conventions | None = None
     ignored: frozenset[str] = frozenset()
+    arithmetic: Arithmetic | None = None
 
     @classmethod
     def about(
@@ -81,6 +83,7 @@ class Question:
             earlier,
             calls.conventions,
             ignored,
+            calls.arithmetic,
         )
 
     @property
@@ -97,7 +100,7 @@ class Question:
     def reading(self) -> Reading:
         """The reading of a mistake's rounding errors: as standard deviations."""
         regime = REGIMES[self.regime]
-        return deviation(self.structure.format, regime.rounding == "gradual", regime.selects)
+        return deviation(self.structure.format, regime.rounding == "gradual", regime.selects, self.arithmetic)
 
     def part(self, cases: Sequence[int]) -> "Question":
         """Some of the cases."""

@@ -49,7 +49,7 @@ def find_failure(
         call, parts = Call(calls[at], None), ()
     else:
         call, *parts = examination.failing_calls(at, verdict)
-    kind = _kind_of(verdict, call)
+    kind, described = _kind_of(verdict, call), runner.describe()
     failure = Failure(
         kind,
         case.structure,
@@ -60,7 +60,8 @@ def find_failure(
         verdict.message,
         case.id,
         tuple(part.draw for part in parts),
-        runner.describe().conventions,
+        described.conventions,
+        arithmetic=described.arithmetic_in(case.structure.dtype),
     )
     return failure, verdict
 

@@ -14,6 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from ...adapters import Adapter
 from ...adapters.registry import load
+from ..arithmetic.differences import explain_by_arithmetic
+from ..arithmetic.fingerprint import measure_arithmetic
 from ..cases import case as ids
 from ..cases.case import Case, Group
 from ..cases.description import Description
@@ -55,6 +57,8 @@ class Results:
     audited: tuple[AuditResult, ...] = ()
     judged: tuple[Judged, ...] = ()
     level: Level = "componentwise"
+    undeclared: tuple[str, ...] = ()
+    """Where it fails: what was measured of the adapter's arithmetic and is not declared, a sentence each."""
 
     def statuses(self) -> dict[str, Status]:
         """The status of each case."""
@@ -132,6 +136,7 @@ class Results:
             return f"{about} in {len(self.verdicts):,} cases{below}"
         lines = failure_lines(self.adapter, list(self.verdicts.values()), level=self.level)
         lines += map(printable, finding_lines(self.adapter.name, self.judged))
+        lines += [f"{self.adapter.name}: measured, and not declared: {one}" for one in self.undeclared]
         lines += [one.message for one in self.audited if one.message]
         return "\n".join(lines) or f"{self.adapter.name} {self.adapter.version}: nothing was checked"
 
@@ -177,12 +182,15 @@ def check_adapter(
             moments.append(examination.moments)
             answered = diagnose(group, examination, expectation_for)
             verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
-    answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
-    judged = tuple(judge_run(merge(moments), expectation_for))
-    of_run = list(verdicts_of(judged))
-    findings = count_matched(entries, [*(v for some in verdicts.values() for v in some), *of_run])
+        answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
+        judged = tuple(judge_run(merge(moments), expectation_for))
+        of_run = list(verdicts_of(judged))
+        findings = count_matched(entries, [*(v for some in verdicts.values() for v in some), *of_run])
+        undeclared: list[str] = []
+        if any(verdict.fails for some in (*verdicts.values(), of_run) for verdict in some):
+            undeclared = explain_by_arithmetic(measure_arithmetic(runner, dtypes), dict(described.arithmetic))
     audited = audit.results(list(answers), answers, findings, {described.name: of_run})
-    return Results(described, planned.unsupported, verdicts, audited, judged, level)
+    return Results(described, planned.unsupported, verdicts, audited, judged, level, tuple(undeclared))
 
 
 CaseCheck = Callable[[], None]

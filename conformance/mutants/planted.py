@@ -28,6 +28,7 @@ _DECLARED = (
     "max_structures",
     "device",
     "slopes_at_kinks",
+    "arithmetic",
 )
 
 

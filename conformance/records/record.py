@@ -248,6 +248,17 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
     }
 
 
+def failing_adapters(folder: Path) -> set[str]:
+    """The names of the adapters with a case that failed or errored, from the parts in a folder."""
+    found: set[str] = set()
+    for part in folder.glob("[0-9]*.jsonl"):
+        with part.open(encoding="utf-8") as source:
+            tally = json.loads(source.readline())
+        if {"failed", "errored"} & set(tally["cases"].values()):
+            found.add(tally["adapter"])
+    return found
+
+
 def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], audit: ExpectationAudit) -> None:
     """Assemble the record at `path` from the parts in `folder`, in order, with header and footer.
 

@@ -16,7 +16,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ...reference import Array
+from ...reference.arithmetic import Arithmetic
 from ...reference.rounding import SIGMAS
+from ..arithmetic.differences import explain_by_arithmetic
+from ..arithmetic.fingerprint import Fingerprint
 from ..cases.description import Description
 from ..cases.level import Level
 from ..checks.verdict import CHECKS, RUN_CHECKS, STATUSES, Verdict
@@ -161,7 +164,17 @@ def cause_lines(record: Record, saved: Path | None = None, option: str = "--repo
     lines = list(_cause_lines(found[:_MOST_CAUSES], named, device, record.level))
     if len(found) > _MOST_CAUSES:
         lines += [f"and {len(found) - _MOST_CAUSES} further causes; {_where(saved, option)}", ""]
-    return lines
+    failing = dict.fromkeys(cause.adapter for cause in found)
+    return [*lines, *(line for name in failing for line in arithmetic_lines(named[name]))]
+
+
+def arithmetic_lines(adapter: dict[str, Any]) -> list[str]:
+    """What was measured of an adapter's arithmetic and is not declared, a line each, from its object in the header."""
+    if adapter.get("fingerprint") is None:
+        return []
+    declared = {dtype: Arithmetic(**one) for dtype, one in adapter["arithmetic"].items()}
+    sentences = explain_by_arithmetic(Fingerprint.from_json(adapter["fingerprint"]), declared)
+    return [printable(f"{adapter['name']}: measured, and not declared: {sentence}") for sentence in sentences]
 
 
 def _cause_lines(

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import scipy
 
 from ...adapters.registry import AdapterError
+from ..arithmetic.fingerprint import Fingerprint, measure_arithmetic
 from ..cases.case import Group
 from ..cases.description import Description
 from ..cases.draw import NUMBERS
@@ -32,9 +33,10 @@ from ..diagnosis.diagnose import diagnose
 from ..expectations import expectation as known
 from ..expectations.audit import ExpectationAudit, Key
 from ..runners.process import TIMEOUT, ProcessRunner
+from ..runners.runner import NoAnswer
 from ..runners.workers import choose_adapters
 from .folder import RunFolder
-from .record import RecordError, finish, write_part
+from .record import RecordError, failing_adapters, finish, write_part
 
 _FILE = "run.json"
 
@@ -45,7 +47,8 @@ class RunRequest:
 
     `adapters` are specs as on the command line; without any, the default adapters are meant. `expectations` is a file
     that replaces the shipped one. `timeout` is in seconds, `workers` the number of worker processes, 0 for none;
-    `uses_cache` is about JAX's compilation cache.
+    `uses_cache` is about JAX's compilation cache. With `measures_arithmetic`, the record says how each adapter computes
+    its products.
     Raises OptionError for a timeout that is no positive number.
     """
 
@@ -58,6 +61,7 @@ class RunRequest:
     workers: int = 0
     report: Path | None = None
     uses_cache: bool = True
+    measures_arithmetic: bool = False
 
     def __post_init__(self) -> None:
         # Not a number compares as false.
@@ -77,6 +81,8 @@ class Run:
     device: str | None = None
     timeout: float = TIMEOUT
     user_supplied: bool = False
+    fingerprints: tuple[Fingerprint, ...] = ()
+    """What was measured of the adapters' arithmetic, one for each adapter; empty if nothing was measured."""
 
     @cached_property
     def plans(self) -> tuple[Plan, ...]:
@@ -108,10 +114,18 @@ class Run:
             "python": platform.python_version(),
             "libraries": {"numpy": np.__version__, "scipy": scipy.__version__, "ml_dtypes": ml_dtypes.__version__},
             "adapters": [
-                {**adapter.to_json(), "structures": len(p.groups), "unsupported": list(p.unsupported)}
+                {
+                    **adapter.to_json(),
+                    "structures": len(p.groups),
+                    "unsupported": list(p.unsupported),
+                    "fingerprint": self._fingerprint_of(adapter.name),
+                }
                 for adapter, p in zip(self.adapters, self.plans, strict=True)
             ],
         }
+
+    def _fingerprint_of(self, adapter: str) -> dict[str, Any] | None:
+        return next((one.to_json() for one in self.fingerprints if one.adapter == adapter), None)
 
     @cached_property
     def audit(self) -> ExpectationAudit:
@@ -136,22 +150,36 @@ def prepare(request: RunRequest) -> Run:
     entries = known.read(request.expectations or known.SHIPPED)
     specs = choose_adapters(request.adapters)
 
-    def describe(spec: str) -> Description:
+    def ask(spec: str) -> tuple[Description, Fingerprint | None]:
         with closing(ProcessRunner(spec, request.device, request.timeout, request.mutant)) as process:
-            return process.describe()
+            measured = measure_arithmetic(process, request.options.dtypes) if request.measures_arithmetic else None
+            return process.describe(), measured
 
     with ThreadPoolExecutor(len(specs)) as pool:
-        adapters = tuple(pool.map(describe, specs))
+        asked = tuple(pool.map(ask, specs))
+    adapters = tuple(described for described, _ in asked)
     names = [adapter.name for adapter in adapters]
     for name in names:
         if names.count(name) > 1:
             raise AdapterError(f"two adapters are called {name!r}; give each class a name of its own")
-    return Run(adapters, request.options, entries, request.device, request.timeout, request.expectations is not None)
+    return Run(
+        adapters,
+        request.options,
+        entries,
+        request.device,
+        request.timeout,
+        request.expectations is not None,
+        tuple(measured for _, measured in asked if measured is not None),
+    )
 
 
 def save(run: Run, folder: Path) -> None:
     """Write the run's description into its folder."""
-    data = {**asdict(run), "adapters": [adapter.to_json() for adapter in run.adapters]}
+    data = {
+        **asdict(run),
+        "adapters": [adapter.to_json() for adapter in run.adapters],
+        "fingerprints": [one.to_json() for one in run.fingerprints],
+    }
     (folder / _FILE).write_text(json.dumps(data), encoding="utf-8")
 
 
@@ -167,6 +195,7 @@ def load(folder: Path) -> Run:
         data["device"],
         data["timeout"],
         data["user_supplied"],
+        tuple(map(Fingerprint.from_json, data["fingerprints"])),
     )
 
 
@@ -229,6 +258,24 @@ class Worker:
             process.close()
 
 
+def _with_fingerprints(run: Run, folder: Path) -> Run:
+    """The run with the arithmetic of the adapters that failed measured, where it was not measured before: a report
+    names what is measured and not declared. It takes seconds where a framework compiles, so a run that passes goes
+    without.
+    """
+    known_already = {one.adapter for one in run.fingerprints}
+    failing = failing_adapters(folder) - known_already
+    measured = list(run.fingerprints)
+    for adapter in run.adapters:
+        if adapter.name in failing:
+            try:
+                with closing(ProcessRunner(adapter.spec, run.device, run.timeout, adapter.mutant)) as process:
+                    measured.append(measure_arithmetic(process, run.options.dtypes))
+            except (AdapterError, NoAnswer):
+                continue
+    return replace(run, fingerprints=tuple(measured))
+
+
 def conclude(run: Run, folder: RunFolder) -> Path:
     """Assemble the record from the parts in the folder, and deliver it; gives the path at which it can be read as long
     as the folder is open. Only groups that were selected are accounted for.
@@ -242,7 +289,7 @@ def conclude(run: Run, folder: RunFolder) -> Path:
             chosen |= set(json.loads(note.read_text(encoding="utf-8")))
         planned = run.cases(sorted(chosen) if notes else None)
         record = folder.path / "record.jsonl"
-        finish(record, folder.path, run.header(), planned, run.audit)
+        finish(record, folder.path, _with_fingerprints(run, folder.path).header(), planned, run.audit)
     except OSError as error:
         where = f"the results are kept in {folder.keep()}" if folder.report else "its results are lost"
         raise RecordError(f"report {folder.report or folder.path}: {error.strerror or error}; {where}") from None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .conformance.records.record import Record, RecordError
     from .conformance.records.record import read as read_record
     from .reference import Network, Parameters, Structure
+    from .reference.arithmetic import Arithmetic
 
     __version__: str
 
@@ -37,6 +38,7 @@ __all__ = [
     "OUT_IN",
     "Adapter",
     "AdapterError",
+    "Arithmetic",
     "Case",
     "CaseCheck",
     "CaseError",
@@ -65,6 +67,7 @@ _MODULE_OF = {
     "OUT_IN": "adapters",
     "Adapter": "adapters",
     "AdapterError": "adapters.registry",
+    "Arithmetic": "reference.arithmetic",
     "Case": "conformance.cases.case",
     "CaseCheck": "conformance.interfaces.api",
     "CaseError": "conformance.cases.case",

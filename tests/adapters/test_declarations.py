@@ -11,6 +11,7 @@ from kterm.adapters import IN_OUT, Adapter, Program
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.description import Description, describe
 from kterm.reference import ACTIVATIONS, Structure
+from kterm.reference.arithmetic import Arithmetic
 
 from ..support.command import assert_one_line, kterm
 
@@ -29,6 +30,9 @@ class _Half:
 
 _NAMES = "is not a collection of names; write"
 _KINKS = 'write slopes_at_kinks = {"relu": {0: 0}}'
+_ANY: Any = Arithmetic
+"""Arithmetic that takes what its types do not."""
+_ARITHMETIC = 'write arithmetic = {"f32": Arithmetic(operands="tf32")}'
 _LAYOUTS = "write IN_OUT, OUT_IN or WeightLayout(name, to_native, from_native), all from kterm.adapters"
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"dtypes": "f32"}, "dtypes: 'f32' is one string; write dtypes = ('f32',)"),
@@ -51,6 +55,16 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_structures": True}, "max_structures: True is not"),
     ({"max_structures": 6.0}, "max_structures: 6.0 is not"),
     ({"max_structures": "6"}, "max_structures: '6' is not"),
+    ({"arithmetic": None}, f"arithmetic: None is not a mapping; {_ARITHMETIC}"),
+    ({"arithmetic": {"f8": Arithmetic()}}, "arithmetic: unknown dtype 'f8'; known are f64, f32, bf16, f16"),
+    ({"arithmetic": {"f32": "tf32"}}, f"arithmetic: f32: 'tf32' is not a kterm.Arithmetic; {_ARITHMETIC}"),
+    ({"arithmetic": {"f32": Arithmetic("tf16")}}, "arithmetic: f32: operands: unknown 'tf16'; known are None, f32, "),
+    ({"arithmetic": {"f32": Arithmetic(accumulator="tf32")}}, "arithmetic: f32: accumulator: unknown 'tf32'; known"),
+    ({"arithmetic": {"f32": _ANY(rounding="up")}}, "arithmetic: f32: rounding: unknown 'up'; known are n"),
+    ({"arithmetic": {"f32": _ANY(flushing=True)}}, "arithmetic: f32: flushing: unknown True; known are N"),
+    ({"arithmetic": {"f32": Arithmetic("bf16", 4)}}, "arithmetic: f32: terms: 4 is not an integer from 1 to 3"),
+    ({"arithmetic": {"f32": Arithmetic(terms=2)}}, "arithmetic: f32: terms: without operands there are none; name the"),
+    ({"arithmetic": {"f16": Arithmetic("tf32")}}, "arithmetic: f16: operands: tf32 is not narrower than f16; leave op"),
     ({"version": None}, "version: None is not a version; give the framework's version as text, as in version = "),
     ({"version": " \n"}, "version: ' \\n' is not a version"),
     ({"version": _method}, "version: it is a method; write @property above it"),

@@ -15,6 +15,7 @@ import numpy as np
 from ....adapters import Observation
 from ....adapters.registry import is_installed, load
 from ....reference import Array, Network, Structure, backpropagate
+from ....reference.arithmetic import Arithmetic
 from ...cases.case import Case
 from ...cases.description import Description
 from ...cases.draw import Draw, make_draws
@@ -86,7 +87,8 @@ def measure_sensitivity(run: Run, activation: str, dtype: str, networks: int) ->
             hidden = [replace(one, z=None, x=None, k=None) for one in observed]
             names = [adapter.name] if observed[0].k is None else [adapter.name, f"{adapter.name}, {_ALONE}"]
             for name, shown in zip(names, (observed, hidden), strict=False):
-                parts_by_judge[name].append(find_smallest(_make_suite_judge(stack, targets, shown), len(targets)))
+                caught = _make_suite_judge(stack, targets, shown, adapter.arithmetic_in(dtype))
+                parts_by_judge[name].append(find_smallest(caught, len(targets)))
         for name, rejects in _find_checkers(structure):
             parts_by_judge[name].append(find_smallest(_make_checker_judge(rejects, stack, targets), len(targets)))
     return [Sensitivity(name, activation, dtype, np.concatenate(parts)) for name, parts in parts_by_judge.items()]
@@ -136,11 +138,13 @@ def _observe(run: Run, adapter: Description, stack: Draw, targets: Sequence[Targ
 
 
 def _make_suite_judge(
-    stack: Draw, targets: Sequence[Target], observed: Sequence[Observation]
+    stack: Draw, targets: Sequence[Target], observed: Sequence[Observation], arithmetic: Arithmetic | None
 ) -> Callable[[Array], Array]:
+    structure = targets[0].case.structure
+
     def caught(delta: Array) -> Array:
         wrong = [plant_error(*one) for one in zip(observed, targets, delta, strict=True)]
-        judged = {one.quantity: one.worst > 1 for one in compare(targets[0].case.structure, stack, wrong)}
+        judged = {one.quantity: one.worst > 1 for one in compare(structure, stack, wrong, arithmetic=arithmetic)}
         return np.array([judged[f"dE/dW_{target.layer}"][i] for i, target in enumerate(targets)])
 
     return caught

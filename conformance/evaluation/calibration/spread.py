@@ -15,6 +15,7 @@ from ....adapters import Adapter, Observation
 from ....adapters.quantities import arrays
 from ....adapters.registry import load
 from ....reference import ACTIVATIONS, Array, Parameters, Structure
+from ....reference.arithmetic import Arithmetic
 from ....reference.propagation import Quantity
 from ....reference.rounding import deviation
 from ...cases.case import Group
@@ -113,7 +114,8 @@ def measure_sample(run: Run, adapter: Description, group: Group) -> Sample:
         pick = np.array([i for i, _ in some])
         stack = drawn[pick]
         tensors = []
-        for step, error in compute_errors(group.structure, stack, [observed for _, observed in some]):
+        arithmetic = adapter.arithmetic_in(group.structure.dtype)
+        for step, error in compute_errors(group.structure, stack, [observed for _, observed in some], arithmetic):
             entries += error.size
             above += [int((error > threshold).sum()) for threshold in THRESHOLDS]
             shows = step.symbol in "xk" or (step.symbol == "W" and some[0][1].k is None)
@@ -136,18 +138,18 @@ def measure_sample(run: Run, adapter: Description, group: Group) -> Sample:
 
 
 def compute_errors(
-    structure: Structure, stack: Draw, observed: Sequence[Observation]
+    structure: Structure, stack: Draw, observed: Sequence[Observation], arithmetic: Arithmetic | None = None
 ) -> Iterator[tuple[Quantity, Array]]:
     """Every quantity that the observations of D cases hold, with its error in σ: an array (D, ...), with 0 where f'
     jumps.
 
     As in a verdict, each step starts from the observed values of the step before. All observations show the same
-    quantities.
+    quantities. `arithmetic` is what the adapter declares about its products.
     """
     views = stack_arrays(observed)
     # The outputs are the last x, and every observation holds them.
     views[f"x_{structure.network.depth}"] = views["outputs"]
-    for step in steps_of(structure, stack, views, deviation(structure.format)):
+    for step in steps_of(structure, stack, views, deviation(structure.format, arithmetic=arithmetic)):
         if step.name in views:
             yield step, _to_sigmas(step, views[step.name].astype(np.float64))
 

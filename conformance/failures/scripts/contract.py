@@ -102,7 +102,7 @@ def _show_error(failure: Failure, script: Script) -> Blocks:
 def _show_sum(failure: Failure, script: Script) -> Blocks:
     name, dtype = failure.quantity, LONG_DTYPES[failure.structure.dtype]
     stack = stacked([failure.draw, *failure.parts]).astype(np.dtype(np.float64))
-    reading = deviation(failure.structure.format)
+    reading = deviation(failure.structure.format, arithmetic=failure.arithmetic)
     steps = propagate(failure.structure.network, stack.parameters, stack.x, stack.y, reading)
     tolerance = next(step.estimate.tolerance(reading).sum(0) for step in steps if step.name == name)
     lines = [

@@ -7,6 +7,7 @@ import numpy as np
 
 from ....adapters import Observation
 from ....reference import Array, Network, Structure
+from ....reference.arithmetic import Arithmetic
 from ....reference.propagation import propagate
 from ....reference.rounding import Conventions
 from ...cases.draw import stacked
@@ -41,14 +42,16 @@ def find_evidence(
     quantity: str,
     regime: str = "normal",
     conventions: Conventions | None = None,
+    arithmetic: Arithmetic | None = None,
 ) -> Evidence | None:
     """The evidence that a quantity of an observation is wrong, or None if it is within its tolerance.
 
     The right values are computed from the inputs, which anyone can check. If the rounding errors of the whole pass hide
     the mistake, they are computed from the framework's own values in the step before. `one` is a single draw;
-    `conventions` are as for `compare`.
+    `conventions` and `arithmetic` are as for `compare`.
     """
-    stack, views, (reading, _) = stacked([one]), stack_arrays([observed]), readings(structure, regime)
+    stack, views = stacked([one]), stack_arrays([observed])
+    reading, _ = readings(structure, regime, arithmetic)
     wide, network = stack.astype(np.dtype(np.float64)), structure.network
     from_inputs = propagate(network, wide.parameters, wide.x, wide.y, reading, None, conventions)
     from_shown = steps_of(structure, stack, views, reading, conventions)
@@ -57,7 +60,7 @@ def find_evidence(
     for steps, shown in ((from_inputs, frozenset[str]()), (from_shown, views)):
         with np.errstate(over="ignore", invalid="ignore"):
             found = {step.name: step.estimate for step in steps}
-        value, tolerance = found[name].value[0], tolerated(found[name], reading, regime)[0]
+        value, tolerance = found[name].value[0], tolerated(found[name], reading)[0]
         ratio = departures(structure, value, seen, tolerance)
         if (ratio > 1).any():
             at = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))

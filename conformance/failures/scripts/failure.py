@@ -9,6 +9,7 @@ import numpy as np
 from ....adapters import Observation
 from ....adapters.quantities import arrays
 from ....reference import Array, Structure
+from ....reference.arithmetic import Arithmetic
 from ....reference.rounding import Conventions
 from ...cases.regimes import Draw
 
@@ -67,3 +68,4 @@ class Failure:
     parts: tuple[Draw, ...] = ()
     conventions: Conventions = field(default_factory=dict)
     planted: PlantedMistake | None = None
+    arithmetic: Arithmetic | None = None

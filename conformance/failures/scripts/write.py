@@ -28,7 +28,13 @@ def write_script(failure: Failure, script: Script, framework_version: str, diagn
     if failure.kind == "numbers":
         assert failure.observation is not None
         shown = find_evidence(
-            failure.structure, failure.draw, failure.observation, failure.quantity, failure.regime, failure.conventions
+            failure.structure,
+            failure.draw,
+            failure.observation,
+            failure.quantity,
+            failure.regime,
+            failure.conventions,
+            failure.arithmetic,
         )
         if shown is None:
             raise Unwritable(f"{failure.quantity} is within its tolerance")

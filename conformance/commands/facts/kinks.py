@@ -9,21 +9,21 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from ...reference import ACTIVATIONS, DTYPES
-from ..cases.case import parse_case
-from ..cases.description import Description
-from ..cases.plan import make_options
-from ..cases.regimes import REGIMES, aimed_layer
-from ..checks.examine import examine
-from ..checks.kink_choices import convention, points
-from ..checks.verdict import Verdict
-from ..diagnosis.diagnose import diagnose
-from ..records import run as runs
-from ..records.record import read
-from ..records.report import failure_lines, printable
-from ..records.run import RunRequest
-from ..runners.process import ProcessRunner
-from ..runners.threads import pin_here
+from ....reference import ACTIVATIONS, DTYPES
+from ...cases.case import parse_case
+from ...cases.description import Description
+from ...cases.plan import make_options
+from ...cases.regimes import REGIMES, aimed_layer
+from ...checks.examine import examine
+from ...checks.kink_choices import convention, points
+from ...checks.verdict import Verdict
+from ...diagnosis.diagnose import diagnose
+from ...records import run as runs
+from ...records.record import read
+from ...records.report import failure_lines, printable
+from ...records.run import RunRequest
+from ...runners.process import ProcessRunner
+from ...runners.threads import pin_here
 
 _Slopes = dict[tuple[str, str, float], dict[str, list[float]]]
 """(adapter, activation, point) to the values of f' that the adapter gave there, by dtype."""

@@ -1,0 +1,1 @@
+"""Commands that print facts about adapters, which are no verdicts."""

@@ -1,0 +1,117 @@
+"""The fingerprint of adapters that emulate other arithmetic, and of NumPy."""
+
+import pytest
+
+from kterm.adapters.numpy_adapter import Numpy
+from kterm.conformance.arithmetic.differences import explain_by_arithmetic, find_contradictions
+from kterm.conformance.arithmetic.fingerprint import Fingerprint, ProductArithmetic, measure_arithmetic
+from kterm.conformance.runners.runner import LocalRunner
+
+from ...support.emulated import (
+    EMULATED,
+    Bf16,
+    Bf16x2,
+    Bf16x3,
+    Chopped,
+    ChoppedTf32,
+    Emulated,
+    FlushesAll,
+    FlushesOutputs,
+    TensorCore,
+    Tf32,
+    Tf32InBatches,
+    WideTensorCore,
+)
+
+
+def measured(adapter: Emulated | Numpy, dtype: str = "f32") -> Fingerprint:
+    return measure_arithmetic(LocalRunner(adapter), (dtype,))
+
+
+DUE: dict[type[Emulated], dict[str, object]] = {
+    Tf32: {"operands": "tf32", "operand_rounding": "nearest"},
+    ChoppedTf32: {"operands": "tf32", "operand_rounding": "toward zero"},
+    Bf16: {"operands": "bf16", "operand_rounding": "nearest"},
+    Bf16x2: {"operands": "bf16x2"},
+    Bf16x3: {"operands": "bf16x3"},
+    TensorCore: {
+        "operands": "tf32",
+        "accumulator": 24,
+        "accumulation": "terms toward zero",
+        "order": "4 at once, added to the sum before",
+    },
+    WideTensorCore: {
+        "operands": "f32",
+        "accumulator": 24,
+        "inside": 26,
+        "accumulation": "toward zero",
+        "order": "8 at once, added to the sum before",
+    },
+    Chopped: {
+        "operands": "f32",
+        "accumulator": 24,
+        "accumulation": "toward zero",
+        "store": "toward zero",
+        "order": "one after another",
+        "products": "separate",
+    },
+    FlushesOutputs: {"flushing": "outputs", "operands": "f32"},
+    FlushesAll: {"flushing": "all", "operands": "f32"},
+}
+
+
+@pytest.mark.parametrize("adapter", DUE, ids=lambda adapter: adapter.__name__)
+def test_emulated_arithmetic_is_measured(adapter: type[Emulated]) -> None:
+    found = measured(adapter())
+    assert not found.missing
+    assert {(one.kind, one.batch) for one in found.measured} == {
+        ("z", 1), ("z", 32), ("dE/dx", 1), ("dE/dx", 32), ("dE/dW", 32)
+    }  # fmt: skip
+    for one in found.measured:
+        assert {name: getattr(one, name) for name in DUE[adapter]} == DUE[adapter], one
+
+
+@pytest.mark.parametrize("adapter", EMULATED, ids=lambda adapter: adapter.__name__)
+def test_what_is_declared_is_no_difference(adapter: type[Emulated]) -> None:
+    made = adapter()
+    runner = LocalRunner(made)
+    assert find_contradictions(measure_arithmetic(runner), runner.describe()) == []
+
+
+SENTENCES: dict[type[Emulated], list[str]] = {
+    Tf32: ["operands of products are cut to 11 bits (tf32), in f32"],
+    Tf32InBatches: ["operands of products are cut to 11 bits (tf32) where the batch is at least 2, in f32"],
+    Bf16x3: ["operands of products are split into terms (bf16x3), in f32"],
+    Chopped: ["partial sums are rounded toward zero, in f32"],
+    FlushesOutputs: ["results below the normal range become 0, in f32"],
+    FlushesAll: ["factors and results below the normal range become 0, in f32"],
+}
+
+
+@pytest.mark.parametrize("adapter", SENTENCES, ids=lambda adapter: adapter.__name__)
+def test_what_is_not_declared_is_named(adapter: type[Emulated]) -> None:
+    assert explain_by_arithmetic(measured(adapter()), {}) == SENTENCES[adapter]
+
+
+@pytest.mark.parametrize("dtype", ["f64", "f32"])
+def test_numpy_computes_as_is_usual(dtype: str) -> None:
+    found = measured(Numpy(), dtype)
+    assert explain_by_arithmetic(found, {}) == []
+    for one in found.measured:
+        assert one.operands == dtype
+        assert one.accumulator == {"f64": 53, "f32": 24}[dtype]
+        assert (one.accumulation, one.store, one.flushing) == ("nearest", "nearest", "none")
+
+
+def test_a_fingerprint_travels_as_plain_data() -> None:
+    one = ProductArithmetic("f32", "z", 1, "tf32", "nearest", 24)
+    found = Fingerprint("mine", "1.0", "cpu", (one,), (("f64", "it raised"),))
+    assert Fingerprint.from_json(found.to_json()) == found
+
+
+def test_an_adapter_without_identity_is_not_measured() -> None:
+    made = Tf32()
+    made.activations = {"tanh": made.activations["tanh"]}
+    found = measured(made)
+    assert found.measured == ()
+    assert dict(found.missing) == {"f32": "the probes need the activation identity and networks without biases"}
