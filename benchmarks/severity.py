@@ -1,6 +1,6 @@
 """At which level mistakes of the rule, and ports that are coarse in one tail, are findings.
 
-    python -m benchmarks.severity [--profile quick] [--write]
+    python -m benchmarks.severity [--write]
 
 A mistake in the rule should be wrong in norm, and a coarse formula only componentwise.
 """
@@ -18,28 +18,24 @@ from kterm.conformance.interfaces.api import check_adapter
 from kterm.conformance.mutants import MISTAKES
 from tests.support.tails import ClippedSilu, Coarse, FlatSoftplus, SubtractingElu
 
-_SUFFICIENT = 8
-"""A mutant is left out of the other groups once it was wrong in norm in so many cases."""
 
-
-def count_levels(profile: str, dtype: str, alone: bool) -> dict[str, Counter[str]]:
+def count_levels(dtype: str, alone: bool) -> dict[str, Counter[str]]:
     """For each mutant planted in NumPy, in how many of the cases that it fails its failure has each level."""
     names = [one.name for one in MISTAKES]
-    options = TrialOptions(describe(Numpy(), "numpy"), make_options(profile, 0, [dtype]), gradients_alone=alone)
+    options = TrialOptions(describe(Numpy(), "numpy"), make_options("smoke", 0, [dtype]), gradients_alone=alone)
     trial, counts = Trial(options, names), {name: Counter[str]() for name in names}
     for group in options.groups(dtype):
-        due = [name for name in names if counts[name]["normwise"] < _SUFFICIENT]
-        for result in trial.run(group, due):
+        for result in trial.run(group, names):
             failures = [failure_of(found) for found in result.found] if result.name else []
             counts[result.name or names[0]].update(v.level or "normwise" for v in failures if v is not None)
     return counts
 
 
-def mutant_rows(profile: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+def mutant_rows() -> Iterator[tuple[tuple[str, ...], list[str]]]:
     """A row of the table for each dtype and mode, and the mutants of it that have failures in entries alone."""
     for dtype in WIDE:
         for alone in (False, True):
-            counts = count_levels(profile, dtype, alone)
+            counts = count_levels(dtype, alone)
             found = {name: count for name, count in counts.items() if count}
             normwise = sum(count["normwise"] > 0 for count in found.values())
             partly = [f"{n} ({c['componentwise']})" for n, c in found.items() if c["componentwise"]]
@@ -47,16 +43,14 @@ def mutant_rows(profile: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
             yield (dtype, mode, f"{len(found)}", f"{normwise}", f"{len(partly)}"), partly
 
 
-def port_row(port: Coarse, dtype: str, profile: str) -> tuple[str, ...]:
+def port_row(port: Coarse, dtype: str) -> tuple[str, ...]:
     """A row of the table of ports."""
-    results = check_adapter(port, profile=profile, dtypes=[dtype])
-    failures = [v for some in results.verdicts.values() if (v := failure_of(some)) is not None]
-    by_level = Counter(v.level for v in failures)
-    at_normwise = check_adapter(port, profile=profile, dtypes=[dtype], level="normwise")
+    results = check_adapter(port, profile="quick", dtypes=[dtype], level="normwise")
+    found = [v for some in results.verdicts.values() if (v := failure_of(some)) is not None]
+    normwise = sum(v.fails for v in found)
     return (
         port.name, dtype, "gradients alone" if port.is_silent else "all shown", f"{len(results.verdicts):,}",
-        f"{by_level['componentwise']:,}", f"{by_level['normwise']:,}", f"{len(at_normwise.failures):,}",
-        _size(failures),
+        f"{len(found) - normwise:,}", f"{normwise:,}", _size(found),
     )  # fmt: skip
 
 
@@ -74,29 +68,22 @@ def _ports(silent: bool) -> Iterator[Coarse]:
 
 def main() -> None:
     """Measure and print; with --write, update the page."""
-    options = parser(__doc__)
-    options.add_argument("--profile", default="quick")
-    chosen = options.parse_args()
+    chosen = parser(__doc__).parse_args()
     one_thread()
-    ports = [
-        port_row(port, dtype, chosen.profile)
-        for dtype in reversed(WIDE)
-        for silent in (False, True)
-        for port in _ports(silent)
-    ]
+    ports = [port_row(port, dtype) for dtype in WIDE for silent in (False, True) for port in _ports(silent)]
     rows, notes = [], []
-    for row, partly in mutant_rows(chosen.profile):
+    for row, partly in mutant_rows():
         rows.append(row)
         if partly:
             notes.append(f"- {row[0]}, {row[1]}: {', '.join(partly)}")
     mistakes = ("dtype", "shown", "found", "wrong in norm", "in some cases only componentwise")
     coarse = (
-        "port", "dtype", "shown", "cases", "fail componentwise only", "fail normwise", "findings at level normwise",
+        "port", "dtype", "shown", "cases", "fail componentwise only", "fail normwise",
         "largest error beside its tensor",
     )  # fmt: skip
     body = f"""At which [level](tolerances.md#two-readings-of-a-tensor) is a mistake in the rule a finding? Each of
-{len(MISTAKES)} known mistakes is planted in NumPy, in the profile {chosen.profile}, until it was wrong in norm in
-{_SUFFICIENT} cases. The failure of a case is its first finding that is wrong in norm, else its first finding.
+{len(MISTAKES)} known mistakes is planted in NumPy, which then runs the smoke profile. The failure of a case is its
+first finding that is wrong in norm, else its first finding.
 
 {table(mistakes, rows)}
 
@@ -104,8 +91,8 @@ Mistakes with failures that are only componentwise, and the number of such cases
 
 {chr(10).join(notes) or "None."}
 
-And a port whose rule is right, but whose formula is coarse in one tail? `clipped-silu` clips the argument of its
-sigmoid at -20, `flat-softplus` is 0 below -17, and `subtracting-elu` computes exp(z) - 1.
+And a port whose rule is right, but whose formula is coarse for some z? `clipped-silu` clips the argument of its sigmoid
+at -20, `flat-softplus` is 0 below -17, and `subtracting-elu` computes exp(z) - 1. They run the quick profile.
 
 {table(coarse, ports)}
 
