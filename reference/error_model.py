@@ -6,7 +6,7 @@ own rounding errors have the same form with u = 2**-53 and add to the framework'
 that of the format.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -20,6 +20,7 @@ SIGMAS = 10.0
 ORACLE_U = DTYPES["f64"].u
 ORACLE_QUANTUM = DTYPES["f64"].subnormal
 _SQUARES_UNDERFLOW = 1e-75
+_NARROW_RANGE = 2.0**-100
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,21 @@ class Reading:
         row, column = (np.where(most > 0, most, 1.0) for most in (a.max(-1, keepdims=True), b.max(-2, keepdims=True)))
         root = np.sqrt(np.square(a / row) @ np.square(b / column)) * row * column
         return np.maximum(root, (a @ b) / a.shape[-1] ** 0.5)
+
+
+    def of_mean(self, n: int) -> "Reading":
+        """The reading of a backward pass whose loss may be a mean of n terms, where gradients are scaled back to those
+        of E at the end: what is lost below the normal range is scaled with them.
+
+        In f16, whose range is narrow, this covers gradual underflow, and no flushing of such gradients to zero.
+        """
+        scale = max(1.0, n / 2)
+        flushed = self.underflow >= self.format.tiny
+        if flushed and self.format.tiny > _NARROW_RANGE:
+            lost = max(self.underflow, scale * self.format.subnormal / 2)
+        else:
+            lost = scale * self.underflow
+        return replace(self, underflow=lost, underflow_acc=scale * self.underflow_acc)
 
 
 def _smallest(a: Array) -> float:

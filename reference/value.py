@@ -67,14 +67,16 @@ class Value:
     def __matmul__(self, other: "Value") -> "Value":
         if self.reading is None:
             return Value(Estimate(self.value @ other.value))
-        return Value(r.product(self.estimate, other.estimate, self.reading), self.reading)
+        reading = _joint(self.reading, other.reading)
+        return Value(r.product(self.estimate, other.estimate, reading), reading)
 
     def __mul__(self, other: "Value | Scalar") -> "Value":
         if not isinstance(other, Value):
             other = exact(np.broadcast_to(np.asarray(other, float), self.shape), self.reading)
         if self.reading is None:
             return Value(Estimate(self.value * other.value))
-        return Value(r.hadamard(self.estimate, other.estimate, self.reading), self.reading)
+        reading = _joint(self.reading, other.reading)
+        return Value(r.hadamard(self.estimate, other.estimate, reading), reading)
 
     __rmul__ = __mul__
 
@@ -108,10 +110,11 @@ class Value:
         return Value(r.add_bias(self.estimate, bias.value[..., 0, :], self.reading), self.reading)
 
     def minus_target(self, y: "Value") -> "Value":
-        """The residual x - y, for an exact y."""
+        """The residual x - y, for an exact y, with the reading of the backward pass."""
         if self.reading is None:
             return Value(Estimate(self.value - y.value))
-        return Value(r.residual(self.estimate, y.value, self.reading), self.reading)
+        backward = self.reading.of_mean(self.shape[-2] * self.shape[-1])
+        return Value(r.residual(self.estimate, y.value, backward), backward)
 
     def squared_error(self) -> "Value":
         """E = 1/2 sum r**2 of a residual r, as a matrix of one entry (..., 1, 1)."""
@@ -194,6 +197,11 @@ class Value:
                 slopes = np.where(self.value == point, slope, slopes)
             return Value(Estimate(slopes))
         return Value(r.derivative(row, self.estimate, self.reading, at_kinks), self.reading)
+
+
+def _joint(a: Reading, b: Reading | None) -> Reading:
+    """The reading of a step with two values: the one that allows for more underflow, which is a backward pass's."""
+    return a if b is None or b.underflow <= a.underflow else b
 
 
 def exact(value: Array, reading: Reading | None) -> Value:

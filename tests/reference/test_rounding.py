@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from kterm.reference import ACTIVATIONS, Array, DType, rounding
+from kterm.reference import ACTIVATIONS, DTYPES, Array, DType, rounding
 from kterm.reference.rounding import Estimate, Reading, bound, deviation
 
 from ..support.rounding import BLIND, F32, F64, FORMATS, READINGS, excess, held, inherited, rounded
@@ -171,3 +171,16 @@ def test_a_subnormal_result_may_be_flushed() -> None:
             )
             for estimate in steps:
                 assert (np.abs(estimate.value) <= estimate.tolerance(reading)).all()
+
+
+def test_what_a_mean_loses_below_the_normal_range_is_scaled_back_with_it() -> None:
+    for f in (F32, F64):
+        for reading in (deviation(f), deviation(f, gradual=True), bound(f, gradual=True)):
+            backward = reading.of_mean(30)
+            assert backward.underflow == 15 * reading.underflow
+            assert backward.underflow_acc == 15 * reading.underflow_acc
+            assert (backward.u, backward.kappa) == (reading.u, reading.kappa)
+            assert reading.of_mean(1) == reading.of_mean(2) == reading
+    narrow = DTYPES["f16"]
+    assert deviation(narrow).of_mean(2048).underflow == narrow.tiny  # a gradient of this size is no zero
+    assert deviation(narrow, gradual=True).of_mean(30).underflow == 15 * narrow.subnormal / 2

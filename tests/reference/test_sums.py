@@ -101,8 +101,8 @@ def test_the_bound_of_a_sum_with_a_bias_is_never_exceeded(order: str) -> None:
         for terms in TERMS:
             a, b = (part.astype(np.float32) for part in terms(rng, n))
             bias = (rng.normal(size=COLUMNS) * n).astype(np.float32)
-            wide = [Estimate(part.astype(np.float64)) for part in (a, b)]
-            due = rounding.add_bias(rounding.product(*wide, reading), bias.astype(np.float64), reading)
+            left, right = (Estimate(part.astype(np.float64)) for part in (a, b))
+            due = rounding.add_bias(rounding.product(left, right, reading), bias.astype(np.float64), reading)
             error = np.abs(SUMS[order](a, b, bias[None]).astype(np.float64) - due.value)
             assert (error <= due.tolerance(reading)).all(), (n, terms)
 

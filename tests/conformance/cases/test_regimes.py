@@ -229,31 +229,6 @@ def test_tails_reach_where_exponentials_end() -> None:
         assert most * 0.9 < max(sizes) <= most * 1.01
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_every_activation_meets_an_exact_zero_in_every_wide_dtype(seed: int) -> None:
-    met: set[tuple[str, str]] = set()
-    for group in groups("tails", seed=seed):
-        given = wide(make_draws(group.cases))
-        layer = aimed_layer(group.structure)
-        rule = backpropagate(group.structure.network, given.parameters, given.x, given.y)
-        if (rule.z[layer - 1] == 0).any(tuple(range(1, rule.z[0].ndim))).mean() > 0.5:
-            met.add((group.structure.dtype, group.structure.network.activations[layer - 1]))
-    assert met >= {(dtype, name) for dtype in ("f32", "f64") for name in ACTIVATIONS}
-
-
-def test_a_slope_that_divides_by_its_pre_activation_is_found() -> None:
-    def quotient(activation: str, z: Array) -> Array:
-        right = ACTIVATIONS[activation].derivative(z)
-        with np.errstate(all="ignore"):
-            out = ACTIVATIONS["silu"].f(z)
-            gate = out / z  # 0/0 where z is 0
-            return out + gate * (1 - out) if activation == "silu" else right
-
-    for seed in range(4):
-        silu = [g for g in groups("tails", seed=seed) if g.structure.network.activations[0] == "silu"]
-        assert any(findings(Sloped(quotient, show=False), group) for group in silu), seed
-
-
 def _slopes(wrong: Callable[[str, Array], Array]) -> Callable[..., Observation]:
     return lambda structure, parameters, x, y: miniatures.by_hand(structure.network, parameters, x, y, wrong)
 
