@@ -194,7 +194,8 @@ def parametrize_with_cases(
     skips a case that the adapter does not support. `draws` is how many draws of each structure one test takes. Where
     the declared weight layout is wrong, the test of the layout fails, and the others are skipped.
 
-    Known divergences do not fail a test. Whether each known divergence still occurs is checked by `check_adapter` only.
+    Known divergences do not fail a test. Whether each known divergence still occurs is checked by `check_adapter` only,
+    and so is the run as a whole (`bias` and `spread`).
 
     Raises OptionError for an unknown profile, dtype or activation, for `draws` below 1, and where no case is left.
     """
