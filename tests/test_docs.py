@@ -17,7 +17,7 @@ import kterm as public
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.plan import PROFILES, make_options, plan
-from kterm.conformance.checks.verdict import CHECKS, STATUSES
+from kterm.conformance.checks.verdict import CHECKS, RUN_CHECKS, STATUSES
 from kterm.conformance.commands.cli import app
 from kterm.conformance.expectations import expectation as expectations
 from kterm.conformance.expectations.formulas import FORMULAS, KINDS
@@ -192,7 +192,9 @@ def test_table_of_activations_equals_the_table() -> None:
 
 def test_tables_of_checks_and_statuses_are_complete() -> None:
     page = _page("docs/checks.md")
-    assert tuple(re.findall(r"^\| `(\w+)` \|", page.split("## Blocking")[0], re.M)) == CHECKS
+    before, after = page.split("## Checks of the run as a whole")
+    assert tuple(re.findall(r"^\| `(\w+)` \|", before, re.M)) == CHECKS
+    assert tuple(re.findall(r"^\| `(\w+)` \|", after.split("## Blocking")[0], re.M)) == RUN_CHECKS
     assert set(re.findall(r"^\| `(\w+)` \|", page.split("## What becomes")[1].split("## ")[0], re.M)) == set(STATUSES)
 
 

@@ -217,7 +217,8 @@ def parametrize_with_cases(
     the declared weight layout is wrong, the test of the layout fails, and the others are skipped.
 
     Known divergences do not fail a test, and at the `level` "normwise" nor does a finding that is only componentwise.
-    Whether each known divergence still occurs is checked by `check_adapter` only.
+    Whether each known divergence still occurs is checked by `check_adapter` only, and so is the run as a whole (`bias`
+    and `spread`).
 
     Raises OptionError for an unknown profile, dtype, activation or level, for `draws` below 1, and where no case is
     left.
