@@ -230,8 +230,8 @@ def _with_residuals(drawn: Draw, structure: Structure, residual: Array) -> Draw:
 
 
 def _means(structure: Structure, rng: np.random.Generator) -> Draw:
-    """Sums whose terms have a mean: inputs, weights and residuals of one sign. In long batches half of the residuals are
-    like those of a softmax whose right class is nearly always the first.
+    """Sums whose terms have a mean: inputs, weights and residuals of one sign. Half of the residuals of long batches
+    are like those of a softmax whose right class is nearly always the first.
     """
     drawn, last = _with_one_sign(_normal(structure, rng), structure, rng)
     residual = np.abs(drawn.y)
