@@ -22,6 +22,7 @@ ROOMS = (
     "diagnosis",
     "expectations",
     "records",
+    "failures.histories",
     "failures.scripts",
     "failures.shrinking",
     "failures",

@@ -80,6 +80,8 @@ class Regime:
     """Whether a layer without a gradient is what the regime is about."""
     twins: bool = False
     """Whether structures of the same shape that differ in one thing are built and called next to each structure."""
+    soak: int = 0
+    """How often the program is called in all, with its draws in turn. 0: no calls beside the draws and the repeats."""
 
 
 # Numbers.
@@ -309,6 +311,13 @@ REGIMES: dict[str, Regime] = {
         wide={"quick": (2, 3), "standard": (6, 6), "thorough": (24, 10)},
         narrow={"quick": (1, 2), "standard": (2, 4), "thorough": (8, 10)},
         twins=True,
+    ),
+    "soak": Regime(
+        _normal,
+        shapes.two_layers,
+        wide={"quick": (1, 3), "standard": (2, 3), "thorough": (8, 3)},
+        narrow={"quick": (1, 3), "standard": (1, 3), "thorough": (4, 3)},
+        soak=400,
     ),
     "layout": Regime(_normal, shapes.plain),
 }
