@@ -22,7 +22,7 @@ from kterm.conformance.evaluation.kills.trial import Trial, TrialOptions
 from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.mutants import MISTAKES
 from kterm.conformance.records.run import RunRequest, prepare
-from kterm.conformance.runners.runner import Answer, Runner
+from kterm.conformance.runners.runner import Answer, Runner, Turn, call_in_turn
 from kterm.reference import Array, Parameters
 
 MUTANTS = [mutant.name for mutant in MISTAKES]
@@ -40,6 +40,10 @@ class FlushedRunner:
         """As `Runner.call`."""
         answer = self._runner.call(regime, parameters, x, y)
         return answer if answer.observation is None else replace(answer, observation=flushed(answer.observation))
+
+    def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
+        """As `Runner.call_in_turn`."""
+        return call_in_turn(self.call, regime, turn, count)
 
 
 class FlushedTrial(Trial):

@@ -23,6 +23,7 @@ ROOMS = (
     "diagnosis",
     "expectations",
     "records",
+    "failures.histories",
     "failures.scripts",
     "failures.shrinking",
     "failures",

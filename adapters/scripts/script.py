@@ -13,7 +13,8 @@ class Script:
     - `framework`: the framework's name in prose, such as "PyTorch".
     - `requires`: the name that pip installs it by.
     - `preamble`: the imports, among them `import numpy as np`, and settings.
-    - `setup`: functions and constants that `calls` need. It may be empty.
+    - `setup`: functions and constants that `calls` need, made once for a program. What a program keeps from call to
+      call belongs here. It may be empty.
     - `calls`: statements that compute one pass. They read the NumPy arrays `x` and `y`, the list `weights` of arrays of
       shape (in, out), and the list `biases`, which is not defined for a network without biases. They must also work
       inside a function, and when they run again.

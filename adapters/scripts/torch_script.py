@@ -19,14 +19,18 @@ _PREAMBLE = "import numpy as np\nimport torch\nimport torch.nn.functional as F"
 
 
 def torch_script(structure: Structure, spell: Spell, device: str, backpropagate: Callable[..., Any]) -> Script:
-    """A script that makes `torch.nn.Linear` layers and calls `backpropagate(layers, outside, x, y)`."""
+    """A script that makes `torch.nn.Linear` layers and calls `backpropagate(layers, outside, x, y)`.
+
+    The layers are made once and loaded for each call, as the adapter does: what they keep between calls, they keep in
+    the script.
+    """
     network, typed = structure.network, _typed(structure, device)
     inside, bias = network.bias == "pre", "" if network.bias == "pre" else "bias=False, "
     layers = [f"torch.nn.Linear({n_in}, {n_out}, {bias}{typed})" for n_in, n_out in pairwise(network.widths)]
     calls = [
-        f"layers = {write_list(layers)}",
         "with torch.no_grad():",
         "    for i, layer in enumerate(layers):",
+        "        layer.zero_grad()",
         "        layer.weight.copy_(torch.tensor(weights[i].T))",
         *(["        layer.bias.copy_(torch.tensor(biases[i]))"] if inside else []),
     ]
@@ -45,7 +49,10 @@ def torch_script(structure: Structure, spell: Spell, device: str, backpropagate:
         "dE/dW": "layers[{i}].weight.grad.T",
         "dE/db": "layers[{i}].bias.grad" if inside else "outside[{i}].grad",
     }
-    setup = [read_source(backpropagate, network.bias), write_activations(structure, spell)]
+    setup = [
+        read_source(backpropagate, network.bias),
+        f"{write_activations(structure, spell)}\nlayers = {write_list(layers)}",
+    ]
     return _script(structure, device, setup, calls, found)
 
 

@@ -184,6 +184,8 @@ def _share(share: Share, dtype: str, names: Sequence[str], biases: Sequence[Bias
     digest = hashlib.blake2b(f"plan/{share.regime}/{dtype}/{seed}".encode(), digest_size=16).digest()
     rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
     pool, every, made = Deal(suited, rng), Deal(names, rng), set[str]()
+    if regime.soak:
+        biases = (*biases[1:], *biases[:1])  # the first structure, often the only one, has biases if it can
     for i in range(share.structures):
         shape = regime.shape(i, pool, every, rng)
         widths, draws = shape.widths, tuple(range(share.draws))

@@ -82,6 +82,8 @@ class Regime:
     """Whether structures of the same shape that differ in one thing are built and called next to each structure."""
     enters_statistics: bool = False
     """Whether its errors are those of plain rounding, and enter the checks of a run as a whole."""
+    soak: int = 0
+    """How often the program is called in all, with its draws in turn. 0: no calls beside the draws and the repeats."""
 
 
 # Numbers.
@@ -350,6 +352,13 @@ REGIMES: dict[str, Regime] = {
         narrow={"quick": (1, 2), "standard": (2, 4), "thorough": (8, 10)},
         twins=True,
         enters_statistics=True,
+    ),
+    "soak": Regime(
+        _normal,
+        shapes.two_layers,
+        wide={"quick": (1, 3), "standard": (2, 3), "thorough": (8, 3)},
+        narrow={"quick": (1, 3), "standard": (1, 3), "thorough": (4, 3)},
+        soak=400,
     ),
     "layout": Regime(_normal, shapes.plain),
 }

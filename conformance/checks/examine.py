@@ -117,7 +117,7 @@ class _Examiner:
         first = next(iter(observed), None)
         repeats = None
         if first is not None:
-            repeats = ask_repeats(group, self._draws[first], observed[first], self._runner, twins)
+            repeats = ask_repeats(group, self._draws, observed, self._runner, twins)
         self._verdicts = [
             check_answer(case, answer, self._expectation_for) for case, answer in zip(cases, answers, strict=True)
         ]

@@ -58,7 +58,7 @@ def chosen(structure: Structure, one: Draw, shown: Mapping[str, Array]) -> KinkS
             k = np.where(wide.x.sum(0)[:, None] == 1, k, np.nan)[wide.x.argmax(1)]
         found = []
         for point in points(row):
-            at = (rule.z[layer - 1] == point) & (np.abs(sides) > np.abs(sides).max() / 256) & np.isfinite(k)
+            at = (rule.z[layer - 1] == point) & (np.abs(sides) > np.abs(sides).max(initial=0) / 256) & np.isfinite(k)
             found += [(point, float(value)) for value in (k[at] / sides[at])]
     return tuple(found)
 

@@ -1,6 +1,6 @@
 """Calls made once a structure, after its cases: the first call again, a descent, and the batch in two parts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,11 +20,12 @@ from .calls import Call, Calls, JudgedCalls, before_each
 from .compare import Comparison, readings
 from .findings import ExpectationFor, judge, with_contract
 from .norms import Inputs, measure_norms
+from .soak import Soaked, soak
 from .twins import TwinPrograms
 from .verdict import CHECKS, Check, Formulas, Verdict
 
 _DESCENT_STEPS = 3
-_SAME_CALL, _EARLIER = "same call twice", "earlier observation"
+_SAME_CALL, _EARLIER, _SOAK = "same call twice", "earlier observation", "repeated calls"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Repeats:
     """What the repeated calls of a structure returned, and what its twin programs showed.
 
     `draw` and `first` are the numbers and the observation of the first answered case. `again` is what the same call
-    returned later, if it differs. `descent` and `halves` hold the numbers of their calls as a stack, and the
-    observations. `arithmetic` is what the adapter declares about its products.
+    returned later, if it differs; `soaked` is the first call of many that differs. `descent` and `halves` hold the
+    numbers of their calls as a stack, and the observations. `arithmetic` is what the adapter declares about its
+    products.
     """
 
     draw: Draw
@@ -51,6 +53,7 @@ class Repeats:
     again: Answer | None = None
     overwritten: bool = False
     lost: Lost | None = None
+    soaked: Soaked | None = None
     descent: tuple[Draw, list[Observation]] | None = None
     halves: tuple[Draw, list[Observation]] | None = None
     arithmetic: Arithmetic | None = None
@@ -61,6 +64,8 @@ class Repeats:
         if self.again is not None:
             message = _difference(self.first, self.again)
             found.append(Verdict(case.id, "contract", _SAME_CALL, "wrong", message=message))
+        if self.soaked is not None:
+            found.append(Verdict(case.id, "contract", _SOAK, "wrong", message=self.soaked.message))
         if self.overwritten:
             message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
             found.append(Verdict(case.id, "contract", _EARLIER, "wrong", message=message))
@@ -81,11 +86,14 @@ class Repeats:
         """The same call made twice, if it gave other bits. `draws` are those of all cases; `first` is the index of the
         case that is repeated, and `last` that of the call just before the repetition.
         """
-        if self.again is None or self.again.observation is None:
+        soaked, answer, quantity = self.soaked, self.again, _SAME_CALL
+        if soaked is not None:
+            first, last, answer, quantity = soaked.draw, soaked.before, soaked.answer, _SOAK
+        if answer is None or answer.observation is None:
             return []
-        verdict = next(v for v in found if v.quantity == _SAME_CALL)
+        verdict = next(v for v in found if v.quantity == quantity)
         group, twice = self.twins.group, draws[np.array([first, first])]
-        both = self.first, self.again.observation
+        both = self.first if soaked is None else soaked.expected, answer.observation
         known = conventions, self.arithmetic, formulas
         calls = Calls(group.structure, group.regime, twice, both, draws, (None, last), *known)
         return [JudgedCalls(calls, together=verdict)]
@@ -129,6 +137,8 @@ class Repeats:
             return (Call(self.lost.draw, None),)
         if verdict.quantity == _SAME_CALL and self.again is not None:
             return (Call(self.draw, self.again.observation),)
+        if verdict.quantity == _SOAK and self.soaked is not None:
+            return (Call(self.soaked.numbers, self.soaked.answer.observation),)
         if verdict.step is not None and self.descent is not None:
             stack, observed = self.descent
             return (Call(stack[verdict.step - 1], observed[verdict.step - 1]),)
@@ -138,8 +148,14 @@ class Repeats:
         return None
 
 
-def ask_repeats(group: Group, one: Draw, first: Observation, runner: Runner, twins: TwinPrograms) -> Repeats:
-    """Make the repeated calls, given the numbers and the observation of the first answered case."""
+def ask_repeats(
+    group: Group, draws: Draw, observed: Mapping[int, Observation], runner: Runner, twins: TwinPrograms
+) -> Repeats:
+    """Make the repeated calls, given the numbers of all cases and the observation of each answered one, at least one,
+    by its index.
+    """
+    at, first = next(iter(observed.items()))
+    one = draws[at]
     arithmetic = runner.describe().arithmetic_in(group.structure.dtype)
     repeats = Repeats(one, first, twins, arithmetic=arithmetic)
     asking = _Asking(group, runner, "contract", one)
@@ -150,6 +166,9 @@ def ask_repeats(group: Group, one: Draw, first: Observation, runner: Runner, twi
         answer = runner.call(group.regime, one.parameters, one.x, one.y)
         if answer.observation is None or not same_bits(answer.observation, first):
             repeats.again = answer
+            return repeats
+        if REGIMES[group.regime].soak:
+            repeats.soaked = soak(group, draws, observed, runner)
             return repeats
         if not all(np.isfinite(array.astype(float)).all() for array in arrays(first).values()) or one.dead:
             return repeats
@@ -173,7 +192,7 @@ def _difference(first: Observation, answer: Answer) -> str:
     if answer.observation is None:
         return "the same call, made again, gave " + "; ".join(answer.problems)
     changed = ", ".join(differing(first, answer.observation)) or "what it shows"
-    return f"the same call, made again after others, gave other bits in {changed}"
+    return f"the same call, made again, gave other bits in {changed}"
 
 
 @dataclass

@@ -12,26 +12,36 @@ from rich.table import Table
 from ...adapters import Observation
 from ...adapters.quantities import arrays
 from ...reference.rounding import SIGMAS
-from ..cases.case import Group, parse_case
+from ..cases.case import Case, Group, parse_case
+from ..cases.description import Description
 from ..cases.draw import REGIMES, Draw, make_draws
 from ..cases.plan import OptionError
 from ..checks.compare import Comparison, compare
+from ..checks.examine import examine
 from ..checks.findings import verdict_on
 from ..checks.twins import build_twins
 from ..checks.verdict import Verdict
-from ..records.report import entries, versioned
+from ..failures.histories.history import NOT_REPEATABLE, describe_steps
+from ..failures.histories.playing import Played
+from ..failures.histories.recording import RecordingRunner
+from ..failures.known_causes import shipped_expectation_for
+from ..failures.shrinking.shrink import shrink
+from ..records.report import entries, finding_lines, versioned
 from ..runners.process import ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.threads import pin_here
 
 _WIDTH = 120
+_MOST_DRAWS = 64
 _COLUMNS = ("step", "largest entry", "worst at", "framework", "rule", "error / tolerance", "grade")
 
 
 def run_replay(text: str, spec: str, device: str | None, mutant: str | None = None) -> int:
-    """Print the replay; 0 where the contract is kept, every quantity is within its tolerance and no twin is amiss, 1
-    otherwise. Raises CaseError for what is not a case id, OptionError where the adapter does not support the case, and
-    NoAnswer where it does not answer.
+    """Print the replay: the case's call alone, and if nothing is wrong with it, whether something is after the calls
+    that a check makes of its structure. The exit code is 0 if nothing is wrong, and 1 otherwise.
+
+    Raises CaseError for what is not a case id, OptionError where the adapter does not support the case, and NoAnswer
+    where it does not answer.
     """
     pin_here()
     case = parse_case(text, tuple(REGIMES))
@@ -50,21 +60,92 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
                 raise
             missing = no.message.removeprefix("NotImplementedError: ")
             raise OptionError(f"case {case.id} is not for {described.name}: {missing}") from None
-    # Wide enough for every digit: Rich would cut the numbers to fit 80 columns.
-    console = Console(highlight=False, soft_wrap=True, width=max(_WIDTH, Console().width))
-    console.print(f"{case.id} on {versioned(described.to_json())}, weights {described.layout}", markup=False)
-    problems = [*answer.problems, *twins.findings]
-    for problem in problems:
-        console.print(f"contract: {problem}", markup=False)
-    if answer.observation is None:
-        return 1
-    arithmetic = described.arithmetic_in(case.structure.dtype)
-    compared = list(
-        compare(case.structure, stack, [answer.observation], case.regime, described.conventions, arithmetic)
-    )
-    judged = [verdict_on(group, case.id, one, 0, bool(stack.dead[0])) for one in compared]
-    code = _print_side_by_side(console, stack, answer.observation, compared, judged)
-    return 1 if problems else code
+        # Wide enough for every digit: Rich would cut the numbers to fit 80 columns.
+        console = Console(highlight=False, soft_wrap=True, width=max(_WIDTH, Console().width))
+        console.print(f"{case.id} on {versioned(described.to_json())}, weights {described.layout}", markup=False)
+        for problem in (*answer.problems, *twins.findings):
+            console.print(f"contract: {problem}", markup=False)
+        if answer.observation is None:
+            return 1
+        judged = _judge(group, stack, answer.observation, described)
+        departs = _print_side_by_side(console, stack, answer.observation, *judged)
+        if twins.findings and not departs:
+            console.print("This call agrees with the rule. What is wrong with the twins needs other calls.")
+            _print_needed_calls(console, case, runner)
+            return 1
+        if departs or answer.problems:
+            _print_first_departure(console, stack, answer.observation, *judged)
+            return 1
+        if not _print_further_calls(console, case, runner):
+            return 1
+    _print_first_departure(console, stack, answer.observation, *judged)
+    return 0
+
+
+def _judge(
+    group: Group, stack: Draw, observation: Observation, adapter: Description
+) -> tuple[list[Comparison], list[Verdict]]:
+    case, arithmetic = group.cases[0], adapter.arithmetic_in(group.structure.dtype)
+    compared = list(compare(group.structure, stack, [observation], group.regime, adapter.conventions, arithmetic))
+    return compared, [verdict_on(group, case.id, one, 0, bool(stack.dead[0])) for one in compared]
+
+
+def _print_further_calls(console: Console, case: Case, runner: ProcessRunner) -> bool:
+    """Make the calls that a check makes of the structure, up to those of this case, and what it repeats. If one fails
+    that the case alone does not show, print the calls that it needs. Whether none fails.
+    """
+    if case.regime == "layout":
+        return True
+    # Draws that an earlier version or another profile did not make cost time, and show nothing more.
+    draws = tuple(range(case.draw + 1)) if case.draw < _MOST_DRAWS else (0, case.draw)
+    group = Group(case.structure, case.regime, case.seed, draws)
+    recording = RecordingRunner(runner)
+    expectation_for = shipped_expectation_for(runner.describe())
+    verdicts = [verdict for some in examine(group, recording, expectation_for).verdicts for verdict in some]
+    verdict = next((verdict for verdict in verdicts if verdict.fails), None)
+    made = len(recording.calls)
+    if verdict is None:
+        console.print(
+            f"Made as well: {made} calls in the same process, those of the draws up to this one and what a check "
+            "repeats. None fails."
+        )
+        return True
+    console.print("Alone, this call agrees with the rule. It does not show a failure that needs other calls:")
+    console.print(f"in {made} calls as a check makes them, {verdict.case} fails: {verdict.check}, {verdict.label}",
+                  markup=False)  # fmt: skip
+    for line in finding_lines(verdict):
+        console.print(line, markup=False)
+    _print_needed_calls(console, parse_case(verdict.case, tuple(REGIMES)), runner)
+    return False
+
+
+def _print_needed_calls(console: Console, failing: Case, runner: ProcessRunner) -> None:
+    """The calls with which a failing case fails in a new process."""
+    runner.close()
+    expectation_for = shipped_expectation_for(runner.describe())
+    shrunk = shrink(failing, runner, expectation_for=expectation_for, start=runner.close, shrinks=False)
+    if shrunk is None or not shrunk.is_repeatable:
+        console.print(f"{NOT_REPEATABLE}: the failure depends on chance, or on more than these calls")
+    elif shrunk.played is None:
+        console.print(f"That case fails alone as well: kterm replay {failing.id}", markup=False)
+    else:
+        _print_history(console, shrunk.played, runner.describe())
+
+
+def _print_history(console: Console, played: Played, adapter: Description) -> None:
+    """The steps of a history, and its last call beside the rule."""
+    history, observation = played.history, played.observation
+    console.print("The calls that it needs, in a new process:")
+    for line in describe_steps(history):
+        console.print(f"  {line}", markup=False)
+    if history.aim != "answer" or observation is None:
+        console.print(f"then: {played.verdict.message}", markup=False)
+        return
+    console.print("The last of them:")
+    stack = history.draw[None]
+    judged = _judge(Group(history.structure, history.regime, 0, (0,)), stack, observation, adapter)
+    _print_side_by_side(console, stack, observation, *judged)
+    _print_first_departure(console, stack, observation, *judged)
 
 
 def _print_side_by_side(
@@ -73,7 +154,8 @@ def _print_side_by_side(
     observation: Observation,
     compared: Sequence[Comparison],
     judged: Sequence[Verdict],
-) -> int:
+) -> bool:
+    """Every quantity beside the rule's. Whether any departs."""
     shown = arrays(observation)
     console.print(f"x_0 {entries(stack.x[0])}", markup=False)
     table = Table(*_COLUMNS, box=None, pad_edge=False)
@@ -94,12 +176,22 @@ def _print_side_by_side(
     console.print("each step is judged from the framework's own previous value.")
     if stack.dead[0]:
         console.print("This draw can show little: a gradient is all zero, or its numbers overflow or are not exact.")
+    return any(verdict.is_finding for verdict in judged)
+
+
+def _print_first_departure(
+    console: Console,
+    stack: Draw,
+    observation: Observation,
+    compared: Sequence[Comparison],
+    judged: Sequence[Verdict],
+) -> None:
+    """The first step that departs, with its numbers, or that none does."""
     first = next((one for one, verdict in zip(compared, judged, strict=True) if verdict.is_finding), None)
     if first is None:
         console.print("no step departs from the rule" if stack.dead[0] else "every step agrees with the rule")
-        return 0
+        return
     where = f", at layer {first.layer}" if first.layer else ""
     console.print(f"first step that departs: {first.quantity}{where}", markup=False)
     name = first.quantity
-    console.print(f"the framework's {name}: {entries(shown[name])}", markup=False)
-    return 1
+    console.print(f"the framework's {name}: {entries(arrays(observation)[name])}", markup=False)

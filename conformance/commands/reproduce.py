@@ -4,7 +4,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..failures.reproduce import reproduce_case, run_script
+from ..failures.reproduce import explain_pass, reproduce_case, run_script
+from ..failures.shrinking.shrink import TRIED
 from ..runners.threads import pin_here
 from .output import open_output
 
@@ -20,7 +21,7 @@ def run_reproduce(
     pin_here()
     found = reproduce_case(case_id, spec, device, mutant, shrinks)
     if found is None:
-        print(f"{case_id} does not fail on {spec}: there is nothing to reproduce")
+        print(f"{case_id} does not fail on {spec}: there is nothing to reproduce; {TRIED}")
         return 1
     if isinstance(found, str):
         print(f"{case_id} fails on {spec}, but no script of the framework's calls shows it: {found}")
@@ -28,13 +29,13 @@ def run_reproduce(
     if output is not None:
         with open_output(output, "-o") as file:
             file.write(found.source)
-        fails, ending = run_script(output)
+        fails, ending = run_script(output, explain_pass(found.failure))
         print(f"{output} {ending}")
         return 0 if fails else 1
     print(found.source, end="")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bug.py"
         path.write_text(found.source, encoding="utf-8")
-        fails, ending = run_script(path)
+        fails, ending = run_script(path, explain_pass(found.failure))
     print(f"the script {ending}", file=sys.stderr)
     return 0 if fails else 1

@@ -9,9 +9,10 @@ from ..cases.description import Description
 from ..cases.draw import REGIMES
 from ..cases.regimes import Draw
 from ..diagnosis.causes import causes
+from ..failures.histories.history import NOT_REPEATABLE, describe_steps, distinct_draws
 from ..failures.known_causes import describe_cause, shipped_expectation_for
 from ..failures.shrinking.budget import Budget
-from ..failures.shrinking.shrink import Shrunk, shrink
+from ..failures.shrinking.shrink import TRIED, Shrunk, shrink
 from ..records.report import diagnosis_lines, entries, finding_lines, versioned, words
 from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
@@ -29,9 +30,11 @@ def run_shrink(case_id: str, spec: str, device: str | None, mutant: str | None, 
         adapter = runner.describe()
         progress = _print_progress if sys.stderr.isatty() else None
         expectation_for = shipped_expectation_for(adapter)
-        shrunk = shrink(case, runner, budget=budget, expectation_for=expectation_for, progress=progress)
+        shrunk = shrink(
+            case, runner, budget=budget, expectation_for=expectation_for, progress=progress, start=runner.close
+        )
     if shrunk is None:
-        print(f"{case_id} does not fail on {versioned(adapter.to_json())}: there is nothing to shrink")
+        print(f"{case_id} does not fail on {versioned(adapter.to_json())}: there is nothing to shrink; {TRIED}")
         return 1
     lines = _format_shrunk(shrunk, adapter, case_id, device)
     lines.append(
@@ -49,12 +52,21 @@ def _format_shrunk(shrunk: Shrunk, adapter: Description, case_id: str, device: s
     if original.expectation is not None:
         lines.append(f"  {describe_cause(original, adapter)}")
     lines += [line for cause in causes([(adapter.name, [original])]) for line in diagnosis_lines(cause)]
-    call = "" if shrunk.is_single_call else f", in call {shrunk.at + 1} of {len(shrunk.stack.x)}"
-    lines.append(
-        f"the smallest case that fails in the same way: {structure_id(shrunk.structure)}, {shrunk.regime}{call}"
-    )
-    lines += finding_lines(smallest)
-    lines += _format_numbers(shrunk.draw)
+    if shrunk.played is None:
+        call = "" if shrunk.is_single_call else f", in call {shrunk.at + 1} of {len(shrunk.stack.x)}"
+        lines.append(
+            f"the smallest case that fails in the same way: {structure_id(shrunk.structure)}, {shrunk.regime}{call}"
+        )
+        lines += [*finding_lines(smallest), *_format_numbers(shrunk.draw)]
+    else:
+        history = shrunk.played.history
+        lines.append("the fewest and smallest calls that fail in the same way, in one new process:")
+        lines += [f"  {line}" for line in describe_steps(history)]
+        lines += finding_lines(smallest)
+        for i, (_, one) in enumerate(distinct_draws(history), 1):
+            lines += [f"  numbers {i}:", *_format_numbers(one)]
+    if not shrunk.is_repeatable:
+        lines.append(f"{NOT_REPEATABLE}: the failure depends on chance, or on more than these calls")
     if shrunk.case is not None:
         lines.append(f"replay it with the numbers of its case id: kterm replay {shrunk.case.id} {named}")
     if adapter.has_script:

@@ -1,10 +1,9 @@
 """Find the failing call of a case: which call it is, its numbers and results, and what is wrong with it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ..cases.case import Case, Group
-from ..cases.draw import make_draws
+from ..cases.description import Description
 from ..cases.regimes import Draw
 from ..checks.calls import Call
 from ..checks.examine import examine
@@ -12,20 +11,15 @@ from ..checks.findings import ExpectationFor
 from ..checks.verdict import NOTHING_EXPECTED, Verdict, failure_of, quantity_of
 from ..diagnosis.diagnose import diagnose
 from ..runners.runner import NoAnswer, Runner
+from .histories.playing import Played
 from .scripts.failure import Failure, Kind
 
 _CONTRACT_KINDS: Mapping[str, Kind] = {
     "same call twice": "repeat",
+    "repeated calls": "repeat",
     "earlier observation": "overwritten",
     "twins": "programs",
 }
-
-
-def draw_calls(case: Case) -> Draw:
-    """The numbers of a case and those of the next draw, as a stack of two. Only a call with other numbers shows whether
-    the results of the first call are overwritten.
-    """
-    return make_draws([case, replace(case, draw=case.draw + 1)])
 
 
 def find_failure(
@@ -64,6 +58,25 @@ def find_failure(
         arithmetic=described.arithmetic_in(case.structure.dtype),
     )
     return failure, verdict
+
+
+def failure_of_history(played: Played, adapter: Description) -> Failure:
+    """The failing call of a history that was played, with the calls before it if there are any."""
+    history, verdict, observation = played.history, played.verdict, played.observation
+    kind = _kind_of(verdict, Call(history.draw, observation))
+    return Failure(
+        kind,
+        history.structure,
+        history.regime,
+        history.draw,
+        observation,
+        verdict.quantity if kind == "numbers" else "",
+        verdict.message,
+        verdict.case,
+        conventions=adapter.conventions,
+        arithmetic=adapter.arithmetic_in(history.structure.dtype),
+        history=None if history.is_single_call else history,
+    )
 
 
 def _kind_of(verdict: Verdict, call: Call) -> Kind:

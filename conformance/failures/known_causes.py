@@ -16,9 +16,12 @@ def shipped_expectation_for(adapter: Description) -> ExpectationFor:
     return known.matcher(_shipped(adapter))
 
 
-def describe_cause(verdict: Verdict, adapter: Description) -> str:
+def describe_cause(verdict: Verdict, adapter: Description, original: Verdict | None = None) -> str:
     """What is known to cause a finding, in one sentence: the reason of the shipped expectation that matches it, or else
     up to three known mistakes that explain it. Empty if neither is known.
+
+    `original` is the finding that was shrunk to this one. A mistake is named only if it explains both: it has to agree
+    with the numbers that are shown, and in a larger case more mistakes give different numbers.
     """
     entries = _shipped(adapter)
     number = known.expectation_for(verdict, entries)
@@ -27,4 +30,7 @@ def describe_cause(verdict: Verdict, adapter: Description) -> str:
             where = f" ({entry.issue})" if entry.issue else ""
             return f"This is a known divergence: {entry.reason}{where}."
     mistakes = [e.mistake for e in explanations_of(verdict) if e.fits]
+    if original is not None:
+        larger = {e.mistake for e in explanations_of(original) if e.fits}
+        mistakes = [mistake for mistake in mistakes if mistake in larger]
     return f"The result equals the rule with {', or '.join(mistakes[:3])}." if mistakes else ""

@@ -17,7 +17,7 @@ from ..cases.description import Description
 from ..mutants.loading import mutant as mutant_of
 from .cache import with_cache
 from .host import receive, send
-from .runner import Answer, NoAnswer
+from .runner import Answer, NoAnswer, Turn
 from .threads import pin
 
 TIMEOUT = 120.0
@@ -72,6 +72,10 @@ class ProcessRunner:
     def changed_since(self) -> bool:
         """As `LocalRunner.changed_since`."""
         return self._ask("changed_since")
+
+    def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
+        """As `LocalRunner.call_in_turn`."""
+        return self._ask("call_in_turn", regime, turn, count)
 
     def close(self) -> None:
         """End the host."""

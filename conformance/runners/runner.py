@@ -1,7 +1,7 @@
 """Running an adapter on draws in this process (`LocalRunner`). Whatever keeps it from answering becomes `NoAnswer`."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
@@ -38,6 +38,10 @@ class Answer:
     problems: tuple[str, ...] = ()
 
 
+Turn = Sequence[tuple[Parameters, Array, Array, Observation]]
+"""The numbers of several calls, each with the observation that is due."""
+
+
 class Runner(Protocol):
     """What the checks need of an adapter, in this process or in another."""
 
@@ -46,6 +50,7 @@ class Runner(Protocol):
     def recall(self, number: int) -> None: ...
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer: ...
     def changed_since(self) -> bool: ...
+    def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None: ...
 
 
 @dataclass
@@ -105,6 +110,10 @@ class LocalRunner:
             current.first = observed, _bytes(observed)
         return _examined(observed, current.structure, problems)
 
+    def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
+        """`call_in_turn` of this runner, in one request."""
+        return call_in_turn(self.call, regime, turn, count)
+
     def _reuse_arrays(self, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
         """The arrays of a call. Where they hold the same as in the previous call, the same array objects are passed
         again, as in training, where one x is passed again and again.
@@ -152,6 +161,19 @@ def _contents(given: tuple[Parameters, Array, Array]) -> list[bytes]:
 
 def _bytes(observed: Observation) -> bytes:
     return b"".join(np.asarray(a).tobytes() for _, a, _ in parts(observed, None))
+
+
+def call_in_turn(call: Callable[..., Answer], regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
+    """Make `count` calls with the numbers of `turn`, one after another, again and again. The first answer that is not
+    the observation that is due, bit for bit, ends it: its number, counted from 0, and the answer. None if all are as
+    due. Raises NoAnswer.
+    """
+    for number in range(count):
+        parameters, x, y, due = turn[number % len(turn)]
+        answer = call(regime, parameters, x, y)
+        if answer.observation is None or not same_bits(answer.observation, due):
+            return number, answer
+    return None
 
 
 def same_bits(a: Observation, b: Observation) -> bool:

@@ -136,13 +136,13 @@ class Unsteady(_Flawed):
         def later(parameters: Parameters, x: Array, y: Array) -> Observation:
             calls.append(1)
             observed = program(parameters, x, y)
-            scale = observed.error.dtype.type(1 + (len(calls) > 1) * 2.0**-20)
+            scale = observed.error.dtype.type(1 + (len(calls) > 1) * 2.0**-50)
             return replace(observed, error=observed.error * scale)
 
         return later
 
     def source(self, script: Script) -> dict:
-        calls = f"{script.calls}\ncounted.append(1)\nE = E * (1 + (len(counted) > 1) * 2.0**-20)"
+        calls = f"{script.calls}\ncounted.append(1)\nE = E * (1 + (len(counted) > 1) * 2.0**-50)"
         return {"setup": f"counted = []\n{script.setup}".strip(), "calls": calls}
 
 

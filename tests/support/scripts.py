@@ -16,9 +16,10 @@ import pytest
 from kterm.adapters import Adapter, Observation
 from kterm.adapters.registry import is_installed, load
 from kterm.conformance.cases.case import parse_case
+from kterm.conformance.cases.description import Description
 from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.failures.known_causes import describe_cause, shipped_expectation_for
-from kterm.conformance.failures.reproduce import find_own_failure
+from kterm.conformance.failures.reproduce import FoundFailure, find_failure_to_show
 from kterm.conformance.failures.scripts.failure import Failure, compute_addends
 from kterm.conformance.failures.scripts.write import write_script
 from kterm.conformance.runners.runner import LocalRunner
@@ -66,19 +67,34 @@ def write_own(text: str, adapter: Adapter) -> tuple[Failure, str]:
     """What `kterm reproduce --no-shrink` writes of a case, without a process for the adapter."""
     case, runner = parse_case(text, tuple(REGIMES)), LocalRunner(adapter)
     described = runner.describe()
-    found = find_own_failure(case, runner, shipped_expectation_for(described))
+    found = find_failure_to_show(case, runner, shipped_expectation_for(described), shrinks=False)
     assert found is not None, f"{text} does not fail"
-    failure, verdict = found
-    script = adapter.script(failure.structure)
-    return failure, write_script(failure, script, described.version, describe_cause(verdict, described))
+    return found.failure, write_found(found, adapter, described)
+
+
+def write_found(found: FoundFailure, adapter: Adapter, described: Description) -> str:
+    """The script of a failure that was found."""
+    failure = found.failure
+    cause = describe_cause(found.verdict, described, found.original)
+    programs = () if failure.history is None else failure.history.programs
+    scripts = [adapter.script(structure) for structure in programs]
+    return write_script(failure, adapter.script(failure.structure), described.version, cause, scripts)
 
 
 @cache
 def _server(framework: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-I", "-c", _SERVER, framework]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    atexit.register(process.terminate)
+    atexit.register(_end, process)
     return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a server: at the end of its input, it ends itself."""
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+    process.wait()
 
 
 def run_alone(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -135,7 +151,7 @@ def assert_fit_to_paste(source: str, framework: str) -> None:
     stored = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     # What a framework gives as one tuple is named as a whole.
-    assert stored - read <= {"E", "zs", "xs", "ks", "dW", "db"} | {name for name in stored if name[1:2] == "_"}
+    assert stored - read <= {"_", "E", "zs", "xs", "ks", "dW", "db"} | {name for name in stored if name[1:2] == "_"}
 
 
 def planted_failure(adapter: Adapter, text: str, quantity: str, text_of_mistake: str, change: Change) -> Failure:

@@ -20,7 +20,7 @@ from ...cases.description import Description
 from ...mutants import Mutant, PlantedAdapter, plant_mutant
 from ...mutants.mutant import Make
 from ...mutants.planted import pass_of_rule, planting
-from ...runners.runner import Answer, NoAnswer, Runner, detached
+from ...runners.runner import Answer, NoAnswer, Runner, Turn, call_in_turn, detached
 
 
 class AnswerCache:
@@ -138,6 +138,10 @@ class RecordedRunner:
         """As `Runner.changed_since`."""
         return self._record(("changed_since",), self._runner.changed_since)
 
+    def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
+        """As `Runner.call_in_turn`, every call recorded."""
+        return call_in_turn(self.call, regime, turn, count)
+
     def _record(self, request: tuple, ask: Any) -> Any:
         entry = next(self._ahead, None)
         if entry is None or entry.request != request:
@@ -187,3 +191,7 @@ class HidesIntermediates:
         if answer.observation is None:
             return answer
         return replace(answer, observation=replace(answer.observation, z=None, x=None, k=None))
+
+    def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
+        """As `Runner.call_in_turn`."""
+        return call_in_turn(self.call, regime, turn, count)

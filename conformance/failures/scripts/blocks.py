@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....adapters import Script
-from ....reference import Array
+from ....reference import Structure
+from ...cases.regimes import REGIMES
 from .failure import Failure, PlantedMistake
 from .literals import WIDTH, format_array, format_comment
 
@@ -26,18 +27,34 @@ def join_blocks(blocks: Sequence[str]) -> str:
 
 def format_inputs(failure: Failure) -> str:
     """Assignments to `weights`, `biases` if there are any, `x` and `y`."""
-    one, lines = failure.draw, []
+    one, lines, regime = failure.draw, [], failure.regime
     if failure.structure.dtype == "bf16":
         lines.append("# Numbers of bfloat16. NumPy has no bfloat16, so they are held as float32.")
-    lines.append(f"weights = {_format_list(one.parameters.weights)}")
-    if one.parameters.biases:
-        lines.append(f"biases = {_format_list(one.parameters.biases)}")
-    lines += [f"x = {format_array(one.x)}", f"y = {format_array(one.y)}"]
+    weights, biases = one.parameters.weights, one.parameters.biases
+    texts = [lay_out(format_array(array), i, regime) for i, array in enumerate((*weights, *biases, one.x, one.y))]
+    lines.append(f"weights = {format_list(texts[: len(weights)])}")
+    if biases:
+        lines.append(f"biases = {format_list(texts[len(weights) : -2])}")
+    lines += [f"x = {texts[-2]}", f"y = {texts[-1]}"]
     return "\n".join(lines)
 
 
-def _format_list(arrays: Sequence[Array]) -> str:
-    items = [format_array(array) for array in arrays]
+def lay_out(text: str, number: int, regime: str) -> str:
+    """The source of an array, laid out in memory as the suite passes array `number` of a call: `present_arrays` says
+    how.
+    """
+    if not REGIMES[regime].odd_arrays:
+        return text
+    return (
+        f"np.asfortranarray({text})",
+        f"np.repeat({text}, 2, axis=-1)[..., ::2]",
+        f"{text}[..., ::-1].copy()[..., ::-1]",
+        f"np.lib.stride_tricks.as_strided({text}, writeable=False)",
+    )[number % 4]
+
+
+def format_list(items: Sequence[str]) -> str:
+    """A list of expressions, on one line if it is short."""
     flat = f"[{', '.join(items)}]"
     if len(flat) < WIDTH - 12 and "\n" not in flat:
         return flat
@@ -54,7 +71,12 @@ def format_observed(script: Script, names: Sequence[str]) -> str:
 
 def format_run_function(failure: Failure, script: Script) -> str:
     """A function `run` that makes the framework's calls and returns all quantities."""
-    biases = "biases, " if failure.draw.parameters.biases else ""
+    return format_run_function_of(failure.structure, script)
+
+
+def format_run_function_of(structure: Structure, script: Script) -> str:
+    """The function `run` of a structure, `run(weights, biases, x, y)`, or `run(weights, x, y)` without biases."""
+    biases = "biases, " if structure.network.bias != "none" else ""
     items = "".join(f'    "{name}": {text},\n' for name, text in script.shown.items())
     body = f"{script.calls}\nreturn {{\n{items}}}"
     return f"def run(weights, {biases}x, y):\n{textwrap.indent(body, '    ')}"

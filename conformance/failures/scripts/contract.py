@@ -1,7 +1,7 @@
 """Scripts of failures in which no single number is compared with the rule.
 
-A repeated call gives other bits, an array is changed in place, a shape is wrong, a call raises, or the parts of a batch
-do not add up.
+A call that is made again gives other bits, inputs are changed in place, a shape is wrong, a call raises, or the parts
+of a batch do not add up.
 """
 
 import textwrap
@@ -36,19 +36,6 @@ def _show_repeat(failure: Failure, script: Script) -> Blocks:
         '        assert same, f"call {number} gives {name} as {later[name].tolist()}, call 1 as {array.tolist()}"',
     ]
     return "The same call gives other numbers when it is repeated.", _after_run(failure, script, lines)
-
-
-def _show_overwritten(failure: Failure, script: Script) -> Blocks:
-    lines = [
-        f"first = {format_run_call(failure)}",
-        "kept = {name: array.copy() for name, array in first.items()}",
-        f"{format_run_call(failure, '2 * x')}  # with other numbers",
-        format_planted_mistake(failure.planted, list(script.shown), "first"),
-        "for name, array in kept.items():",
-        "    same = np.array_equal(array, first[name], equal_nan=True)",
-        '    assert same, f"{name} was {array.tolist()}; after a later call it is {first[name].tolist()}"',
-    ]
-    return "A second call changes arrays that the first call returned.", _after_run(failure, script, lines)
 
 
 def _show_modified_inputs(failure: Failure, script: Script) -> Blocks:
@@ -132,9 +119,8 @@ def _after_run(failure: Failure, script: Script, lines: list[str]) -> list[str]:
 SHOW: Mapping[Kind, Callable[[Failure, Script], Blocks]] = {
     "sum": _show_sum,
     "repeat": _show_repeat,
-    "overwritten": _show_overwritten,
     "inputs": _show_modified_inputs,
     "form": _show_form,
     "raised": _show_error,
 }
-"""How a script shows each kind of failure."""
+"""How a script shows each kind of failure that a single call shows, or a call that is made again and again."""

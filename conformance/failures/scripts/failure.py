@@ -12,6 +12,7 @@ from ....reference import Array, Structure
 from ....reference.arithmetic import Arithmetic
 from ....reference.rounding import Conventions
 from ...cases.regimes import Draw
+from ..histories.history import History
 
 Kind = Literal["numbers", "sum", "repeat", "overwritten", "inputs", "form", "raised", "programs", "layout"]
 """What is wrong:
@@ -55,6 +56,10 @@ class Failure:
     returned none. `quantity` is the quantity that departs, empty for kinds other than "numbers" and "sum"; `message` is
     what the verdict says in words. `case` is the id of the case that the numbers come from. `parts` are the numbers of
     the two calls for the parts of the batch, in the kind "sum".
+
+    `history` holds the programs and calls that a new process needs to show the failure, the failing call last; None if
+    the call alone shows it. `is_repeatable` is false if the calls did not fail when they were made again in a new
+    process.
     """
 
     kind: Kind
@@ -69,3 +74,5 @@ class Failure:
     conventions: Conventions = field(default_factory=dict)
     planted: PlantedMistake | None = None
     arithmetic: Arithmetic | None = None
+    history: History | None = None
+    is_repeatable: bool = True

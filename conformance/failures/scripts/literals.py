@@ -10,6 +10,8 @@ from ....reference import Array
 
 WIDTH = 120
 _NO_BREAK = "\x00"
+_EQUAL = 4
+"""An array of so many equal numbers or more is written as np.zeros, np.ones or np.full."""
 _ROW, _WHOLE = 104, 85
 """The most columns of a row of numbers, and of an array on one line; the rest of the line is for the code around it."""
 
@@ -32,7 +34,17 @@ def format_array(array: Array) -> str:
     dtype = f"np.{array.dtype.name}"
     if not array.size:
         return f"np.zeros({array.shape}, {dtype})"
+    if array.size >= _EQUAL and len({one.tobytes() for one in array.flat}) == 1:
+        return _format_equal(array, dtype)
     return f"np.array({_nested(array, 0)}, {dtype})"
+
+
+def _format_equal(array: Array, dtype: str) -> str:
+    """An array of equal numbers in its short form."""
+    shape = f"{array.shape[0]}" if array.ndim == 1 else f"{array.shape}"
+    text = format_number(array.flat[0])
+    named = {"0.0": "zeros", "1.0": "ones"}.get(text)
+    return f"np.{named}({shape}, {dtype})" if named else f"np.full({shape}, {text}, {dtype})"
 
 
 def round_tolerance(tolerance: Array) -> Array:

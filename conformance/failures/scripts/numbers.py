@@ -21,12 +21,13 @@ def format_departure(shown: Evidence) -> str:
     return f"{shown.quantity}{format_index(shown.at)} is {seen!r}; it should be {right!r} within {within:.3g}"
 
 
-def format_comparison(failure: Failure, script: Script, shown: Evidence) -> list[str]:
-    """The blocks of source that follow the inputs."""
+def format_comparison(failure: Failure, script: Script, shown: Evidence, last_call: str = "") -> list[str]:
+    """The blocks of source that follow the inputs. `last_call` is the source of the failing call if a function makes
+    it; by default the script's own calls stand there.
+    """
     used = [*shown.given, shown.quantity]
     return [
-        script.calls,
-        format_observed(script, used),
+        *([f"observed = {last_call}"] if last_call else [script.calls, format_observed(script, used)]),
         format_planted_mistake(failure.planted, used, "observed"),
         _check_given(failure.structure, script, shown),
         f"{format_comment(_explain_expected(failure, script, shown))}\nexpected = {format_array(shown.expected)}",

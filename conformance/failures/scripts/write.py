@@ -1,48 +1,93 @@
 """Write a failure as a script that needs NumPy and the framework, and nothing from this suite."""
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import numpy as np
 
 from ....adapters import Script
 from ....reference import Structure
-from .blocks import LONG_DTYPES, format_inputs, join_blocks
+from ..histories.history import NOT_REPEATABLE, History
+from .blocks import LONG_DTYPES, format_inputs, format_run_call, join_blocks
 from .contract import SHOW
-from .evidence import find_evidence
+from .evidence import Evidence, find_evidence
 from .failure import Failure
 from .literals import unbroken, wrap_text
 from .numbers import format_comparison, format_departure
+from .sequence import explain_calls, format_check_of_kept, format_sequence, merge_preambles
 
 
 class Unwritable(Exception):
     """The failure cannot be shown by calls of one structure; the message says why, in one line."""
 
 
-def write_script(failure: Failure, script: Script, framework_version: str, diagnosis: str = "") -> str:
+def write_script(
+    failure: Failure, script: Script, framework_version: str, diagnosis: str = "", scripts: Sequence[Script] = ()
+) -> str:
     """The source of a script that shows a failure by an assertion that fails. `script` holds the framework's calls for
-    the failure's structure, and `diagnosis` is a sentence on the cause. Raises Unwritable.
+    the failure's structure, and `diagnosis` is a sentence on the cause. `scripts` hold those of the programs of the
+    failure's history, if it has several. Raises Unwritable.
     """
     if failure.kind in ("programs", "layout"):
         raise Unwritable(failure.message)
+    if not failure.is_repeatable and failure.kind != "repeat":
+        raise Unwritable(f"{NOT_REPEATABLE}: the failure depends on chance, or on something that is not in the calls")
+    history = failure.history
+    if history is not None:
+        scripts = scripts or (script,)
+        what, body = _write_history(failure, history, script, scripts)
+        header = _header(failure, script, framework_version, what, diagnosis)
+        return join_blocks([header, merge_preambles(scripts), *body])
     if failure.kind == "numbers":
-        assert failure.observation is not None
-        shown = find_evidence(
-            failure.structure,
-            failure.draw,
-            failure.observation,
-            failure.quantity,
-            failure.regime,
-            failure.conventions,
-            failure.arithmetic,
-        )
-        if shown is None:
-            raise Unwritable(f"{failure.quantity} is within its tolerance")
+        shown = _find_evidence(failure)
         what, body = format_departure(shown), format_comparison(failure, script, shown)
     else:
         what, body = SHOW[failure.kind](failure, script)
     header = _header(failure, script, framework_version, what, diagnosis)
     return join_blocks([header, script.preamble, script.setup, format_inputs(failure), *body])
+
+
+def _find_evidence(failure: Failure) -> Evidence:
+    assert failure.observation is not None
+    shown = find_evidence(
+        failure.structure,
+        failure.draw,
+        failure.observation,
+        failure.quantity,
+        failure.regime,
+        failure.conventions,
+        failure.arithmetic,
+    )
+    if shown is None:
+        raise Unwritable(f"{failure.quantity} is within its tolerance")
+    return shown
+
+
+def _write_history(
+    failure: Failure, history: History, script: Script, scripts: Sequence[Script]
+) -> tuple[str, list[str]]:
+    """What is wrong, and the blocks of source that follow the preamble, for a failure that needs earlier calls."""
+    calls = format_sequence(history, scripts)
+    if failure.kind == "numbers":
+        shown = _find_evidence(failure)
+        return format_departure(shown), [*calls.blocks, *format_comparison(failure, script, shown, calls.last)]
+    if failure.kind in ("repeat", "overwritten"):
+        last = f"later = {calls.last}" if failure.kind == "repeat" else calls.last
+        what = {
+            "repeat": "The same call gives other numbers when it is repeated.",
+            "overwritten": "A later call changes arrays that an earlier call returned.",
+        }[failure.kind]
+        return what, [*calls.blocks, f"{last}\n{format_check_of_kept(history)}"]
+    what, body = SHOW[failure.kind](failure, script)
+    names = ["weights", *(["biases"] if failure.draw.parameters.biases else []), "x", "y"]
+    lines = [f"{', '.join(names)} = ({', '.join(f'{calls.given}[{name!r}]' for name in names)})".replace("'", '"')]
+    run = calls.last.partition("(")[0]
+    if run != "run":
+        lines.append(f"run = {run}")
+    if failure.kind == "form":
+        lines.append(f"observed = {format_run_call(failure)}")
+    return what, [*calls.blocks, "\n".join(lines), body[-1]]
 
 
 def _header(failure: Failure, script: Script, framework_version: str, what: str, diagnosis: str) -> str:
@@ -54,6 +99,7 @@ def _header(failure: Failure, script: Script, framework_version: str, what: str,
     paragraphs = [
         f"{named}: {_title(failure)}",
         wrap_text(what, 116, "    ", "    "),
+        wrap_text("" if failure.history is None else explain_calls(failure.history)),
         wrap_text(_explain_names(failure) + _describe_network(failure.structure)),
         wrap_text(diagnosis),
         wrap_text(

@@ -10,10 +10,10 @@ from ...cases.regimes import Draw
 from ...checks.examine import Examination, examine
 from ...checks.findings import ExpectationFor
 from ...checks.verdict import Verdict, failure_of
-from ...runners.runner import NoAnswer
+from ...runners.runner import NoAnswer, Runner
 from .budget import BudgetedRunner
 from .candidates import count_numbers
-from .same_failure import FailureKind
+from .same_failure import FailureKind, find_origin
 
 DRAWS = 8
 """The draws that a small structure is called with: calls are cheap, builds are not."""
@@ -82,17 +82,17 @@ class Trials:
         return replace(found, has_drawn_numbers=False) if found is not None and is_cut else found
 
     def try_numbers(
-        self, structure: Structure, draws: Sequence[int], stack: Draw | None = None
+        self, structure: Structure, draws: Sequence[int], stack: Draw | None = None, runner: Runner | None = None
     ) -> FailingCandidate | None:
         """Call a structure with the numbers in `stack`, by default those of the draws. Returns the first draw that
-        fails in the same way, or None.
+        fails in the same way, or None. `runner` is one that records what it is asked.
 
         Raises BudgetSpent, and NoAnswer if the adapter does not support the structure while any failure counts.
         """
         group = self.make_group(structure, draws)
         stack = make_draws(group.cases) if stack is None else stack
         self.count += 1
-        examination = examine(group, self.runner, self._expectation_for, draws=stack)
+        examination = examine(group, runner or self.runner, self._expectation_for, draws=stack)
         first = examination.verdicts[0][0]
         if self.kind is None and first.grade == "unsupported":
             raise NoAnswer("unsupported", first.message)
@@ -101,13 +101,25 @@ class Trials:
             (
                 FailingCandidate(structure, group.draws, stack, at, failure, examination)
                 for at, failure in enumerate(failures)
-                if failure is not None and (self.kind is None or self.kind.matches(failure))
+                if failure is not None and (self.kind is None or self._matches(self.kind, group, examination, failure))
             ),
             None,
         )
         if self._progress is not None:
             self._progress(f"{group.id}: {'does not fail' if found is None else 'fails'} in the same way")
         return found
+
+    def _matches(self, kind: FailureKind, group: Group, examination: Examination, failure: Verdict) -> bool:
+        # Where it begins is looked for only in what agrees otherwise.
+        return kind.matches(failure) and kind.matches(
+            failure, find_origin(group, examination.judged, failure, self._expectation_for)
+        )
+
+    def kind_of(self, found: FailingCandidate) -> FailureKind:
+        """The kind of failure of a candidate."""
+        group = self.make_group(found.structure, found.draws)
+        origin = find_origin(group, found.examination.judged, found.verdict, self._expectation_for)
+        return FailureKind.of(found.verdict, origin)
 
     def make_group(self, structure: Structure, draws: Sequence[int]) -> Group:
         """The cases of a structure with these draws, in the regime and with the seed of the original case."""

@@ -15,6 +15,7 @@ from kterm.conformance.commands.cli import app
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import BIASES, Array, Parameters, Structure
 
+from ...support import stateful
 from ...support.miniatures import Miniature
 
 Replay = Callable[..., tuple[int, str]]
@@ -103,3 +104,36 @@ def test_a_broken_contract_is_a_failure_though_every_step_agrees(run: Replay) ->
     assert "contract: inputs were modified in place" in said
     assert "every step agrees with the rule" in said
     assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("case", "adapter", "calls", "last"),
+    [
+        ("3x2-tanh-b3-pre-f64-normal-s3", stateful.Momentum(), "calls 1 and 2:", "dE/dW_1"),
+        ("3x2-tanh-b3-pre-f64-normal-s0", stateful.FirstWeights(), "call 2:", "z_1"),
+        ("3x2x2-tanh.silu-b3-pre-f32-soak-s0", stateful.OneIn300(), "calls 1 to 300:", "dE/dW_1"),
+    ],
+)
+def test_a_failure_that_needs_earlier_calls_is_shown_with_them(
+    case: str, adapter: Adapter, calls: str, last: str, run: Replay
+) -> None:
+    code, said = run(case, adapter)
+    assert code == 1
+    assert "Alone, this call agrees with the rule. It does not show a failure that needs other calls:" in said
+    assert f"  {calls} " in said
+    assert f"first step that departs: {last}" in said
+    assert "every step agrees with the rule" not in said
+
+
+def test_twins_that_are_confused_are_shown_with_the_calls_that_confuse_them(run: Replay) -> None:
+    code, said = run("3x2x2-tanh.silu-b3-pre-f64-twins-s0", stateful.LastBuilt())
+    assert code == 1
+    assert "contract: the program of 3x2x2-silu.tanh-b3-pre-f64, built earlier, changed its answer" in said
+    assert "The calls that it needs, in a new process:" in said
+    assert "every step agrees with the rule" not in said
+
+
+def test_agreement_names_the_calls_that_were_made(run: Replay) -> None:
+    code, said = run("3x2-tanh-b3-pre-f64-normal-s3")
+    assert code == 0
+    assert "Made as well: 10 calls in the same process" in said

@@ -7,7 +7,7 @@ import pytest
 
 from kterm.conformance.failures.reproduce import Reproducer, reproduce_case
 
-from ...support import miniatures
+from ...support import miniatures, stateful
 from ...support.command import assert_one_line, kterm
 from ...support.here import kterm_here
 from ...support.scripts import FLAWED, REAL, assert_fails_as_it_says, imports, loaded, prose
@@ -51,6 +51,29 @@ def test_without_shrinking_the_script_shows_the_case_itself(tmp_path: Path) -> N
     assert "2 layers, widths 4 to 3 to 2" in prose(large)
     for source in (small, large):
         assert f"from case {case}," in prose(source)
+
+
+def test_a_script_of_a_stateful_failure_makes_the_calls_that_it_needs(tmp_path: Path) -> None:
+    case = "3x2-tanh-b3-pre-f64-normal-s5"
+    done = kterm_here("reproduce", case, f"{stateful.__file__}:Momentum", "-o", "bug.py", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("bug.py fails as it says: AssertionError: 1 of 1 numbers are off: dE/dW_1[0, 0] is ")
+    assert "is -1.5; it should be -1.0 within" in done.stdout
+    assert "It takes 2 calls in one process" in prose((tmp_path / "bug.py").read_text(encoding="utf-8"))
+
+
+def test_a_script_that_passes_acquits_nobody_of_a_stateful_failure(tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(stateful.__file__).parent)!r})\n"
+        "import stateful\nfrom kterm.adapters.scripts.numpy_script import numpy_script\n"
+        "class Plain(stateful.Momentum):\n"
+        "    def script(self, structure):\n        return numpy_script(structure)\n",
+        encoding="utf-8",
+    )
+    case = "3x2-tanh-b3-pre-f64-normal-s0"
+    done = kterm_here("reproduce", case, "plain.py:Plain", "--no-shrink", "-o", "bug.py", folder=tmp_path)
+    assert_one_line(done, 1, "bug.py passes in a new process: the adapter fails with the same calls")
+    assert "are right" not in done.stdout
 
 
 def test_without_a_file_the_script_is_printed(tmp_path: Path) -> None:

@@ -1,20 +1,27 @@
 """Which call of a failing case is kept: its numbers, its results, and the further calls that show the failure."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kterm.adapters import Adapter, Observation
 from kterm.conformance.cases.case import Case, Group, parse_case
-from kterm.conformance.cases.draw import REGIMES, make_draws
+from kterm.conformance.cases.draw import REGIMES, Draw, make_draws
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import failure_of
-from kterm.conformance.failures.find import draw_calls, find_failure
+from kterm.conformance.failures.find import find_failure
 from kterm.conformance.failures.scripts.failure import Failure
 from kterm.conformance.mutants import MUTANTS, plant_mutant
 from kterm.conformance.runners.runner import LocalRunner, NoAnswer
 from kterm.reference import Array, Parameters
 
 from ...support import caches, flawed, miniatures
+
+
+def draw_calls(case: Case) -> Draw:
+    """The numbers of a case and those of the next draw: only other numbers show whether results are overwritten."""
+    return make_draws([case, replace(case, draw=case.draw + 1)])
 
 
 def _find(case_id: str, adapter: Adapter) -> tuple[Case, Failure]:
@@ -81,7 +88,7 @@ def test_a_repeated_call_is_kept_with_what_it_returned_the_second_time() -> None
     assert failure.kind == "repeat"
     assert np.array_equal(failure.draw.x, make_draws([case])[0].x)
     assert failure.observation is not None
-    assert failure.observation.error == _again(case, flawed.Unsteady(), failure).error * (1 + 2.0**-20)
+    assert failure.observation.error == _again(case, flawed.Unsteady(), failure).error * (1 + 2.0**-50)
 
 
 class _RaisesLater(flawed.Late):

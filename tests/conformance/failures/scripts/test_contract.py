@@ -23,7 +23,7 @@ from ....support.scripts import assert_fails_as_it_says, assert_fit_to_paste, lo
         ("raised", flawed.Raises, "2x3-gelu-b3-none-f32-normal-s0", "RuntimeError('no kernel for this shape')"),
         ("inputs", flawed.Modifies, "2x3-sin-b3-post-f64-normal-s0", "y was [["),
         ("repeat", flawed.Unsteady, "2x3-mish-b3-pre-f64-normal-s0", "call 2 gives E as"),
-        ("overwritten", flawed.Overwrites, "2x3-gelu_tanh-b2-pre-f64-normal-s0", "outputs was [["),
+        ("overwritten", flawed.Overwrites, "2x3-gelu_tanh-b2-pre-f64-normal-s0", "outputs of call 1 was [["),
         ("sum", flawed.RowsMeet, "2x3-tanh-b4-pre-f64-normal-s0", "its parts add up to"),
     ],
 )

@@ -49,3 +49,24 @@ def test_comments_fit_and_keep_their_lines() -> None:
     assert any(line.startswith("#         second") for line in lines)
     assert "a b" not in wrap_text("a b", 1)
     assert wrap_text(unbroken("a b"), 1) == "a b"
+
+
+@pytest.mark.parametrize(
+    ("array", "source"),
+    [
+        (np.zeros((2, 3)), "np.zeros((2, 3), np.float64)"),
+        (np.ones(4, np.float32), "np.ones(4, np.float32)"),
+        (np.full((2, 2), -0.5), "np.full((2, 2), -0.5, np.float64)"),
+        (np.full((3, 2), np.inf), "np.full((3, 2), np.inf, np.float64)"),
+        (-np.zeros((2, 2)), "np.full((2, 2), -0.0, np.float64)"),
+        (np.zeros((1, 2)), "np.array([[0.0, 0.0]], np.float64)"),
+    ],
+)
+def test_equal_numbers_are_written_short(array: Array, source: str) -> None:
+    assert format_array(array) == source
+    assert eval(source, {"np": np}).tobytes() == array.tobytes()
+
+
+def test_zeros_of_both_signs_are_not_equal() -> None:
+    array = np.array([0.0, -0.0, 0.0, 0.0])
+    assert eval(format_array(array), {"np": np}).tobytes() == array.tobytes()

@@ -12,7 +12,7 @@ from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.checks.verdict import NOTHING_EXPECTED
 from kterm.conformance.failures.known_causes import describe_cause
-from kterm.conformance.failures.reproduce import find_own_failure
+from kterm.conformance.failures.reproduce import find_failure_to_show
 from kterm.conformance.failures.scripts.write import Unwritable, write_script
 from kterm.conformance.runners.runner import LocalRunner
 
@@ -106,8 +106,8 @@ def test_what_no_script_shows_is_not_written() -> None:
 def test_the_cause_is_in_the_docstring() -> None:
     adapter = miniatures.NoSlopeAtOutput()
     case, runner = parse_case("3x2-sigmoid-b3-none-f64-normal-s0", tuple(REGIMES)), LocalRunner(adapter)
-    found = find_own_failure(case, runner, NOTHING_EXPECTED)
+    found = find_failure_to_show(case, runner, NOTHING_EXPECTED, shrinks=False)
     assert found is not None
-    cause = describe_cause(found[1], runner.describe())
+    cause = describe_cause(found.verdict, runner.describe())
     assert cause.startswith("The result equals the rule with ")
-    assert cause in prose(write_script(found[0], adapter.script(case.structure), "1", cause))
+    assert cause in prose(write_script(found.failure, adapter.script(case.structure), "1", cause))

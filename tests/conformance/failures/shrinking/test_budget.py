@@ -57,3 +57,33 @@ def test_the_seconds_end_it_too() -> None:
     runner = BudgetedRunner(LocalRunner(Numpy()), Budget(seconds=0))
     with pytest.raises(BudgetSpent, match=r"^0 seconds$"):
         runner.build(CASE.structure)
+
+
+def test_starts_of_a_process_end_at_their_limit() -> None:
+    started: list[int] = []
+    runner = BudgetedRunner(LocalRunner(Numpy()), Budget(starts=2), lambda: started.append(1))
+    for _ in range(2):
+        runner.start()
+    with pytest.raises(BudgetSpent, match=r"^2 starts$"):
+        runner.start()
+    assert (runner.starts, len(started), runner.can_start) == (2, 2, True)
+
+
+def test_a_runner_that_cannot_start_a_process_goes_on_in_the_one_that_it_has() -> None:
+    runner = BudgetedRunner(LocalRunner(Numpy()), Budget(starts=0))
+    runner.start()
+    assert (runner.starts, runner.can_start) == (0, False)
+
+
+def test_calls_in_turn_count_one_by_one_or_are_skipped() -> None:
+    runner = BudgetedRunner(LocalRunner(Numpy()), Budget(calls=5))
+    runner.build(CASE.structure)
+    answer = runner.call("normal", ONE.parameters, ONE.x, ONE.y)
+    assert answer.observation is not None
+    turn = [(ONE.parameters, ONE.x, ONE.y, answer.observation)]
+    assert runner.call_in_turn("normal", turn, 4) is None
+    assert runner.calls == 5
+    with pytest.raises(BudgetSpent, match="5 calls"):
+        runner.call_in_turn("normal", turn, 1)
+    runner.skips_soak = True
+    assert runner.call_in_turn("normal", turn, 400) is None

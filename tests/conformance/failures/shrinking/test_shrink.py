@@ -162,6 +162,32 @@ def test_another_failure_is_not_taken_for_it() -> None:
     assert max(found.structure.network.widths) == 7
 
 
+class _InaccurateAndWrongWhereWide(Numpy):
+    """A slope that is off by 1e-9, and past a width of 6 by a half."""
+
+    name = "inaccurate-and-wrong-where-wide"
+
+    def build(self, structure: Structure) -> Callable[[Parameters, Array, Array], Observation]:
+        program, off = super().build(structure), 0.5 if max(structure.network.widths) > 6 else 1e-9
+
+        def answer(parameters: Parameters, x: Array, y: Array) -> Observation:
+            found = program(parameters, x, y)
+            assert found.k is not None
+            return replace(found, k=(found.k[0] * found.k[0].dtype.type(1 + off), *found.k[1:]))
+
+        return answer
+
+
+def test_a_wrong_slope_is_not_shrunk_to_an_inaccurate_one() -> None:
+    found = _shrunk("4x8x3-silu.tanh-b5-pre-f64-normal-s0", _InaccurateAndWrongWhereWide())
+    assert max(found.structure.network.widths) == 7
+    # In the small structure the same check fails with the same grade, by far more than 10 tolerances.
+    small = _shrunk("4x3x3-silu.tanh-b5-pre-f64-normal-s0", _InaccurateAndWrongWhereWide())
+    assert (small.verdict.check, small.verdict.grade) == (found.verdict.check, found.verdict.grade)
+    assert small.verdict.worst > 1e3
+    assert found.verdict.worst > 1e4 * small.verdict.worst
+
+
 def test_an_expected_divergence_is_shrunk_to_one() -> None:
     expectation_for = known.matcher([Expectation("1", "*", "known", check="k_terms", activation="silu")])
     case = parse_case("4x8x3-silu.tanh-b5-pre-f32-normal-s0", tuple(REGIMES))
