@@ -103,7 +103,6 @@ class Reading:
         root = np.sqrt(np.square(a / row) @ np.square(b / column)) * row * column
         return np.maximum(root, (a @ b) / a.shape[-1] ** 0.5)
 
-
     def of_mean(self, n: int) -> "Reading":
         """The reading of a backward pass whose loss may be a mean of n terms, where gradients are scaled back to those
         of E at the end: what is lost below the normal range is scaled with them.
