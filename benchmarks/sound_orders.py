@@ -1,6 +1,6 @@
 """Sound frameworks with sums in every order that may occur: their false alarms, and their largest errors in σ.
 
-python -m benchmarks.sound_orders [--cases 10000] [--profile quick] [--seed 1] [-n 1] [NAME ...]
+python -m benchmarks.sound_orders [--cases 10000] [--profile quick] [--regime tails] [--seed 1] [-n 1] [NAME ...]
 
 Each sound framework of tests/support/sound.py runs a profile under one fresh seed after another, showing z, x and k and
 showing gradients alone in turn, until it has had this many cases. Exits with 1 if there was an alarm.
@@ -18,13 +18,14 @@ import numpy as np
 from benchmarks._common import one_thread, table
 from kterm.adapters.quantities import arrays, stack_arrays
 from kterm.conformance.cases.case import Group
-from kterm.conformance.cases.description import describe
+from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.checks.compare import readings, steps_of
 from kterm.conformance.checks.examine import Examination, examine
 from kterm.conformance.runners.runner import Answer, LocalRunner
 from kterm.conformance.runners.workers import open_executor
 from kterm.reference.propagation import Quantity
+from kterm.reference.rounding import Conventions
 from tests.support.sound import ORDERS, Ordered, showing_gradients_alone
 
 Kind = tuple[str, str]
@@ -47,13 +48,19 @@ class Found:
             self.worst[kind] = max(self.worst.get(kind, (0.0, "")), worst)
 
 
-def examine_seed(name: str, shows_little: bool, profile: str, seed: int) -> Found:
+def choose_groups(adapter: Description, profile: str, seed: int, regimes: Sequence[str]) -> list[Group]:
+    """The groups of a profile under one seed in these regimes, or in all if there are none."""
+    groups = plan(adapter, make_options(profile, seed)).groups
+    return [group for group in groups if not regimes or group.regime in regimes]
+
+
+def examine_seed(name: str, shows_little: bool, profile: str, seed: int, regimes: Sequence[str]) -> Found:
     """Run a profile of one framework under one seed."""
     sound = next(made for made in ORDERS if made.name == name)
     adapter: Ordered = showing_gradients_alone(sound) if shows_little else sound()
     runner, found = LocalRunner(adapter), Found()
-    conventions = describe(adapter, adapter.name).conventions
-    for group in plan(describe(adapter, adapter.name), make_options(profile, seed)).groups:
+    description = describe(adapter, adapter.name)
+    for group in choose_groups(description, profile, seed, regimes):
         done = examine(group, runner)
         found.cases += len(done.verdicts)
         found.alarms += [
@@ -63,13 +70,13 @@ def examine_seed(name: str, shows_little: bool, profile: str, seed: int) -> Foun
             if v.fails
         ]
         kind = group.regime, group.structure.dtype
-        for step, error in _errors(group, done, conventions):
+        for step, error in _errors(group, done, description.conventions):
             largest = float(error.max(initial=0.0)), f"{adapter.name} {group.id} {step.name}"
             found.worst[kind] = max(found.worst.get(kind, (0.0, "")), largest)
     return found
 
 
-def _errors(group: Group, done: Examination, conventions: dict) -> Iterator[tuple[Quantity, np.ndarray]]:
+def _errors(group: Group, done: Examination, conventions: Conventions) -> Iterator[tuple[Quantity, np.ndarray]]:
     """Every quantity with its errors in σ, where f' does not jump. Dead draws are left out."""
     if done.draws is None or group.regime == "lattice":
         return
@@ -108,17 +115,19 @@ def main() -> None:
     options.add_argument("names", nargs="*", default=[sound.name for sound in ORDERS])
     options.add_argument("--cases", type=int, default=10_000, help="cases of each framework, at least")
     options.add_argument("--profile", default="quick")
+    options.add_argument("--regime", action="append", default=[], help="this regime alone; may be repeated")
     options.add_argument("--seed", type=int, default=1, help="the first seed")
     options.add_argument("-n", type=int, default=1, help="worker processes")
     chosen = options.parse_args()
     adapter = describe(ORDERS[0](), ORDERS[0].name)
-    size = sum(len(group.draws) for group in plan(adapter, make_options(chosen.profile, 1)).groups)
+    size = sum(len(group.draws) for group in choose_groups(adapter, chosen.profile, 1, chosen.regime))
     seeds = range(chosen.seed, chosen.seed + -(-chosen.cases // size))
     everything, rows = Found(), []
     with open_executor(chosen.n) as executor:
         asked = {
             name: [
-                executor.submit(examine_seed, name, bool((seed + number) % 2), chosen.profile, seed) for seed in seeds
+                executor.submit(examine_seed, name, bool((seed + number) % 2), chosen.profile, seed, chosen.regime)
+                for seed in seeds
             ]
             for number, name in enumerate(chosen.names)
         }

@@ -216,7 +216,8 @@ def _with_one_sign(drawn: Draw, structure: Structure, rng: np.random.Generator) 
     widths = structure.network.widths
     weights = [np.abs(weight) / weight.shape[0] ** 0.5 for weight in drawn.parameters.weights]
     first, last = (rng.choice((-1.0, 1.0), size=n) for n in (widths[0], widths[-1]))
-    weights[0], weights[-1] = weights[0] * first[:, None], weights[-1] * last
+    weights[0] = weights[0] * first[:, None]
+    weights[-1] = weights[-1] * last  # the same matrix, where there is one layer
     parameters = Parameters(tuple(weights), tuple(map(np.abs, drawn.parameters.biases)))
     return Draw(parameters, np.abs(drawn.x) * first, drawn.y, drawn.dead), last
 
@@ -229,16 +230,17 @@ def _with_residuals(drawn: Draw, structure: Structure, residual: Array) -> Draw:
 
 
 def _means(structure: Structure, rng: np.random.Generator) -> Draw:
-    """Sums whose terms have a mean: inputs, weights and residuals of one sign, or residuals like those of a softmax,
-    which are of one sign except for one output of each row.
+    """Sums whose terms have a mean: inputs, weights and residuals of one sign. Half of the residuals of long batches
+    are like those of a softmax whose right class is nearly always the first.
     """
     drawn, last = _with_one_sign(_normal(structure, rng), structure, rng)
-    residual = np.abs(drawn.y) * last
-    if rng.integers(2):
+    residual = np.abs(drawn.y)
+    if rng.integers(2) and structure.batch > drawn.y.shape[1]:
         likely = np.exp(drawn.y)
-        target = rng.integers(drawn.y.shape[1], size=(structure.batch, 1))
-        residual = likely / likely.sum(1, keepdims=True) - (np.arange(drawn.y.shape[1]) == target)
-    return _with_residuals(drawn, structure, residual)
+        first = rng.integers(8, size=(structure.batch, 1)) > 0
+        right = np.where(first, 0, rng.integers(drawn.y.shape[1], size=first.shape))
+        residual = likely / likely.sum(1, keepdims=True) - (np.arange(drawn.y.shape[1]) == right)
+    return _with_residuals(drawn, structure, residual * last)
 
 
 def _subnormal(structure: Structure, rng: np.random.Generator) -> Draw:

@@ -50,6 +50,18 @@ def test_a_sum_that_starts_at_the_bias_is_right_in_tails(dtype: str) -> None:
     assert not found, found[0]
 
 
+@pytest.mark.parametrize("dtype", ["f64", "f32"])
+@pytest.mark.parametrize("mean", [sound.OfMean, sound.OfBatchMean], ids=lambda made: made.name)
+def test_a_mean_that_is_scaled_back_at_the_end_may_lose_more_below_the_normal_range(
+    mean: type[sound.Ordered], dtype: str
+) -> None:
+    case = parse_case(f"5x5x5-relu.relu6-b5-none-{dtype}-subnormal-s0", tuple(REGIMES))
+    group = Group(case.structure, case.regime, 0, tuple(range(300)))
+    adapter = sound.showing_gradients_alone(mean)
+    found = [v for some in examine(group, LocalRunner(adapter)).verdicts for v in some if v.fails]
+    assert not found, found[0]
+
+
 def test_zeros_of_either_sign_are_one_number() -> None:
     case = parse_case("4x6x2-relu.relu6-b5-pre-f32-normal-s0", tuple(REGIMES))
     group = Group(case.structure, case.regime, 0, (0, 1, 2))
