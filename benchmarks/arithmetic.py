@@ -76,17 +76,19 @@ def by_jax(kind: str, dtype: str, a: Array, b: Array) -> Array:
 FRAMEWORKS: dict[str, Compute] = {"numpy": by_numpy, "torch": by_torch, "jax": by_jax}
 
 
-def predict(tree: Tree, a: Array, b: Array, fused: bool, bits: int, direction: str) -> Fraction:
-    """The sum of a[j] b[j] in the order of a tree, with partial sums of `bits` bits."""
+def predict(tree: Tree, a: Array, b: Array, fused: int | None, bits: int, direction: str) -> Fraction:
+    """The sum of a[j] b[j] in the order of a tree, with partial sums of `bits` bits. A single term is added without
+    rounding its product; of two single terms the one at `fused` is, the first (0) or the last (-1). With None, all
+    products are rounded.
+    """
 
     def value(part: Tree) -> Fraction:
         if isinstance(part, int):
             return round_to(exact(part), bits, direction)
         single = [one for one in part if isinstance(one, int)]
-        if fused and single and len(part) == 2:
-            # The last single term is added without rounding its product.
-            other = next(one for one in part if one != single[-1])
-            return round_to(value(other) + exact(single[-1]), bits, direction)
+        if fused is not None and single and len(part) == 2:
+            other = next(one for one in part if one != single[fused])
+            return round_to(value(other) + exact(single[fused]), bits, direction)
         return round_to(sum(map(value, part), Fraction(0)), bits, direction)
 
     def exact(term: int) -> Fraction:
@@ -106,12 +108,16 @@ def verify(one: Multiplier, compute: Compute) -> tuple[int, int] | None:
     b = rng.normal(size=(INNER, COLUMNS)).astype(format_)
     seen = compute(one.kind, one.dtype, a, b).astype(np.float64)
     picked = [(int(rng.integers(rows)), int(rng.integers(COLUMNS))) for _ in range(SAMPLES)]
-    fused = measured.products == "fused"
-    right = 0
-    for row, column in picked:
-        due = predict(tree, a[row], b[:, column], fused, measured.accumulator, measured.accumulation)
-        right += float(round_to(due, BITS[one.dtype], "nearest")) == seen[row, column]
-    return right, SAMPLES
+
+    def count(fused: int | None) -> int:
+        right = 0
+        for row, column in picked:
+            due = predict(tree, a[row], b[:, column], fused, measured.accumulator or 0, measured.accumulation)
+            right += float(round_to(due, BITS[one.dtype], "nearest")) == seen[row, column]
+        return right
+
+    # The probes do not say which of two single products is rounded, and which is added to it without rounding.
+    return max(map(count, (-1, 0) if measured.products == "fused" else (None,))), SAMPLES
 
 
 def flushes(one: Multiplier, compute: Compute) -> str:

@@ -1,10 +1,13 @@
 """The fingerprint of adapters that emulate other arithmetic, and of NumPy."""
 
+from functools import cache
+
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.arithmetic.differences import explain_by_arithmetic, find_contradictions
 from kterm.conformance.arithmetic.fingerprint import Fingerprint, ProductArithmetic, measure_arithmetic
+from kterm.conformance.cases.description import describe
 from kterm.conformance.runners.runner import LocalRunner
 
 from ...support.emulated import (
@@ -24,8 +27,9 @@ from ...support.emulated import (
 )
 
 
-def measured(adapter: Emulated | Numpy, dtype: str = "f32") -> Fingerprint:
-    return measure_arithmetic(LocalRunner(adapter), (dtype,))
+@cache
+def measured(adapter: type[Emulated] | type[Numpy], dtype: str = "f32") -> Fingerprint:
+    return measure_arithmetic(LocalRunner(adapter()), (dtype,))
 
 
 DUE: dict[type[Emulated], dict[str, object]] = {
@@ -62,7 +66,7 @@ DUE: dict[type[Emulated], dict[str, object]] = {
 
 @pytest.mark.parametrize("adapter", DUE, ids=lambda adapter: adapter.__name__)
 def test_emulated_arithmetic_is_measured(adapter: type[Emulated]) -> None:
-    found = measured(adapter())
+    found = measured(adapter)
     assert not found.missing
     assert {(one.kind, one.batch) for one in found.measured} == {
         ("z", 1), ("z", 32), ("dE/dx", 1), ("dE/dx", 32), ("dE/dW", 32)
@@ -73,9 +77,7 @@ def test_emulated_arithmetic_is_measured(adapter: type[Emulated]) -> None:
 
 @pytest.mark.parametrize("adapter", EMULATED, ids=lambda adapter: adapter.__name__)
 def test_what_is_declared_is_no_difference(adapter: type[Emulated]) -> None:
-    made = adapter()
-    runner = LocalRunner(made)
-    assert find_contradictions(measure_arithmetic(runner), runner.describe()) == []
+    assert find_contradictions(measured(adapter), describe(adapter(), "")) == []
 
 
 SENTENCES: dict[type[Emulated], list[str]] = {
@@ -90,12 +92,12 @@ SENTENCES: dict[type[Emulated], list[str]] = {
 
 @pytest.mark.parametrize("adapter", SENTENCES, ids=lambda adapter: adapter.__name__)
 def test_what_is_not_declared_is_named(adapter: type[Emulated]) -> None:
-    assert explain_by_arithmetic(measured(adapter()), {}) == SENTENCES[adapter]
+    assert explain_by_arithmetic(measured(adapter), {}) == SENTENCES[adapter]
 
 
 @pytest.mark.parametrize("dtype", ["f64", "f32"])
 def test_numpy_computes_as_is_usual(dtype: str) -> None:
-    found = measured(Numpy(), dtype)
+    found = measured(Numpy, dtype)
     assert explain_by_arithmetic(found, {}) == []
     for one in found.measured:
         assert one.operands == dtype
@@ -112,6 +114,6 @@ def test_a_fingerprint_travels_as_plain_data() -> None:
 def test_an_adapter_without_identity_is_not_measured() -> None:
     made = Tf32()
     made.activations = {"tanh": made.activations["tanh"]}
-    found = measured(made)
+    found = measure_arithmetic(LocalRunner(made))
     assert found.measured == ()
     assert dict(found.missing) == {"f32": "the probes need the activation identity and networks without biases"}
