@@ -12,13 +12,14 @@ What a step may lose is bounded from its own operands:
 - a partial sum: less than the smallest normal number for each addition, if the terms have both signs. Partial sums of
   one sign only grow, so that all they lose is terms below the normal range.
 
-A fused multiply-add rounds only the sum, so a term may be kept as well as lost. These bounds add linearly and are not
-multiplied by λ. Operands that are normal numbers, with normal products of one sign, lose nothing. Last, a result that
-is surely below the normal range is exactly 0.
+A fused multiply-add rounds only the sum, so a term may be kept as well as lost. What is lost of a positive term lowers
+the sum, and what is lost of a negative one raises it: E, a sum of squares, is never too large. These bounds add
+linearly and are not multiplied by λ. Operands that are normal numbers, with normal products of one sign, lose nothing.
+Last, a result that is surely below the normal range is exactly 0.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +27,20 @@ from ...reference import ACTIVATIONS, DTYPES, Array
 from ...reference.error_model import Estimate
 from ...reference.steps import Changes, Work
 from ...reference.value import Value, exact
+
+
+@dataclass(frozen=True)
+class Lost:
+    """By how much what is lost may lower and raise each entry of a result."""
+
+    lowers: Array
+    raises: Array
+
+    def __add__(self, other: "Lost") -> "Lost":
+        return Lost(self.lowers + other.lowers, self.raises + other.raises)
+
+    def __neg__(self) -> "Lost":
+        return Lost(self.raises, self.lowers)
 
 
 def flush_to_zero() -> Changes:
@@ -46,8 +61,8 @@ def flush_to_zero() -> Changes:
 def _pre_activation(w: Work, i: int, right: Callable[[], Value]) -> Value:
     lost = lost_in_product(w.x[i - 1], w.weights[i], _inside(w))
     if w.network.bias == "pre":
-        lost = lost + _lost_in_terms(w.x[i - 1] @ w.weights[i], w.format.tiny)
-        lost = lost + _lost_in_terms(w.biases[i], w.format.tiny)
+        lost += _lost_in_terms(w.x[i - 1] @ w.weights[i], w.format.tiny)
+        lost += _lost_in_terms(w.biases[i], w.format.tiny)
     return _flush(w, right(), lost)
 
 
@@ -55,30 +70,32 @@ def _activation(w: Work, i: int, right: Callable[[], Value]) -> Value:
     row, z = ACTIVATIONS[w.name(i)], w.z[i]
     at_zero = [row.derivative(np.zeros(1))[0], *(side for k in row.kinks if k.point == 0 for side in (k.left, k.right))]
     steepest = np.maximum(np.abs(row.derivative(z.value)), np.max(np.abs(at_zero)))
-    lost = steepest * _lost_in_terms(z, w.format.tiny) + _lost_inside(w, i)
+    either = steepest * _size_lost(z, w.format.tiny) + _lost_inside(w, i)
+    lost = Lost(either, either)
     if w.network.bias == "post":
-        lost = lost + _lost_in_terms(z.f(w.name(i)), w.format.tiny) + _lost_in_terms(w.biases[i], w.format.tiny)
+        lost += _lost_in_terms(z.f(w.name(i)), w.format.tiny) + _lost_in_terms(w.biases[i], w.format.tiny)
     return _flush(w, right(), lost)
 
 
 def _error(w: Work, i: int, right: Callable[[], Value]) -> Value:
     # In any order of the sum: all squares in one row. The halving may come first.
     r = w.x[i].minus_target(w.y).moved(lambda a: a.reshape(*a.shape[:-2], 1, -1))
-    return _flush(w, right(), lost_in_product(r, r.mT, 2 * w.format.tiny))
+    return _flush(w, right(), lost_in_product(r, r.mT, 2 * w.format.tiny, is_square=True))
 
 
 def _slope(w: Work, i: int, right: Callable[[], Value]) -> Value:
-    lost = _lost_in_terms(w.z[i], w.format.tiny)
+    lost = _size_lost(w.z[i], w.format.tiny)
     d = right()
     if w.reading is not None and lost.any():
         # The slope may be that of z or of 0.
         d = widened(w.z[i], lost).slope(w.name(i), w.conventions.get(w.name(i)))
-    return _flush(w, d, np.broadcast_to(_lost_inside(w, i), d.shape))
+    inside = np.broadcast_to(_lost_inside(w, i), d.shape)
+    return _flush(w, d, Lost(inside, inside))
 
 
 def _residual(w: Work, i: int, right: Callable[[], Value]) -> Value:
     tiny = w.format.tiny
-    return _flush(w, right(), _lost_in_terms(w.x[i], tiny) + _lost_in_terms(w.y, tiny))
+    return _flush(w, right(), _lost_in_terms(w.x[i], tiny) + -_lost_in_terms(w.y, tiny))
 
 
 def _bias_gradient(w: Work, i: int, right: Callable[[], Value]) -> Value:
@@ -98,32 +115,46 @@ def _lost_inside(w: Work, i: int) -> Array | float:
     return 0.0 if row.piecewise_linear else w.format.tiny * row.underflow_gain(w.z[i].value)
 
 
-def lost_in_product(a: Value, b: Value, tiny: float) -> Array:
-    """What the entries of a @ b may lose, for `a` (..., m, n) and `b` (..., n, k): (..., m, k)."""
+def lost_in_product(a: Value, b: Value, tiny: float, is_square: bool = False) -> Lost:
+    """What the entries of a @ b may lose, for `a` (..., m, n) and `b` (..., n, k), as arrays (..., m, k). `is_square`
+    says that no term is negative, whatever the errors of its factors.
+    """
     (low_a, high_a), (low_b, high_b) = _sizes(a), _sizes(b)
-    from_operands = np.where(low_a < tiny, high_a, 0.0) @ high_b + high_a @ np.where(low_b < tiny, high_b, 0.0)
-    terms = np.zeros(from_operands.shape)
-    counts, total, from_terms, rising, falling = (np.zeros_like(terms) for _ in range(5))
+    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    counts, total, lowers, raises, rising, falling = (np.zeros(shape) for _ in range(6))
     for j in range(a.shape[-1]):  # one term of every sum at a time; all at once would take n times the memory
         column, row = np.s_[..., j, None], np.s_[..., j, None, :]
         low, high = low_a[column] * low_b[row], high_a[column] * high_b[row]
         sign = np.sign(a.value[column]) * np.sign(b.value[row])
-        is_there, is_uncertain = high > 0, (low == 0) & (high > 0)
-        counts, total = counts + is_there, total + high
-        from_terms = from_terms + np.where(low < tiny, np.minimum(high, tiny), 0.0)
-        rising, falling = rising + ((sign > 0) | is_uncertain), falling + ((sign < 0) | is_uncertain)
+        is_uncertain = (low == 0) & (high > 0) & (not is_square)
+        is_lost = (low_a[column] < tiny) | (low_b[row] < tiny)
+        lost = np.where(is_lost, high, np.where(low < tiny, np.minimum(high, tiny), 0.0))
+        may_rise, may_fall = (sign > 0) | is_uncertain, (sign < 0) | is_uncertain
+        lowers, raises = lowers + np.where(may_rise, lost, 0.0), raises + np.where(may_fall, lost, 0.0)
+        rising, falling = rising + may_rise, falling + may_fall
+        counts, total = counts + (high > 0), total + high
     has_both_signs = (rising > 0) & (falling > 0)
-    from_sums = np.where(has_both_signs, np.minimum(np.maximum(counts - 1, 0) * tiny, total), 0.0)
-    return from_operands + from_terms + from_sums
+    in_sums = np.where(has_both_signs, np.minimum(np.maximum(counts - 1, 0) * tiny, total), 0.0)
+    return Lost(lowers + in_sums, raises + in_sums)
 
 
-def _lost_in_hadamard(s: Value, d: Value, tiny: float) -> Array:
+def _lost_in_hadamard(s: Value, d: Value, tiny: float) -> Lost:
     (low_s, high_s), (low_d, high_d) = _sizes(s), _sizes(d)
-    return np.where((low_s < tiny) | (low_d < tiny), high_s * high_d, 0.0)
+    lost = np.where((low_s < tiny) | (low_d < tiny), high_s * high_d, 0.0)
+    return _toward_zero(lost, np.sign(s.value) * np.sign(d.value), (low_s == 0) | (low_d == 0))
 
 
-def _lost_in_terms(value: Value, tiny: float) -> Array:
-    """What is lost of each entry itself if it counts as 0 below the normal range."""
+def _lost_in_terms(value: Value, tiny: float) -> Lost:
+    """What a sum loses if each entry of one of its terms counts as 0 below the normal range."""
+    return _toward_zero(_size_lost(value, tiny), np.sign(value.value), _sizes(value)[0] == 0)
+
+
+def _toward_zero(lost: Array, sign: Array, is_uncertain: Array) -> Lost:
+    return Lost(np.where((sign > 0) | is_uncertain, lost, 0.0), np.where((sign < 0) | is_uncertain, lost, 0.0))
+
+
+def _size_lost(value: Value, tiny: float) -> Array:
+    """How much of each entry itself is lost if it counts as 0 below the normal range."""
     low, high = _sizes(value)
     return np.where(low < tiny, np.minimum(high, tiny), 0.0)
 
@@ -143,14 +174,16 @@ def widened(value: Value, by: Array) -> Value:
     return replace(value, estimate=replace(value.estimate, jump=jump))
 
 
-def _flush(w: Work, value: Value, lost: Array) -> Value:
+def _flush(w: Work, value: Value, lost: Lost) -> Value:
     """A result from which something may have been lost, and which is 0 below the normal range."""
-    tiny, size = w.format.tiny, np.abs(value.value)
+    tiny = w.format.tiny
     if value.reading is None:
-        return Value(Estimate(np.where(size < tiny, 0.0, value.value)))
-    reach = value.tolerance + lost
+        return Value(Estimate(np.where(np.abs(value.value) < tiny, 0.0, value.value)))
+    # The middle of what it may be, and half the width.
+    middle, half = value.value + (lost.raises - lost.lowers) / 2, (lost.raises + lost.lowers) / 2
+    size, reach = np.abs(middle), value.tolerance + half
     is_zero, may_be_zero = size + reach < tiny, size - reach < tiny
     # A result of 0 is right where the result may be below the normal range.
-    jump = lost + np.where(may_be_zero, np.maximum(size - reach, 0.0), 0.0)
-    flushed = widened(value, jump)
-    return exact(np.zeros(value.shape), value.reading).where(is_zero, flushed)
+    jump = half + np.where(may_be_zero, np.maximum(size - reach, 0.0), 0.0)
+    moved = replace(value, estimate=replace(value.estimate, value=middle))
+    return exact(np.zeros(value.shape), value.reading).where(is_zero, widened(moved, jump))

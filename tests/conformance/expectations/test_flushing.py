@@ -52,21 +52,21 @@ def test_a_mistake_does_not_hide_behind_flushing(adapter: type[Flushing], name: 
     assert "failed" in _statuses(plant_mutant(adapter(), MUTANTS[name]), CASES[1])
 
 
-def test_normal_operands_with_normal_products_of_one_sign_lose_nothing() -> None:
+def _lost(a: list[float], b: list[float]) -> tuple[float, float]:
+    """By how much the sum of products may be lowered and raised, in units of the smallest normal number."""
     tiny = DTYPES["f32"].tiny
-    a, b = exact(np.array([[2.0**-60, 2.0**-62]]), None), exact(np.array([[2.0**-61], [2.0**-58]]), None)
-    assert (a.value @ b.value > 32 * tiny).all()
-    assert lost_in_product(a, b, tiny) == 0
+    lost = lost_in_product(exact(np.array([a]), None), exact(np.array(b)[:, None], None), tiny)
+    return float(lost.lowers[0, 0]) / tiny, float(lost.raises[0, 0]) / tiny
+
+
+def test_normal_operands_with_normal_products_of_one_sign_lose_nothing() -> None:
+    assert _lost([2.0**-60, 2.0**-62], [2.0**-61, 2.0**-58]) == (0, 0)
     # Terms of both signs: a partial sum may be below the normal range, but loses less than the smallest normal number.
-    assert lost_in_product(a, exact(b.value * [[1], [-1]], None), tiny) == tiny
+    assert _lost([2.0**-60, 2.0**-62], [2.0**-61, -(2.0**-58)]) == (1, 1)
 
 
 def test_what_is_below_the_normal_range_may_be_lost_and_no_more() -> None:
-    tiny = DTYPES["f32"].tiny
-    terms = exact(np.array([[2.0**-64, 2.0**-40]]), None)
-    factors = exact(np.array([[2.0**-64], [2.0**-40]]), None)
-    assert lost_in_product(terms, factors, tiny) == 2.0**-128  # the term, which is below; the other is not
-    small = exact(np.array([[tiny / 4, 1.0]]), None)
-    assert lost_in_product(small, exact(np.array([[1024.0], [1.0]]), None), tiny) == 256 * tiny  # an operand's share
-    zeros = exact(np.zeros((1, 2)), None)
-    assert lost_in_product(zeros, factors, tiny) == 0
+    assert _lost([2.0**-64, 2.0**-40], [2.0**-64, 2.0**-40]) == (0.25, 0)  # the first term; the other is normal
+    assert _lost([-(2.0**-64)], [2.0**-64]) == (0, 0.25)
+    assert _lost([2.0**-128, 1.0], [1024.0, 1.0]) == (256, 0)  # an operand's share
+    assert _lost([0.0, 0.0], [1.0, 2.0**-64]) == (0, 0)
