@@ -21,13 +21,17 @@ from benchmarks._common import one_thread, table
 from .score import MISTAKES, Score, score
 
 
-def _asked(job: tuple[str, bool, str, int, int | None]) -> Score:
-    name, *rest = job
+Job = tuple[str, bool, str, int, int | None]
+"""A mistake by name, and the other arguments of `score`."""
+
+
+def _asked(job: Job) -> Score:
+    name, shown, profile, seed, structures = job
     (one,) = [one for one in MISTAKES if one.name == name]
-    return score(one, *rest)
+    return score(one, shown, profile, seed, structures)
 
 
-def _scores(jobs: Sequence[tuple[str, bool, str, int, int | None]], workers: int) -> Iterator[Score]:
+def _scores(jobs: Sequence[Job], workers: int) -> Iterator[Score]:
     if workers == 0:
         yield from map(_asked, jobs)
         return
@@ -68,7 +72,7 @@ def main() -> None:
     mode.add_argument("--gradients-alone", action="store_true", help="with gradients, outputs and E alone")
     options.add_argument("--only", action="append", metavar="NAME", help="repeatable; a prefix names several")
     options.add_argument("--profile", default="quick")
-    options.add_argument("--structures", type=int, help="run so many structures at most, spread over the regimes")
+    options.add_argument("--structures", type=int, help="run so many structures at most, or all if they catch nothing")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("-n", dest="workers", type=int, default=0, help="worker processes; 0 is this one")
     options.add_argument("--json", type=Path, help="write the scores here")
