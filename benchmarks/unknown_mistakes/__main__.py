@@ -20,7 +20,6 @@ from benchmarks._common import one_thread, table
 
 from .score import MISTAKES, Score, score
 
-
 Job = tuple[str, bool, str, int, int | None]
 """A mistake by name, and the other arguments of `score`."""
 
