@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks._common import one_thread, table
 
-from .score import MISTAKES, Score, score
+from .score import MISTAKES_BY_NAME, Score, score
 
 Job = tuple[str, bool, str, int, int | None]
 """A mistake by name, and the other arguments of `score`."""
@@ -26,8 +26,7 @@ Job = tuple[str, bool, str, int, int | None]
 
 def _asked(job: Job) -> Score:
     name, shown, profile, seed, structures = job
-    (one,) = [one for one in MISTAKES if one.name == name]
-    return score(one, shown, profile, seed, structures)
+    return score(MISTAKES_BY_NAME[name], shown, profile, seed, structures)
 
 
 def _scores(jobs: Sequence[Job], workers: int) -> Iterator[Score]:
@@ -46,7 +45,7 @@ def summary(scores: Sequence[Score]) -> str:
         if not own:
             continue
         counts = Counter(one.outcome for one in own)
-        caught, named = len(own) - counts["not caught"], counts["right"] + counts["wrong"]
+        caught, named = len(own) - counts["not caught"], counts["right"] + counts["right as read"] + counts["wrong"]
         rows.append(
             (
                 "z, x and k shown" if shown else "gradients alone",
@@ -54,12 +53,23 @@ def summary(scores: Sequence[Score]) -> str:
                 f"{caught} ({caught / len(own):.1%})",
                 f"{named}",
                 f"{counts['right']}" + (f" ({counts['right'] / named:.1%})" if named else ""),
+                f"{counts['right as read']}",
                 f"{counts['wrong']}",
                 f"{counts['unnamed']}",
                 f"{counts['in words']}",
             )
         )
-    header = ("", "mistakes", "caught", "named", "of them right", "of them wrong", "none named", "said in words")
+    header = (
+        "",
+        "mistakes",
+        "caught",
+        "named",
+        "of them right",
+        "found true later",
+        "wrong",
+        "none named",
+        "said in words",
+    )
     return table(header, rows)
 
 
@@ -69,7 +79,7 @@ def main() -> None:
     mode = options.add_mutually_exclusive_group()
     mode.add_argument("--shown", action="store_true", help="with z, x and k shown alone; by default both ways")
     mode.add_argument("--gradients-alone", action="store_true", help="with gradients, outputs and E alone")
-    options.add_argument("--only", action="append", metavar="NAME", help="repeatable; a prefix names several")
+    options.add_argument("--only", action="append", metavar="NAME", help="repeatable; by default all")
     options.add_argument("--profile", default="quick")
     options.add_argument("--structures", type=int, help="run so many structures at most, or all if they catch nothing")
     options.add_argument("--seed", type=int, default=0)
@@ -79,23 +89,24 @@ def main() -> None:
     chosen = options.parse_args()
     one_thread()
 
-    names = [one.name for one in MISTAKES if not chosen.only or one.name.startswith(tuple(chosen.only))]
-    if not names:
-        raise SystemExit(f"--only: no mistake is called {', '.join(chosen.only)}; --list lists them")
+    wanted = tuple(chosen.only or MISTAKES_BY_NAME)
+    names = [name for name in MISTAKES_BY_NAME if name in wanted]
+    if unknown := [name for name in wanted if name not in MISTAKES_BY_NAME]:
+        raise SystemExit(f"--only: no mistake is called {', '.join(unknown)}; --list lists them")
     if chosen.list:
-        print(*(f"{one.name}: {one.wrong}" for one in MISTAKES if one.name in names), sep="\n")
+        print(*(f"{name}: {MISTAKES_BY_NAME[name].wrong}" for name in names), sep="\n")
         return
     modes = (True,) if chosen.shown else (False,) if chosen.gradients_alone else (True, False)
     jobs = [(name, shown, chosen.profile, chosen.seed, chosen.structures) for shown in modes for name in names]
-    scores = []
+    scores = list[Score]()
     for one in _scores(jobs, chosen.workers):
         scores.append(one)
         how = "shown" if one.shown else "gradients alone"
         print(f"{one.mistake} ({how}): {one.outcome}; {one.failing} of {one.cases} cases fail, {one.causes} causes")
         print(*(f"    {line}" for line in one.says.splitlines()), sep="\n", flush=True)
-    if chosen.json is not None:
-        plain = [asdict(one) for one in scores]
-        chosen.json.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        if chosen.json is not None:
+            plain = [asdict(each) for each in scores]
+            chosen.json.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"\n{summary(scores)}")
 
 
