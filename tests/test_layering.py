@@ -19,6 +19,7 @@ ROOMS = (
     "mutants",
     "runners",
     "checks",
+    "arithmetic",
     "diagnosis",
     "expectations",
     "records",
