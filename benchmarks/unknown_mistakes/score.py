@@ -35,13 +35,15 @@ READ_LATER: dict[str, str] = {
     "softplus-slope-of-output": "f' applied at the activation",
     "softsign-slope-of-output": "f' applied at the activation",
     "hard-sigmoid-never-flat": "f' applied at the activation",
+    "loss-scale-kept": "dE/dW 1024 times",
+    "residual-times-outputs": "dE/dW .*the number of outputs",
     "batch-less-one": "residual 1/\\d+ of what it should be$",
 }
 """What was found true of a mistake only when a report was read, and had not been accepted before. Counted apart.
 
 The two slopes of outputs were to be accepted, and the pattern missed the words. hard_sigmoid(z) lies in [0, 1], where
-its derivative is 1/6: taken there, it is 1/6 everywhere. And 1 / (B - 1) is such a number in each case that it is said
-of.
+its derivative is 1/6: taken there, it is 1/6 everywhere. Where k is hidden, a factor on the residual is one on dE/dW.
+And 1 / (B - 1) is such a number in each case that it is said of.
 """
 
 Outcome = Literal["right", "right as read", "wrong", "unnamed", "in words", "not caught"]

@@ -70,15 +70,20 @@ class TorchPort(TorchAdapter):
             observed = Observation(
                 to_array(out),
                 to_array(error),
-                to_arrays(w.grad for w in weights),
-                to_arrays(b.grad for b in biases),
+                to_arrays(map(_gradient, weights)),
+                to_arrays(map(_gradient, biases)),
                 to_arrays(zs),
                 to_arrays(xs),
-                to_arrays(z.grad for z in zs),
+                to_arrays(map(_gradient, zs)),
             )
             return observed if self.shown else gradients_alone(observed)
 
         return program
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    """What was passed back to a tensor; zeros if nothing was."""
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
 class _SiluFromOutput(torch.autograd.Function):
