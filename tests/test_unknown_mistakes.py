@@ -1,0 +1,36 @@
+"""The mistakes that the diagnosis was not built from: the framework that they are planted in conforms, and how a first
+cause is scored.
+"""
+
+import re
+
+import pytest
+
+from benchmarks.unknown_mistakes.engine import Engine, Port
+from benchmarks.unknown_mistakes.score import MISTAKES_BY_NAME, READ_LATER, score
+from benchmarks.unknown_mistakes.torch_functions import Model, TorchPort
+from kterm.conformance.interfaces.api import check_adapter
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_framework_that_mistakes_are_planted_in_conforms(shown: bool) -> None:
+    check_adapter(Port(Engine, shown), profile="smoke").raise_if_failed()
+    check_adapter(TorchPort(Model, shown), profile="smoke").raise_if_failed()
+
+
+def test_every_row_says_what_is_wrong() -> None:
+    assert len(MISTAKES_BY_NAME) >= 120
+    assert set(READ_LATER) <= set(MISTAKES_BY_NAME)
+    for name, one in MISTAKES_BY_NAME.items():
+        assert name == one.name
+        assert one.wrong
+        assert all(re.compile(pattern) for pattern in one.accepted)
+        assert set(one.dtypes) <= set(one.make(True).dtypes)
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [("loss-scale-kept", "right"), ("width-one-zero", "not caught"), ("atomic-order", "in words")],
+)
+def test_the_first_cause_is_held_against_what_is_accepted(name: str, outcome: str) -> None:
+    assert score(MISTAKES_BY_NAME[name], shown=True, profile="smoke").outcome == outcome
