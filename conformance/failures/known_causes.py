@@ -28,4 +28,4 @@ def describe_cause(verdict: Verdict, adapter: Description) -> str:
             where = f" ({entry.issue})" if entry.issue else ""
             return f"This is a known divergence: {entry.reason}{where}."
     mistakes = [e.mistake for e in explanations_of(verdict) if e.fits]
-    return f"The result equals the rule with {', or '.join(mistakes[:3])}." if mistakes else ""
+    return f"The result is consistent with the rule with {', or '.join(mistakes[:3])}." if mistakes else ""

@@ -22,7 +22,9 @@ from ..cases.plan import OptionError, make_options, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import STATUSES, Status, Verdict, status
-from ..diagnosis.diagnose import diagnose
+from ..diagnosis.causes import Cause
+from ..diagnosis.diagnose import diagnose, locate_failures
+from ..diagnosis.summary import GroupResult, result_of, summarize_failures
 from ..expectations import expectation as known
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..records.report import failure_lines
@@ -36,7 +38,7 @@ class NonConformance(AssertionError):
 @dataclass(frozen=True, repr=False)
 class Results:
     """What a check of one adapter found: its description, the verdicts of every case by case id, in the order of the
-    plan, and the audit of its expectations.
+    plan, the audit of its expectations, and the causes of its failures.
 
         results = check_adapter(MyAdapter())
         results.raise_if_failed()
@@ -48,6 +50,7 @@ class Results:
     unsupported: tuple[str, ...]
     verdicts: dict[str, list[Verdict]]
     audited: tuple[AuditResult, ...] = ()
+    causes: tuple[Cause, ...] = ()
 
     def statuses(self) -> dict[str, Status]:
         """The status of each case."""
@@ -104,7 +107,7 @@ class Results:
         """The failures by cause, or one line that says that it conforms."""
         if self.conforms:
             return f"{self.adapter.name} {self.adapter.version} conforms in {len(self.verdicts):,} cases"
-        lines = failure_lines(self.adapter, list(self.verdicts.values()))
+        lines = failure_lines(self.adapter, list(self.verdicts.values()), found=self.causes)
         lines += [one.message for one in self.audited if one.message]
         return "\n".join(lines) or f"{self.adapter.name} {self.adapter.version}: nothing was checked"
 
@@ -140,16 +143,20 @@ def check_adapter(
         entries = audit.of(described.name, described.version)
         premise = find_layout_error((group for group in planned.groups if group.regime == "layout"), runner)
         verdicts: dict[str, list[Verdict]] = {}
+        groups: list[GroupResult] = []
 
         def expectation_for(verdict: Verdict) -> str | None:
             return known.expectation_for(verdict, entries)
 
         for group in planned.groups:
-            answered = diagnose(group, examine(group, runner, expectation_for, layout_error=premise), expectation_for)
-            verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
+            examination = examine(group, runner, expectation_for, layout_error=premise)
+            located = locate_failures(group, examination, expectation_for)
+            verdicts |= {case.id: some for case, some in zip(group.cases, located.verdicts, strict=True)}
+            groups.append(result_of(group, located.verdicts, located.questions))
+        causes = tuple(summarize_failures(described.name, groups, described.conventions))
     answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
     findings = count_matched(entries, (v for some in verdicts.values() for v in some))
-    return Results(described, planned.unsupported, verdicts, audit.results(list(answers), answers, findings))
+    return Results(described, planned.unsupported, verdicts, audit.results(list(answers), answers, findings), causes)
 
 
 CaseCheck = Callable[[], None]

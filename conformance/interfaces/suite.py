@@ -84,7 +84,7 @@ class GroupItem(pytest.Item):
             raise Findings(str(error)) from None
         statuses = {status(some) for some in verdicts}
         if statuses & {"failed", "errored"}:
-            raise Findings("\n".join(failure_lines(adapter, verdicts, worker.run.device)))
+            raise Findings("\n".join(failure_lines(adapter, verdicts, worker.run.device, is_searched=False)))
         if statuses == {"blocked"}:
             pytest.skip(printable(f"blocked {_reason(verdicts)}; {len(group.draws)} cases"))
         if statuses == {"unsupported"}:

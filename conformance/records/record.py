@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
+from ..diagnosis.causes import Cause
 from ..diagnosis.explanation import DiagnosedVerdict, Explanation, explanations_of, origin_of
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
@@ -58,6 +59,11 @@ class Record:
         """Those that concern this adapter in its version."""
         versions = {described["name"]: described["version"] for described in self.header["adapters"]}
         return tuple(e for e in self.expectations.values() if e.concerns(adapter, versions[adapter]))
+
+    @cached_property
+    def causes(self) -> tuple[Cause, ...]:
+        """The causes of all failures, in the order of a report."""
+        return tuple(Cause.from_json(row, self.verdicts[row["adapter"], row["case"]]) for row in self.footer["causes"])
 
     @property
     def unchecked(self) -> tuple[str, ...]:
@@ -173,6 +179,18 @@ def write_part(
     scratch.replace(path)
 
 
+def read_part(path: Path) -> tuple[tuple[str, ...], tuple[Verdict, ...]]:
+    """From a group's file: the cases that passed, and the first failing verdict of each case that failed."""
+    first: dict[str, Verdict] = {}
+    with path.open(encoding="utf-8") as source:
+        cases: dict[str, Status] = json.loads(source.readline())["cases"]
+        if {"failed", "errored"} & set(cases.values()):
+            for verdict in (_verdict(json.loads(line)) for line in source if _PASS not in line):
+                if verdict.fails:
+                    first.setdefault(verdict.case, verdict)
+    return tuple(case for case, found in cases.items() if found == "passed"), tuple(first.values())
+
+
 def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any]:
     """What the footer is summed from: the status of each case, counts by check, and the pass of least power."""
     cases: dict[str, Status] = {}
@@ -193,8 +211,16 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
     return {"adapter": adapter, "cases": cases, "checks": checks, "verdicts": count, "weakest": least}
 
 
-def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], audit: ExpectationAudit) -> None:
-    """Assemble the record at `path` from the parts in `folder`, in order, with header and footer.
+def finish(
+    path: Path,
+    folder: Path,
+    header: dict[str, Any],
+    planned: Sequence[Key],
+    audit: ExpectationAudit,
+    found: Sequence[Cause] = (),
+) -> None:
+    """Assemble the record at `path` from the parts in `folder`, in order, with header and footer; the footer holds the
+    causes `found`.
 
     Planned cases without a verdict are listed in the footer as unanswered, and the expectations are audited.
     """
@@ -209,7 +235,8 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
             with part.open(encoding="utf-8") as source:
                 tallies.append(json.loads(source.readline()))
                 shutil.copyfileobj(source, out)
-        out.write(_dumps({"kind": "footer", **_footer(names, planned, tallies, audit)}) + "\n")
+        footer = {**_footer(names, planned, tallies, audit), "causes": [cause.to_json() for cause in found]}
+        out.write(_dumps({"kind": "footer", **footer}) + "\n")
     scratch.replace(path)
 
 
@@ -285,6 +312,10 @@ def read(path: Path, passes: bool = True) -> Record:
         found.setdefault(key[:2], []).append(verdict)
     record = Record(rows[0], found, rows[-1])
     _reconcile(path, rows[0], rows[-1], found if passes else None)
+    try:
+        _ = record.causes
+    except (KeyError, StopIteration, TypeError, ValueError):
+        raise RecordError(f"record {path}: its footer names causes of cases that it does not hold as failed") from None
     try:
         trouble = _inconsistency(record, passes)
     except (KeyError, TypeError, ValueError):

@@ -26,11 +26,14 @@ from ..cases.plan import OptionError, Options, Plan, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Verdict
-from ..diagnosis.diagnose import diagnose
+from ..diagnosis.diagnose import locate_failures
+from ..diagnosis.question import Question
+from ..diagnosis.question import save as save_questions
 from ..expectations import expectation as known
 from ..expectations.audit import ExpectationAudit, Key
 from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.workers import choose_adapters
+from .causes import find_causes
 from .folder import RunFolder
 from .record import RecordError, finish, write_part
 
@@ -190,6 +193,7 @@ class Worker:
         Raises RecordError where the part cannot be written, as on a full disk.
         """
         adapter, group = self.run.groups[number]
+        questions: tuple[Question, ...] = ()
         try:
             process = self._process(adapter)
             premise = None if group.regime == "layout" else self._premise(adapter, process)
@@ -198,8 +202,11 @@ class Worker:
         else:
             expectation_for = self.run.expectation_for(adapter.name)
             examination = examine(group, process, expectation_for, layout_error=premise)
-            verdicts = diagnose(group, examination, expectation_for)
+            located = locate_failures(group, examination, expectation_for)
+            verdicts, questions = located.verdicts, located.questions
         try:
+            if questions:
+                save_questions(self._folder / f"{number:06}.npz", questions)
             write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name))
         except OSError as error:
             why = error.strerror or str(error)
@@ -239,7 +246,8 @@ def conclude(run: Run, folder: RunFolder) -> Path:
             chosen |= set(json.loads(note.read_text(encoding="utf-8")))
         planned = run.cases(sorted(chosen) if notes else None)
         record = folder.path / "record.jsonl"
-        finish(record, folder.path, run.header(), planned, run.audit)
+        found = find_causes(folder.path, run.groups)
+        finish(record, folder.path, run.header(), planned, run.audit, found)
     except OSError as error:
         where = f"the results are kept in {folder.keep()}" if folder.report else "its results are lost"
         raise RecordError(f"report {folder.report or folder.path}: {error.strerror or error}; {where}") from None
