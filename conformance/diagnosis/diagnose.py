@@ -4,19 +4,22 @@ It is a step after the checks. It reads what an examination keeps, asks the adap
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from ...adapters.quantities import stack_arrays
 from ..cases.case import Group
 from ..checks.calls import Calls
 from ..checks.compare import Comparison
 from ..checks.examine import Examination
 from ..checks.findings import ExpectationFor, is_expected_in
 from ..checks.verdict import Verdict
-from .confirm import explain_all
 from .explanation import DiagnosedVerdict, Explanation, with_diagnosis
 from .locate import locate
-from .question import Question
+from .question import Question, earlier_calls
+from .search import explain_all
 
 MOST_KEPT = 6
 """How many failing calls of one group with one first quantity are kept for the search for causes."""
@@ -91,8 +94,27 @@ def _examine_calls(
         chosen = some[:MOST_KEPT]
         expected = {c.quantity for c in calls.compared for i in chosen if not c.worst[i] <= 1 and is_expected(c, i)}
         ids = [failing[i][0] for i in chosen]
-        questions.append(Question.about(calls, chosen, quantity, frozenset(expected), ids))
+        questions.append(_question(calls, chosen, quantity, frozenset(expected), ids))
     return origins, questions
+
+
+def _question(
+    calls: Calls, chosen: Sequence[int], first: str, ignored: frozenset[str], cases: Sequence[str]
+) -> Question:
+    """The question about some of the calls, by their indices. The other arguments are as in `Question`."""
+    wide = np.dtype(np.float64)
+    shown = stack_arrays([calls.observed[i] for i in chosen])
+    return Question(
+        calls.structure,
+        calls.regime,
+        calls.stack[np.array(chosen)].astype(wide),
+        {name: array.astype(wide) for name, array in shown.items()},
+        first,
+        earlier_calls(calls.history, [calls.before[i] for i in chosen]),
+        calls.conventions,
+        ignored,
+        tuple(cases),
+    )
 
 
 def diagnose(

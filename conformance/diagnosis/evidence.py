@@ -135,9 +135,12 @@ def compare(question: Question, hypothesis: Hypothesis) -> Fit:
             gained = np.where(out, np.where(np.isnan(gained), _MOST_BITS, gained), 0.0)
             bits += gained.sum(1)
             entries += out.sum(1)
-            square += np.where(out, np.square(np.minimum(left / sigma, 1e3)), 0.0).sum(1)
+            # A slope at a kink, or a number that may round to either side, may be anything within its jump.
+            jump = wrong.given[name].estimate.jump
+            rest = left if jump is None else np.maximum(left - jump.reshape(left.shape), 0.0)
+            square += np.where(out, np.square(np.minimum(rest / sigma, 1e3)), 0.0).sum(1)
             best = np.sort(np.concatenate([best, np.sort(gained, 1)[:, -2:]], 1), 1)[:, :-3:-1]
-    return Fit(SIGMAS * most, hidden, predicts, may, departs, bits, best, entries, square)
+        return Fit(SIGMAS * most, hidden, predicts, may, departs, bits, best, entries, square)
 
 
 def _compare_format(question: Question, hypothesis: Hypothesis) -> Fit:
@@ -175,8 +178,8 @@ def _compare_format(question: Question, hypothesis: Hypothesis) -> Fit:
                 entries += out.sum(1)
                 square += np.where(out, np.square(off / tolerance * SIGMAS), 0.0).sum(1)
             most = np.maximum(most, np.where(np.isnan(ratio), np.inf, ratio).max(1, initial=0))
-    best = np.minimum(bits[:, None], gained) * np.ones(2)
-    return Fit(SIGMAS * most, hidden, predicts, may, departs, bits, best, entries, square)
+        best = np.minimum(bits[:, None], gained) * np.ones(2)
+        return Fit(SIGMAS * most, hidden, predicts, may, departs, bits, best, entries, square)
 
 
 def _fits_into(values: Array, format_: DType) -> Array:

@@ -17,8 +17,8 @@ from ..cases.regimes import REGIMES
 from .question import Question
 
 _MOST_ENTRIES = 50_000
-_SAME = 1e-3
-"""How little a number may vary, relative to itself, to be called the same."""
+_SAME = 1e-2
+"""How little a factor may vary, relative to its distance from 1, to be called the same."""
 _NEARLY_ALL = 0.9
 """A share of entries that depart, above which those that do not are not asked for."""
 _WELL = 0.95
@@ -298,7 +298,7 @@ def _is_constant_within(keys: Array, ratios: Array) -> bool:
     if len(starts) * 2 > len(keys):
         return False
     low, high = np.minimum.reduceat(ratios, starts), np.maximum.reduceat(ratios, starts)
-    return bool((high - low <= _SAME * np.abs(high)).all())
+    return bool((high - low <= _SAME * np.maximum(np.abs(high - 1), np.abs(low - 1))).all())
 
 
 def _growths(pool: _Entries, out: Array) -> Iterator[str]:
@@ -310,6 +310,7 @@ def _growths(pool: _Entries, out: Array) -> Iterator[str]:
             ("the error grows as |z|", error, np.abs(pool.z)),
             ("the relative error grows as |z|", relative, np.abs(pool.z)),
             ("the relative error grows as the length of the sum", relative, pool.inner),
+            ("the relative error grows as the batch", relative, pool.batch),
         )
         for text, of, by in pairs:
             y, x = np.log(of[out]), np.log(by[out])
@@ -318,6 +319,8 @@ def _growths(pool: _Entries, out: Array) -> Iterator[str]:
             if len(x) < 16 or np.ptp(x) < 1 or not y.var():
                 continue
             power = float(np.cov(x, y)[0, 1] / x.var(ddof=1))
+            if of is error and by is pairs[0][2] and abs(power - 1) < 0.15:
+                continue  # as a relative error says it
             if 1 - (y - y.mean() - power * (x - x.mean())).var() / y.var() >= _WELL and abs(power) > 0.2:
                 yield f"{text} to the power {power:.2g}"
                 return

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ...adapters.quantities import stack_arrays
 from ...reference import Array, DType, Parameters, Structure
 from ...reference.rounding import Conventions, Reading, deviation
 from ...reference.steps import Give, Work, afresh, run, showing, start
 from ..cases.case import Case, parse_case
 from ..cases.regimes import REGIMES, Draw, each
-from ..checks.calls import Calls
 from ..checks.compare import readings
 from ..checks.verdict import quantity_of
 from .hypothesis import Asked, Earlier, Hypothesis
@@ -41,26 +39,6 @@ class Question:
     conventions: Conventions | None = None
     ignored: frozenset[str] = frozenset()
     cases: tuple[str, ...] = ()
-
-    @classmethod
-    def about(
-        cls, calls: Calls, chosen: Sequence[int], first: str, ignored: frozenset[str], cases: Sequence[str]
-    ) -> "Question":
-        """The question about some of the calls, by their indices. The other arguments are as in the class."""
-        wide = np.dtype(np.float64)
-        shown = stack_arrays([calls.observed[i] for i in chosen])
-        before = [calls.before[i] for i in chosen]
-        return cls(
-            calls.structure,
-            calls.regime,
-            calls.stack[np.array(chosen)].astype(wide),
-            {name: array.astype(wide) for name, array in shown.items()},
-            first,
-            earlier_calls(calls.history, before),
-            calls.conventions,
-            ignored,
-            tuple(cases),
-        )
 
     @property
     def compared(self) -> dict[str, Array]:

@@ -14,17 +14,19 @@ from ..cases.draw import make_draws
 from ..cases.regimes import REGIMES
 from ..checks.verdict import Verdict, status
 from .causes import Cause, group_unexplained, order, smallest, sort_checks
-from .confirm import Call, Explained, Tried, explain_all
 from .evidence import compare
 from .explanation import Explanation
 from .features import describe_cases, describe_entries, gradients_agree
 from .hypothesis import Hypothesis
 from .question import Question, earlier_calls
+from .search import Call, Explained, Tried, explain_all
 
 _MOST_PASSING = 120
 """How many passing cases are looked at for each adapter, at most one of each group."""
 _MOST_DESCRIBED = 12
 """How many questions a description of entries is made from."""
+_LARGE = 20_000
+"""How many numbers a call of these may have."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,9 @@ class _Summary:
         return replace(made, description=tuple(lines))
 
     def _part(self, calls: Sequence[Call]) -> list[Question]:
-        """The questions restricted to some calls: the smallest, so that a description costs little."""
+        """The questions restricted to some calls: a few of different sizes, without the largest, so that a description
+        costs little.
+        """
         by_question: dict[int, list[int]] = defaultdict(list)
         for q, i in calls:
             by_question[q].append(i)
@@ -135,7 +139,9 @@ class _Summary:
         kinds = [self._questions[q].first.partition("_")[0] for q in first]
         most = max(kinds, key=kinds.count, default="")
         chosen = [q for q, kind in zip(first, kinds, strict=True) if kind == most]
-        return [self._questions[q].part(by_question[q]) for q in chosen[:_MOST_DESCRIBED]]
+        chosen = [q for q in chosen if self._questions[q].size <= _LARGE] or chosen[:1]
+        step = max(1, -(-len(chosen) // _MOST_DESCRIBED))
+        return [self._questions[q].part(by_question[q]) for q in chosen[::step]]
 
     @cached_property
     def _passed(self) -> list[str]:

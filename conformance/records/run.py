@@ -17,6 +17,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import scipy
+from threadpoolctl import threadpool_limits
 
 from ...adapters.registry import AdapterError
 from ..cases.case import Group
@@ -26,16 +27,17 @@ from ..cases.plan import OptionError, Options, Plan, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Verdict
+from ..diagnosis import question as stored
+from ..diagnosis.causes import Cause, order
 from ..diagnosis.diagnose import locate_failures
 from ..diagnosis.question import Question
-from ..diagnosis.question import save as save_questions
+from ..diagnosis.summary import GroupResult, summarize_failures
 from ..expectations import expectation as known
 from ..expectations.audit import ExpectationAudit, Key
 from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.workers import choose_adapters
-from .causes import find_causes
 from .folder import RunFolder
-from .record import RecordError, finish, write_part
+from .record import RecordError, finish, read_part, write_part
 
 _FILE = "run.json"
 
@@ -206,7 +208,7 @@ class Worker:
             verdicts, questions = located.verdicts, located.questions
         try:
             if questions:
-                save_questions(self._folder / f"{number:06}.npz", questions)
+                stored.save(self._folder / f"{number:06}.npz", questions)
             write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name))
         except OSError as error:
             why = error.strerror or str(error)
@@ -233,6 +235,25 @@ class Worker:
             process.close()
 
 
+def _find_causes(folder: Path, groups: Sequence[tuple[Description, Group]]) -> list[Cause]:
+    """The causes of all failures of a run, given its groups in the order of the plan. The order in which workers
+    finished does not matter, nor does their number.
+    """
+    results: dict[str, list[GroupResult]] = {}
+    conventions = {adapter.name: adapter.conventions for adapter, _ in groups}
+    for number, (adapter, group) in enumerate(groups):
+        part = folder / f"{number:06}.jsonl"
+        if part.exists():
+            passed, failing = read_part(part)
+            kept = part.with_suffix(".npz")
+            questions = stored.load(kept, adapter.conventions) if failing and kept.exists() else []
+            results.setdefault(adapter.name, []).append(GroupResult(group, failing, passed, tuple(questions)))
+    with threadpool_limits(1):
+        return order(
+            cause for name, some in results.items() for cause in summarize_failures(name, some, conventions[name])
+        )
+
+
 def conclude(run: Run, folder: RunFolder) -> Path:
     """Assemble the record from the parts in the folder, and deliver it; gives the path at which it can be read as long
     as the folder is open. Only groups that were selected are accounted for.
@@ -246,7 +267,7 @@ def conclude(run: Run, folder: RunFolder) -> Path:
             chosen |= set(json.loads(note.read_text(encoding="utf-8")))
         planned = run.cases(sorted(chosen) if notes else None)
         record = folder.path / "record.jsonl"
-        found = find_causes(folder.path, run.groups)
+        found = _find_causes(folder.path, run.groups)
         finish(record, folder.path, run.header(), planned, run.audit, found)
     except OSError as error:
         where = f"the results are kept in {folder.keep()}" if folder.report else "its results are lost"

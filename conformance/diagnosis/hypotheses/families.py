@@ -11,8 +11,7 @@ import numpy as np
 from ....reference import Array
 from ....reference.steps import Change, Changes, Work
 from ....reference.value import Value
-from ..hypothesis import EVERYWHERE, PLACES, Hypothesis, Takes
-from ..question import Question
+from ..hypothesis import Hypothesis, Takes
 
 Number = Callable[[Work, int], float]
 
@@ -108,42 +107,10 @@ def least_squares(at_0: Value, at_1: Value, observed: Array) -> float:
     return float((moved * off).sum() / size) if size else float("nan")
 
 
-def fitted(question: Question) -> Iterator[list[Hypothesis]]:
-    """For each family and place, the mistakes whose number agrees with the first call of a question to a hundredth, the
-    simplest first. Those with a meaning come together; then the number itself with few digits and with all.
-    """
-    one = question.part([0])
-    depth, layer = question.structure.network.depth, question.layer
-    for family in FAMILIES:
-        read = _read(family, one)
-        if read is None:
-            continue
-        for place, takes in {"": EVERYWHERE, **(PLACES if family.has_places and depth > 1 else {})}.items():
-            if place and not takes(layer, depth):
-                continue
-            found = _number(one, family, read, takes)
-            if found is not None and np.isfinite(found) and not (family.is_factor and f"{found:.9g}" == "1"):
-                yield [family.hypothesis(formula, place, takes) for formula in _formulas(found, family, one)]
-
-
-def _read(family: Family, question: Question) -> str | None:
-    symbols = {name.partition("_")[0]: name for name in (question.first,)}
-    return next((symbols[symbol] for symbol in family.reads if symbol in symbols), None)
-
-
-def _number(question: Question, family: Family, read: str, takes: Takes) -> float | None:
-    def given(c: float) -> Value:
-        hypothesis = family.hypothesis(Formula("", "", lambda w, i: c), "", takes)
-        return question.compute(hypothesis, True).given[read]
-
-    with np.errstate(all="ignore"):
-        return least_squares(given(0.0), given(1.0), question.observed[read])
-
-
-def _formulas(c: float, family: Family, question: Question) -> list[Formula]:
+def formulas(c: float, family: Family, work: Work, layer: int) -> list[Formula]:
+    """What a number near c may stand for in a layer of a pass, the simplest first."""
     found = list[Formula]()
     if family.is_factor:
-        work, layer = question.right, question.layer if family.has_places else question.structure.network.depth
         for name, (value, text) in MEANINGS.items():
             with np.errstate(all="ignore"):
                 if abs(value(work, layer) - c) <= abs(c) * 1e-2 + 1e-300 or (c == 0 and value(work, layer) == 0):

@@ -9,7 +9,6 @@ from ....reference.rounding import Estimate
 from ....reference.steps import Change, Changes, Work
 from ....reference.value import Value
 from ..hypothesis import EVERYWHERE, Hypothesis, everywhere
-from ..question import Question
 
 
 def _of_residual(function: Callable[[Array], Array]) -> Change:
@@ -138,59 +137,30 @@ def _held(limit: float) -> Change:
     return lambda w, i, right: right().through(lambda a: np.clip(a, -limit, limit))
 
 
-def with_limits(question: Question) -> Iterator[list[Hypothesis]]:
-    """Limits that are read from the answers: of a Huber loss, and of clipping by value and by norm. A limit is the
-    largest number, or norm, that is seen; it counts as fitted.
-    """
-    gradients = [a for name, a in question.observed.items() if name.startswith("dE/dW")]
-    both = [a for name, a in question.observed.items() if name.startswith("dE/d")]
-    calls = len(question.stack.x)
-    with np.errstate(all="ignore"):
-        if question.first.startswith("k_") and question.layer == question.structure.network.depth:
-            d, k = question.right.d[question.layer].value, question.observed[question.first]
-            ratio = np.abs(k / d)[np.abs(d) > 1e-3]
-            yield from _limited(float(np.max(ratio, initial=0.0)), _huber_rows)
-        if question.first.startswith("k_"):
-            yield from _limited(float(np.abs(question.observed[question.first]).max(initial=0.0)), _clipped_k)
-        if question.first.startswith("dE/d"):
-            largest = max(float(np.abs(a).max(initial=0.0)) for a in gradients)
-            yield from _limited(largest, _clipped_gradients)
-            norms = np.sqrt(sum(np.square(a).reshape(calls, -1).sum(1) for a in both))
-            yield from _limited(float(np.max(norms, initial=0.0)), _clipped_by_norm)
-            own = question.observed[question.first].reshape(calls, -1)
-            yield from _limited(float(np.sqrt(np.square(own).sum(1)).max(initial=0.0)), _clipped_each)
-
-
-def _limited(limit: float, rows: Callable[[float], Iterator[Hypothesis]]) -> Iterator[list[Hypothesis]]:
-    if 0 < limit < np.inf:
-        numbers = dict.fromkeys(float(f"{limit:.{digits}g}") for digits in (1, 2, 3, 6))
-        yield [one for c in (*numbers, limit) for one in rows(c)]
-
-
-def _huber_rows(c: float) -> Iterator[Hypothesis]:
+def of_huber(c: float) -> Iterator[Hypothesis]:
     yield from _loss("huber", f"a Huber loss with δ = {c:.6g}", _huber(c), 1)
 
 
-def _clipped_k(c: float) -> Iterator[Hypothesis]:
+def of_clipped_k(c: float) -> Iterator[Hypothesis]:
     yield Hypothesis("k-clipped", f"each k_i held between ±{c:.6g}", (({"k": _held(c)}, EVERYWHERE),), fitted=1)
 
 
-def _clipped_gradients(c: float) -> Iterator[Hypothesis]:
+def of_clipped_gradients(c: float) -> Iterator[Hypothesis]:
     both: Changes = {"W": _held(c), "b": _held(c)}
     yield Hypothesis("gradients-clipped", f"all gradients held between ±{c:.6g}", ((both, EVERYWHERE),), fitted=1)
     weights: Changes = {"W": _held(c)}
     yield Hypothesis("dW-clipped", f"weight gradients held between ±{c:.6g}", ((weights, EVERYWHERE),), fitted=1)
 
 
-def _clipped_by_norm(c: float) -> Iterator[Hypothesis]:
+def of_norm(c: float) -> Iterator[Hypothesis]:
     both: Changes = {"W": _scaled_to(c, _norm), "b": _scaled_to(c, _norm)}
-    text = f"all gradients together held to the norm {c:.6g}"
+    text = f"all gradients together clipped to the norm {c:.6g}"
     yield Hypothesis("norm-clipped", text, ((both, EVERYWHERE),), fitted=1)
 
 
-def _clipped_each(c: float) -> Iterator[Hypothesis]:
+def of_each_norm(c: float) -> Iterator[Hypothesis]:
     weights: Changes = {"W": _scaled_to(c, _own_norm)}
-    text = f"each weight gradient held to the norm {c:.6g}"
+    text = f"each weight gradient clipped to the norm {c:.6g}"
     yield Hypothesis("norm-clipped-each", text, ((weights, EVERYWHERE),), fitted=1)
 
 

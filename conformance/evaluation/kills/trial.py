@@ -12,7 +12,7 @@ from ...cases.draw import make_draws
 from ...cases.plan import Options, plan
 from ...checks.examine import Examination, examine
 from ...checks.verdict import Check, Verdict, quantity_of
-from ...diagnosis.diagnose import diagnose
+from ...diagnosis.diagnose import Located, diagnose, locate_failures
 from ...expectations.expectation import Expectation, expectation_for
 from ...mutants import MUTANTS
 from ...runners.runner import LocalRunner, Runner
@@ -141,6 +141,11 @@ class TrialResult:
         """The verdicts on the same answers, with the diagnosis of what failed."""
         examination = self._judge(self._recorded.replay())
         return diagnose(self.group, examination, self._options.expectation_for)
+
+    def locate(self) -> Located:
+        """Where the failures of the same answers begin, and the questions about them."""
+        examination = self._judge(self._recorded.replay())
+        return locate_failures(self.group, examination, self._options.expectation_for)
 
     def add_to(self, outcome: Outcome, summarize: Summarize | None = None) -> None:
         """Count this result in the mutant's outcome."""

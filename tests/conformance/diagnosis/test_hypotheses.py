@@ -76,8 +76,11 @@ def test_a_variant_of_an_activation_is_named(activation: str, mistake: str) -> N
     one = next(one for one in of_one_activation(activation) if one.mistake == mistake)
     (changes, _), = one.mistakes  # fmt: skip
     regime = "tails" if "log(1 + exp z)" in mistake else "normal"
-    groups = (f"4x6x5x3-tanh.{activation}.sigmoid-b5-pre-f64-{regime}", f"3x5x4-{activation}.tanh-b4-none-f32-{regime}",
-              f"4x6x3-tanh.sin-b3-pre-f64-{regime}")  # fmt: skip
+    groups = (
+        f"4x6x5x3-softsign.{activation}.mish-b5-pre-f64-{regime}",
+        f"3x5x4-{activation}.mish-b4-none-f32-{regime}",
+        f"4x6x3-mish.sin-b3-pre-f64-{regime}",
+    )
     found = causes_of(with_changes(changes), groups, draws=4)
     assert mistake in [e.mistake for e in found[0].mistakes], found
     near = causes_of(with_changes(nearly(changes)), groups, draws=4)
@@ -125,7 +128,7 @@ class Narrow(Numpy):
                 widened[kind] = (
                     tuple(a.astype(x.dtype) for a in value) if isinstance(value, tuple) else value.astype(x.dtype)
                 )
-            return replace(high, **widened)  # pyright: ignore[reportArgumentType]
+            return replace(high, **widened)
 
         return call
 
@@ -150,7 +153,7 @@ def test_a_part_in_a_narrower_format_is_named_by_its_numbers(kinds: tuple[str, .
 
 
 def test_an_error_of_the_size_of_a_narrower_format_is_not_taken_for_it() -> None:
-    """A table with errors of about 2^-24 lies within the rounding errors of f32, but its values are no numbers of f32."""
+    """A table with errors of about 2^-24 lies within the rounding errors of f32; its values are no numbers of f32."""
     rough: Changes = {"x": lambda w, i, right: right().through(lambda a: a * (1 + 3e-8 * np.sin(1e3 * a)))}
     found = causes_of(with_changes(rough), GROUPS[::2])
     assert found
@@ -203,7 +206,7 @@ def _outputs_times(structure: Structure, o: Observation) -> Observation:
 @pytest.mark.parametrize(
     ("change", "base", "said"),
     [
-        (_clip_by_norm, Numpy, "all gradients together held to the norm 0.25"),
+        (_clip_by_norm, Numpy, "all gradients together clipped to the norm 0.25"),
         (_clip_by_value, Numpy, "all gradients held between ±0.05"),
         (_outputs_times, Silent, "the residual n_n times what it should be: the number of outputs"),
     ],
@@ -232,6 +235,8 @@ def _wrong_k(structure: Structure, o: Observation) -> Observation:
 
 
 def test_a_wrong_k_beside_right_gradients_is_described_so() -> None:
-    (cause,) = causes_of(_gradients(_wrong_k), GROUPS)
-    assert not cause.mistakes
-    assert any("the gradients agree with the rule" in line for line in cause.description), cause.description
+    found = causes_of(_gradients(_wrong_k), GROUPS)
+    assert found
+    for cause in found:
+        assert not cause.mistakes
+        assert any("the gradients agree with the rule" in line for line in cause.description), cause.description

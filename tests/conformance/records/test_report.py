@@ -14,6 +14,7 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.plan import Options
 from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.diagnosis.causes import causes
 from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.records.record import Record, finish, read, write_part
 from kterm.conformance.records.report import (
@@ -40,7 +41,8 @@ def _record(folder: Path, verdicts: list[Verdict], *adapters: Any, planned: int 
         write_part(folder, number, used[0].name, [[verdict]])
     cases = [(used[0].name, v.case) for v in verdicts]
     cases += [(used[0].name, f"4x{i + 4}-tanh-b2-none-f64-normal-s0") for i in range(planned)]
-    finish(folder / "record.jsonl", folder, header, cases, ExpectationAudit((), tuple(used), Options(), False))
+    found = causes((used[0].name, [verdict]) for verdict in verdicts)
+    finish(folder / "record.jsonl", folder, header, cases, ExpectationAudit((), tuple(used), Options(), False), found)
     return read(folder / "record.jsonl")
 
 
