@@ -22,8 +22,8 @@ _SHORTLIST = 12
 _FEW = 2
 """How many calls of a question are searched."""
 
-MOST_SEARCHES = 8
-"""How many representatives without an explanation are searched."""
+MOST_SEARCHES, MOST_CAUSES = 8, 16
+"""How many representatives without an explanation are searched, and how many causes are found at most."""
 _MOST_TRIED = 8
 _HOPELESS = 4
 """After this many contradictions, and more of them than agreements, a candidate is given up."""
@@ -78,7 +78,7 @@ def explain_all(questions: Sequence[Question], passing: Passing, most: int = MOS
     left = {(q, i): None for q, question in enumerate(questions) for i in range(len(question.stack.x))}
     found: list[Explained] = []
     searched: dict[tuple[str, ...], Tried | None] = {}
-    while len(searched) < most and (chosen := _representative(questions, left, searched)):
+    while len(searched) < most and len(found) < MOST_CAUSES and (chosen := _representative(questions, left, searched)):
         kind, q, calls = chosen
         one = _search(questions, left, q, calls, passing)
         if one.mistakes:

@@ -63,7 +63,9 @@ class Record:
     @cached_property
     def causes(self) -> tuple[Cause, ...]:
         """The causes of all failures, in the order of a report."""
-        return tuple(Cause.from_json(row, self.verdicts[row["adapter"], row["case"]]) for row in self.footer["causes"])
+        return tuple(
+            Cause.from_json(row, self.verdicts[row["adapter"], row["case"]]) for row in self.footer.get("causes", ())
+        )
 
     @property
     def unchecked(self) -> tuple[str, ...]:
