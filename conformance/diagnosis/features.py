@@ -41,18 +41,22 @@ def describe_cases(failing: Sequence[str], passing: Sequence[str], activation: s
 
     `activation` is that of the layers in which they fail, if it is one.
     """
-    cases = [parse_case(text, tuple(REGIMES)) for text in (*failing, *passing)]
-    fails = np.arange(len(cases)) < len(failing)
+    # Draws of one structure and regime have all features in common.
+    groups = [text.rpartition("-s")[0] for text in (*failing, *passing)]
+    first = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    cases = [parse_case(f"{group}-s0", tuple(REGIMES)) for group in first]
+    member = np.array([first[group] for group in groups], int)
+    fails = np.arange(len(member)) < len(failing)
     # A batch without rows, or a draw that only asks for the layout, shows nothing.
-    sound = np.array([case.structure.batch > 0 and case.regime != "layout" for case in cases])
-    cases, fails = [case for case, has in zip(cases, sound, strict=True) if has], fails[sound]
+    sound = np.array([case.structure.batch > 0 and case.regime != "layout" for case in cases], bool)[member]
+    member, fails = member[sound], fails[sound]
     if fails.all() or not fails.any():
         return ""
-    best = _best(list(_case_features(cases, fails, activation)), fails)
+    best = _best(list(_case_features(cases, member, fails, activation)), fails)
     if best is None:
         return ""
     inside, failed = int(best.has.sum()), int((best.has & fails).sum())
-    outside, others = len(cases) - inside, int(fails.sum()) - failed
+    outside, others = len(member) - inside, int(fails.sum()) - failed
     rest = f"in {'none' if not others else f'{others:,}'} of {outside:,} others" if outside else ""
     count = f"all {inside:,}" if failed == inside else f"{failed:,} of {inside:,}"
     return f"fails in {count} cases with {best.text}" + (f", {rest}" if rest else "")
@@ -75,9 +79,11 @@ def _best(features: list[Feature], fails: Array) -> Feature | None:
     return best if score(best) < 0.66 else None
 
 
-def _case_features(cases: Sequence[Case], fails: Array, activation: str) -> Iterator[Feature]:
+def _case_features(cases: Sequence[Case], member: Array, fails: Array, activation: str) -> Iterator[Feature]:
+    """The features of failing and passing cases, each a member of a structure and regime by index."""
+
     def has(test: Callable[[Case], bool]) -> Array:
-        return np.array([test(case) for case in cases])
+        return np.array([test(case) for case in cases])[member]
 
     networks = [case.structure.network for case in cases]
     for dtype in sorted({case.structure.dtype for case in cases}):
@@ -103,7 +109,7 @@ def _case_features(cases: Sequence[Case], fails: Array, activation: str) -> Iter
     }
     for what, number in numbers.items():
         yield from _thresholds(
-            np.array([number(case) for case in cases]), fails, f"over {{}} {what}", f"up to {{}} {what}"
+            np.array([number(case) for case in cases])[member], fails, f"over {{}} {what}", f"up to {{}} {what}"
         )
 
 

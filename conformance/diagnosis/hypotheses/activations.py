@@ -198,6 +198,15 @@ def _coarse() -> Iterator[tuple[str, str, Function | None, Function | None]]:
         lambda z: np.where(z > 0, z, celu * (exp(np.minimum(z, 0) / celu) - 1))
     ), None  # fmt: skip
     a, scale = 1.6732632423543772, 1.0507009873554805
+    yield "elu", "elu's f' by alpha (expm1(z) + 1)", None, (
+        lambda z: np.where(z > 0, 1.0, alpha * (np.expm1(np.minimum(z, 0)) + 1))
+    )  # fmt: skip
+    yield "celu", "celu's f' by expm1(z/alpha) + 1", None, (
+        lambda z: np.where(z > 0, 1.0, np.expm1(np.minimum(z, 0) / celu) + 1)
+    )  # fmt: skip
+    yield "selu", "selu's f' by expm1(z) + 1", None, (
+        lambda z: scale * np.where(z > 0, 1.0, a * (np.expm1(np.minimum(z, 0)) + 1))
+    )  # fmt: skip
     yield "selu", "selu by exp(z) - 1", lambda z: scale * np.where(z > 0, z, a * (exp(np.minimum(z, 0)) - 1)), None
 
 

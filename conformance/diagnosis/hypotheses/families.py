@@ -92,9 +92,9 @@ FAMILIES: tuple[Family, ...] = (
 )  # fmt: skip
 
 
-def least_squares(at_0: Value, at_1: Value, observed: Array) -> float:
+def least_squares(at_0: Value, at_1: Value, observed: Array) -> tuple[float, float]:
     """The c for which at_0 + c (at_1 - at_0) is nearest to what was observed, with each entry weighted by its
-    tolerance. NaN if c has no effect.
+    tolerance, and the largest distance that is left, in tolerances. NaN if c has no effect.
     """
     moved, off = at_1.value - at_0.value, observed.reshape(at_0.shape) - at_0.value
     tolerance = np.maximum(at_0.tolerance, at_1.tolerance)
@@ -104,7 +104,10 @@ def least_squares(at_0: Value, at_1: Value, observed: Array) -> float:
     sound = np.isfinite(moved) & np.isfinite(off)
     moved, off = moved[sound], off[sound]
     size = float(np.square(moved).sum())
-    return float((moved * off).sum() / size) if size else float("nan")
+    if not size:
+        return float("nan"), float("nan")
+    c = float((moved * off).sum() / size)
+    return c, float(np.abs(off - c * moved).max())
 
 
 def formulas(c: float, family: Family, work: Work, layer: int) -> list[Formula]:

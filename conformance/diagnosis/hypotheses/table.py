@@ -146,21 +146,25 @@ def rank_of(question: Question) -> int:
 # Numbers that are read from the answers.
 
 
+_MISFIT = 4.0
+"""How far, in tolerances, the best number may leave the quantity from which it is read, to be tried at all."""
+
+
 def fitted(question: Question) -> Iterator[list[Hypothesis]]:
     """For each family and place, the mistakes whose number agrees with the first call of a question to a hundredth, the
     simplest first. Those with a meaning come together; then the number itself with few digits and with all.
     """
     one = question.part([0])
-    depth, layer = question.structure.network.depth, question.layer
+    depth, layer, possible = question.structure.network.depth, question.layer, steps_before(question)
     for family in FAMILIES:
         read = _read(family, one)
-        if read is None:
+        if read is None or family.step not in possible:
             continue
         for place, takes in {"": EVERYWHERE, **(PLACES if family.has_places and depth > 1 else {})}.items():
             if place and not takes(layer, depth):
                 continue
-            found = _number(one, family, read, takes)
-            if found is not None and np.isfinite(found) and not (family.is_factor and f"{found:.9g}" == "1"):
+            found, misfit = _number(one, family, read, takes)
+            if np.isfinite(found) and misfit <= _MISFIT and not (family.is_factor and f"{found:.9g}" == "1"):
                 yield [
                     family.hypothesis(formula, place, takes)
                     for formula in formulas(found, family, one.right, layer if family.has_places else depth)
@@ -172,7 +176,7 @@ def _read(family: Family, question: Question) -> str | None:
     return next((symbols[symbol] for symbol in family.reads if symbol in symbols), None)
 
 
-def _number(question: Question, family: Family, read: str, takes: Takes) -> float | None:
+def _number(question: Question, family: Family, read: str, takes: Takes) -> tuple[float, float]:
     def given(c: float) -> Value:
         hypothesis = family.hypothesis(Formula("", "", lambda w, i: c), "", takes)
         return question.compute(hypothesis, True).given[read]
