@@ -22,7 +22,7 @@ _SHORTLIST = 12
 _FEW = 2
 """How many calls of a question are searched."""
 
-MOST_SEARCHES, MOST_CAUSES = 8, 16
+MOST_SEARCHES, MOST_CAUSES = 5, 16
 """How many representatives without an explanation are searched, and how many causes are found at most."""
 _MOST_TRIED = 8
 _HOPELESS = 4
@@ -172,8 +172,6 @@ def _named(facts: Sequence[Tried], next_best: float | None) -> Explained:
     most = max(len(one.explained) for one in facts)
     lead = next(one for one in facts if len(one.explained) == most)
     same = [one for one in facts if one.explained.keys() == lead.explained.keys()]
-    if any(not one.hypothesis.fitted for one in same):
-        same = [one for one in same if not one.hypothesis.fitted]
     plain = {one.hypothesis.base for one in same if not one.hypothesis.is_variant}
     same = [one for one in same if not (one.hypothesis.is_variant and one.hypothesis.base in plain)]
     return Explained(tuple(lead.explained), tuple(_distinct(same)), next_best=next_best)
