@@ -19,19 +19,23 @@ import numpy as np
 
 from benchmarks._common import circumstances, one_thread, parser, publish, seconds_text, table
 from kterm.conformance.cases.case import Case, parse_case
+from kterm.conformance.cases.description import Description
 from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.plan import WIDE, make_options
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.compare import readings
 from kterm.conformance.checks.verdict import Verdict, quantity_of
-from kterm.conformance.diagnosis.causes import Cause, causes
-from kterm.conformance.diagnosis.explanation import explanations_of, origin_of
-from kterm.conformance.diagnosis.hypotheses import Hypothesis, in_one_layer, known, of_a_twin, pairs
+from kterm.conformance.diagnosis.causes import Cause
+from kterm.conformance.diagnosis.explanation import origin_of
+from kterm.conformance.diagnosis.hypotheses.machinery import of_a_twin
+from kterm.conformance.diagnosis.hypotheses.table import PLAIN, in_some_layers, pairs
+from kterm.conformance.diagnosis.hypothesis import Hypothesis
+from kterm.conformance.diagnosis.summary import GroupResult, result_of, summarize_failures
 from kterm.conformance.evaluation.kills.outcome import select_findings
 from kterm.conformance.evaluation.kills.trial import Trial, TrialOptions, TrialResult
 from kterm.conformance.mutants import MISTAKES, MUTANTS, Mutant
 from kterm.conformance.records import run as runs
-from kterm.reference import Array
+from kterm.reference import Array, Network
 from kterm.reference.rounding import Reading
 from kterm.reference.steps import Made, Work, run, showing, start
 
@@ -54,9 +58,8 @@ SAME_NUMBERS: Mapping[str, frozenset[str]] = {"one-in-fifty": frozenset({"scaled
 """The explanations that give the same numbers in one call, and say nothing of the others."""
 
 Outcome = Literal["right", "message", "not explained", "the same", "wrong", "not found"]
-"""What the first cause of a report comes to: it names the mistake; it tells something else in words, and names no
-mistake; it says that no known mistake explains it; it names one that gives the same numbers in these cases; it names
-another; there is none.
+"""What the first cause of a report comes to: it names the mistake; it says something else in words; it names none; it
+names one that gives the same numbers in these cases; it names another; there is none.
 """
 
 
@@ -79,8 +82,6 @@ class Row:
     """Whether it is among those that a report only counts."""
     named_by: int | None = None
     """The number of the cause that names it first."""
-    others: str = ""
-    """What the causes after the first say."""
     case: str = ""
     said: str = ""
     origin: str = ""
@@ -104,23 +105,32 @@ class Row:
 
 @dataclass
 class Heard:
-    """What was found of one mutant: by case, with all that was reported of it."""
+    """What was found of one mutant, by case."""
 
     differs: bool = False
     groups: list[str] = field(default_factory=list)
     blocked: bool = False
     """Whether the layout was found wrong, past which nothing is judged."""
     found: list[list[Verdict]] = field(default_factory=list)
+    results: list[GroupResult] = field(default_factory=list)
+    """What the causes are found from: failing groups, and groups that pass."""
 
     def add(self, tried: TrialResult) -> None:
-        """Diagnose the failures of a group."""
+        """Locate the failures of a group, and keep what the causes are found from."""
         self.differs = self.differs or tried.differs
-        if self.blocked or not any(tried.found):
+        if self.blocked:
+            return
+        if not any(tried.found):
+            self.results.append(result_of(tried.group, tried.verdicts))
             return
         self.blocked = tried.group.regime == "layout"
         self.groups.append(tried.group.id)
-        told = zip(tried.diagnose(), tried.found, strict=True)
+        located = tried.locate()
+        told = list(zip(located.verdicts, tried.found, strict=True))
         self.found += [select_findings(verdicts) for verdicts, found in told if found]
+        # A case that fails without the mistake says nothing of it.
+        kept = [verdicts for verdicts, found in told if found or not any(v.fails for v in verdicts)]
+        self.results.append(result_of(tried.group, kept, located.questions))
 
 
 def heard(asked: TrialOptions, dtype: str, names: Sequence[str]) -> dict[tuple[str, bool], Heard]:
@@ -144,22 +154,23 @@ def heard(asked: TrialOptions, dtype: str, names: Sequence[str]) -> dict[tuple[s
     return known_of
 
 
-def row(adapter: str, dtype: str, mutant: Mutant, shown: bool, told: Heard) -> Row:
+def row(described: Description, dtype: str, mutant: Mutant, shown: bool, told: Heard) -> Row:
     """The first cause of a report, held against what was planted."""
-    found = causes((adapter, some) for some in told.found)
-    made = Row(adapter, dtype, shown, mutant.name, "not found", told.differs, tuple(told.groups), len(told.found))
+    found = summarize_failures(described, told.results)
+    made = Row(
+        described.name, dtype, shown, mutant.name, "not found", told.differs, tuple(told.groups), len(told.found)
+    )
     if not found:
         return made
     first, named = found[0], [_place(cause, mutant) for cause in found]
     made = replace(
         made,
-        outcome=_outcome(first, mutant, told.found),
+        outcome=_outcome(first, mutant),
         causes=len(found),
         tied=max(0, len(first.mistakes) - 1),
         unprinted=named[0] is not None and named[0] >= PRINTED,
         named_by=next((number for number, place in enumerate(named, 1) if place is not None), None),
         case=first.worst.case,
-        others="; ".join(f"{said(cause)} ({cause.worst.case}, of {cause.cases})" for cause in found[1:]),
         said=said(first),
         origin=origin_of(first.worst),
     )
@@ -176,36 +187,29 @@ def row(adapter: str, dtype: str, mutant: Mutant, shown: bool, told: Heard) -> R
 
 def said(cause: Cause) -> str:
     """What a report says of a cause, in a line."""
-    if cause.mistakes:
-        return " or ".join(f"{one.mistake} [{one.name}, {one.sigmas:.2g} σ]" for one in cause.mistakes)
-    if cause.worst.message:
-        return cause.worst.message
-    near = cause.nearest
-    nearest = "" if near is None else f"; the nearest is {near.mistake} [{near.name}, {near.sigmas:.2g} σ]"
-    return f"no known mistake explains {cause.worst.quantity}{nearest}"
+    named = " or ".join(f"{one.mistake} [{one.name}, {one.sigmas:.2g} σ]" for one in cause.mistakes)
+    if named or cause.worst.message:
+        return named or cause.worst.message
+    return "; ".join([f"no known mistake explains {cause.worst.quantity}", *cause.description])
 
 
 def _place(cause: Cause, mutant: Mutant) -> int | None:
-    """The place of a mistake among those that a cause names, or None; a finding that tells it in words names it."""
+    """The place of a mistake among those that a cause names, or None; a finding in words names it."""
     names = {mutant.name, *STANDS_FOR.get(mutant.name, ())}
     at = next((number for number, one in enumerate(cause.mistakes) if one.name in names), None)
     words = [text for text in (mutant.shows, SAYS.get(mutant.name, "")) if text]
     return 0 if at is None and any(text in cause.worst.message for text in words) else at
 
 
-def _outcome(first: Cause, mutant: Mutant, found: Sequence[Sequence[Verdict]]) -> Outcome:
+def _outcome(first: Cause, mutant: Mutant) -> Outcome:
     if _place(first, mutant) is not None:
         return "right"
     if not first.mistakes:
         return "message" if first.worst.message else "not explained"
     lead = first.mistakes[0].name
-    covered = [some[0] for some in found if any(one.name == lead and one.fits for one in explanations_of(some[0]))]
     if lead in SAME_NUMBERS.get(mutant.name, ()):
         return "the same"
-    return "the same" if mutant.changes and all(_are_alike(mutant, lead, verdict) for verdict in covered) else "wrong"
-
-
-# What a mistake does to a case.
+    return "the same" if mutant.changes and _are_alike(mutant, lead, first.worst) else "wrong"
 
 
 def _passes(case: Case, mistakes: Sequence[Made], reading: Reading | None = None, shown: bool = False) -> Work:
@@ -253,14 +257,14 @@ def _are_alike(mutant: Mutant, name: str, verdict: Verdict) -> bool:
     """Whether an explanation of that name gives what a mutant gives, apart from rounding, in the case of a finding."""
     case = _case(verdict)
     planted = _passes(case, [(mutant.changes, mutant.takes)])
-    layer = quantity_of(verdict.quantity)[1] or case.structure.network.depth
-    return any(_agree(planted, _passes(case, one.mistakes)) for one in _called(name, case, layer))
-
-
-def _called(name: str, case: Case, layer: int) -> Iterator[Hypothesis]:
     network = case.structure.network
-    every = chain(known(), of_a_twin(network), in_one_layer(network, layer), pairs())
-    return (one for one in every if one.name == name)
+    activation = network.activations[(quantity_of(verdict.quantity)[1] or network.depth) - 1]
+    return any(_agree(planted, _passes(case, one.mistakes)) for one in _called(name, network, activation))
+
+
+def _called(name: str, network: Network, activation: str) -> Iterator[Hypothesis]:
+    every = (PLAIN, of_a_twin(network), in_some_layers(network, activation, PLAIN), pairs())
+    return (one for one in chain(*every) if one.name == name)
 
 
 def _agree(a: Work, b: Work) -> bool:
@@ -272,16 +276,13 @@ def _agree(a: Work, b: Work) -> bool:
     return all(near(a.given[name].value, b.given[name].value) for name in a.given)
 
 
-# The tables.
-
-
 def table_of(rows: Sequence[Row]) -> str:
     """One line an adapter, a dtype and a mode."""
     keys = dict.fromkeys((one.adapter, one.dtype, one.shown) for one in rows)
     body = []
     for adapter, dtype, shown in keys:
-        own = [one for one in rows if (one.adapter, one.dtype, one.shown) == (adapter, dtype, shown)]
-        own = [one for one in own if one.outcome != "not found"]
+        mine = [one for one in rows if (one.adapter, one.dtype, one.shown) == (adapter, dtype, shown)]
+        own = [one for one in mine if one.outcome != "not found"]
         counts = [sum(one.outcome == outcome for one in own) for outcome in ("not explained", "message", "the same")]
         right = [one for one in own if one.outcome == "right"]
         mode = "all" if shown else "gradients alone"
@@ -351,7 +352,7 @@ def measured(spec: str, dtypes: Sequence[str], mutants: Sequence[Mutant]) -> lis
     for dtype in [name for name in dtypes if name in adapter.dtypes]:
         told = heard(asked, dtype, [mutant.name for mutant in mutants])
         rows += [
-            row(adapter.name, dtype, mutant, shown, told[mutant.name, shown])
+            row(adapter, dtype, mutant, shown, told[mutant.name, shown])
             for shown in (True, False)
             for mutant in mutants
         ]

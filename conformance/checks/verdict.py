@@ -1,13 +1,14 @@
 """Verdicts: what a check answers for one tensor of one case, and what that makes of the case."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ...adapters.quantities import split_name
 from ...reference.steps import Made
-from ..cases.level import Level
+from ..cases.level import Level, parse_level
 
 Check = Literal[
     "contract",
@@ -144,6 +145,26 @@ class Severity:
     activation: str | None = None
     region: tuple[float, float] | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """The severity in plain JSON types; an infinite or undefined number as text."""
+        sizes = {name: _to_number(getattr(self, name)) for name in ("normwise", "relative")}
+        region = None if self.region is None else [_to_number(end) for end in self.region]
+        return {"level": self.level, **sizes, "activation": self.activation, "region": region}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Severity":
+        """The inverse of `to_json`. Raises KeyError, TypeError and ValueError for anything else."""
+        normwise, relative = (None if data[name] is None else float(data[name]) for name in ("normwise", "relative"))
+        region = None
+        if data["region"] is not None:
+            low, high = map(float, data["region"])
+            region = low, high
+        return cls(parse_level(data["level"]), normwise, relative, data["activation"], region)
+
+
+def _to_number(value: float | None) -> float | str | None:
+    return value if value is None or math.isfinite(value) else str(value)
+
 
 def severity_of(verdicts: Sequence[Verdict]) -> Severity:
     """The severity of some findings and errors, at least one."""
@@ -210,6 +231,13 @@ def failure_of(verdicts: Sequence[Verdict]) -> Verdict | None:
     """
     failing = [v for v in verdicts if v.fails] or [v for v in verdicts if v.is_finding]
     return next((v for v in failing if v.fails and v.level != "componentwise"), failing[0] if failing else None)
+
+
+def failure_to_show(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The failure that a report shows of a case; of a case without one, its first finding below the level of the run,
+    if it has one.
+    """
+    return failure_of([v for v in verdicts if v.fails or v.below_level])
 
 
 def status(verdicts: Sequence[Verdict]) -> Status:

@@ -1,18 +1,19 @@
-"""Causes: the failures of a run sorted by their cause, so that thirty failures of one cause are reported once."""
+"""Causes: the failures of a run or a group sorted by their cause, so that thirty of one cause are reported once."""
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from ..cases.case import parse_case
 from ..cases.regimes import REGIMES
-from ..checks.verdict import CHECKS, Severity, Verdict, failure_of, severity_of
+from ..checks.verdict import CHECKS, Severity, Verdict, failure_to_show, severity_of
 from .explanation import Explanation, explanations_of
 
-_Key = tuple[str, str, str, str, str]
 _MANY = 3
+"""A kind of quantity that fails in more activations than these has one cause, not one for each."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class Cause:
     """Failures of one adapter with one cause: the number of cases, the finding of the smallest case (`worst`), how
     severe all of them are, and the mistakes that explain all of them, with their residuals in σ for that finding.
 
-    `next_best` is the smallest residual there of a mistake that does not explain it.
+    `is_fact` says that the mistakes are stated as fact; otherwise the failures are only consistent with them.
+    `compared` is the number of calls that they were compared with. `next_best` is the smallest residual of a mistake
+    that does not explain the failures. `description` says in lines what is known of failures that no mistake explains.
     """
 
     adapter: str
@@ -30,39 +33,68 @@ class Cause:
     severity: Severity
     mistakes: tuple[Explanation, ...] = ()
     next_best: float | None = None
-    nearest: Explanation | None = None
-    """The nearest mistake, if none explains the failures."""
+    is_fact: bool = False
+    compared: int = 0
+    description: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The cause in plain JSON types; the finding by its case, which the record holds."""
+        return {
+            "adapter": self.adapter,
+            "cases": self.cases,
+            "checks": list(self.checks),
+            "case": self.worst.case,
+            "severity": self.severity.to_json(),
+            "mistakes": [[e.name, e.mistake, float(f"{e.sigmas:.6g}")] for e in self.mistakes],
+            "next_best": None if self.next_best is None else float(f"{self.next_best:.6g}"),
+            "compared": self.compared,
+            "description": list(self.description),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], verdicts: Sequence[Verdict]) -> "Cause":
+        """The inverse of `to_json`, given the verdicts on its case. Raises KeyError, TypeError and
+        ValueError for anything else.
+        """
+        worst = failure_to_show(verdicts)
+        if worst is None:
+            raise ValueError("nothing fails in the case of a cause")
+        mistakes = tuple(Explanation(str(name), str(mistake), float(far)) for name, mistake, far in data["mistakes"])
+        return cls(
+            data["adapter"], int(data["cases"]), tuple(data["checks"]), worst, Severity.from_json(data["severity"]),
+            mistakes, data["next_best"], bool(mistakes), int(data["compared"]), tuple(data["description"]),
+        )  # fmt: skip
 
 
 def causes(answered: Iterable[tuple[str, Sequence[Verdict]]]) -> list[Cause]:
-    """The causes of all unexpected findings and errors, given the verdicts of each case with its adapter. Causes in the
-    contract and the layout come first, then the most frequent; causes that are only componentwise come last. A case
-    without a failure shows its first finding below the level of the run, if it has one.
+    """The failures of some cases sorted by what they are consistent with, given the verdicts of each case with its
+    adapter, in the order of a report. A case without a failure shows its first finding below the level of the run, if
+    it has one.
 
-    Cases that a mistake explains are grouped by the mistake that explains most of them. If none does, two failures have
-    one cause if check, kind of quantity, activation, grade and level (or the message) agree. If a kind fails in many
-    activations, the activation does not separate causes.
+    Cases that a mistake explains are grouped by the mistake that explains most of them; for the others see
+    `group_unexplained`.
     """
     first: dict[tuple[str, str], Verdict] = {}
     for adapter, verdicts in answered:
-        found = failure_of([v for v in verdicts if v.fails or v.below_level])
+        found = failure_to_show(verdicts)
         if found is not None:
             first[adapter, found.case] = found
     by_adapter: dict[str, list[Verdict]] = defaultdict(list)
     for (adapter, _), verdict in first.items():
         by_adapter[adapter].append(verdict)
-    sorted_out = [cause for adapter, some in by_adapter.items() for cause in _of_one_adapter(adapter, some)]
-    return sorted(sorted_out, key=_order)
+    return order(cause for adapter, some in by_adapter.items() for cause in _of_one_adapter(adapter, some))
+
+
+def order(found: Iterable[Cause]) -> list[Cause]:
+    """Causes in the order of a report: those in the contract and the layout, then the most frequent, and last those
+    that are only componentwise.
+    """
+    return sorted(found, key=_order)
 
 
 def _order(c: Cause) -> tuple[bool, bool, int, int]:
     is_minor = c.severity.level == "componentwise"
     return c.worst.check not in CHECKS[:2], is_minor, -c.cases, CHECKS.index(c.worst.check)
-
-
-def _kind(v: Verdict) -> _Key:
-    what, activation = (v.gist, "") if v.message else (v.kind, v.activation or "")
-    return v.check, what, activation, v.grade, v.level or ""
 
 
 def _of_one_adapter(adapter: str, verdicts: Sequence[Verdict]) -> Iterator[Cause]:
@@ -79,22 +111,26 @@ def _of_one_adapter(adapter: str, verdicts: Sequence[Verdict]) -> Iterator[Cause
         same = [name for name in tied if all(_sigmas(v, name) is not None for v in covered)]
         yield _explained(adapter, covered, sorted(same, key=lambda name: name != lead))
         left = [v for v in left if _sigmas(v, lead) is None]
-    many = {key for key, names in _activations(left).items() if len(names) > _MANY}
-    rest: dict[_Key, list[Verdict]] = defaultdict(list)
-    for verdict in left:
-        key = _kind(verdict)
-        rest[(*key[:2], "", *key[3:]) if (key[0], key[1]) in many else key].append(verdict)
-    for some in rest.values():
-        nearest = min((e for v in some for e in explanations_of(v)), key=lambda e: e.sigmas, default=None)
-        yield Cause(adapter, len(some), _checks(some), _smallest(some), severity_of(some), nearest=nearest)
+    for some in group_unexplained(left):
+        yield Cause(adapter, len(some), sort_checks(some), smallest(some), severity_of(some))
 
 
-def _activations(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], set[str]]:
-    """The activations in which each kind of quantity fails."""
-    found: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for check, kind, activation, *_ in map(_kind, verdicts):
-        found[check, kind].add(activation)
-    return found
+def group_unexplained(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    """Unexplained failures by what they have in common: the level, and what was wrong with the quantity, in words, or
+    else the kind of quantity and the activation of its layer. If a kind fails in many activations, the activation does
+    not separate.
+    """
+    activations: dict[str, set[str]] = defaultdict(set)
+    for v in verdicts:
+        activations[v.kind].add(v.activation or "")
+    found: dict[tuple[str, ...], list[Verdict]] = defaultdict(list)
+    for v in verdicts:
+        level = v.level or ""
+        if v.message:
+            found[level, v.check, v.gist].append(v)
+        else:
+            found[level, "", v.kind, "" if len(activations[v.kind]) > _MANY else v.activation or ""].append(v)
+    return list(found.values())
 
 
 def _sigmas(verdict: Verdict, name: str) -> float | None:
@@ -106,25 +142,18 @@ def _largest(verdicts: Sequence[Verdict], name: str) -> float:
 
 
 def _explained(adapter: str, covered: Sequence[Verdict], names: Sequence[str]) -> Cause:
-    worst = _smallest([v for v in covered if any(e.name in names for e in explanations_of(v))])
-    mistakes = []
-    for name in names:
-        # As for the case that is shown, which may name a layer.
-        shown = next(e for e in explanations_of(worst) if e.name == name)
-        others = {e.mistake for v in covered for e in explanations_of(v) if e.name == name} - {shown.mistake}
-        mistakes.append(replace(shown, mistake=f"{shown.mistake}, and others of the kind") if others else shown)
-    others = [e.sigmas for e in explanations_of(worst) if not e.fits]
-    return Cause(
-        adapter, len(covered), _checks(covered), worst, severity_of(covered), tuple(mistakes), min(others, default=None)
-    )
+    worst = smallest([v for v in covered if any(e.name in names for e in explanations_of(v))])
+    mistakes = tuple(next(e for e in explanations_of(worst) if e.name == name) for name in names)
+    return Cause(adapter, len(covered), sort_checks(covered), worst, severity_of(covered), mistakes)
 
 
-def _checks(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
+def sort_checks(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
+    """The checks of some verdicts, each once, in dependency order."""
     found = {v.check for v in verdicts}
     return tuple(check for check in CHECKS if check in found)
 
 
-def _smallest(verdicts: Sequence[Verdict]) -> Verdict:
+def smallest(verdicts: Sequence[Verdict]) -> Verdict:
     """The finding that is shown: the one in the case with the fewest numbers, and of equally small cases the first by
     id. A finding whose tolerance is not zero comes before one whose tolerance is.
     """

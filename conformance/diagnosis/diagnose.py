@@ -1,25 +1,28 @@
-"""Diagnosis of an examined group: for each failing case, where the mistake begins and which known mistakes explain it.
+"""Diagnosis of examined groups: where each failure begins, and the questions that a search for causes starts from.
 
 It is a step after the checks. It reads what an examination keeps, asks the adapter nothing, and changes no grade.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ...reference import Array
+from ...adapters.quantities import stack_arrays
 from ..cases.case import Group
-from ..cases.regimes import Draw, each
-from ..checks.calls import Calls, JudgedCalls
+from ..checks.calls import Calls
 from ..checks.compare import Comparison
 from ..checks.examine import Examination
 from ..checks.findings import is_expected_in
 from ..checks.verdict import NOTHING_EXPECTED, ExpectationFor, Verdict, failure_of
-from .explain import Question, explain
 from .explanation import DiagnosedVerdict, Explanation, with_diagnosis
-from .hypotheses import Earlier
 from .locate import locate
+from .question import Question, earlier_calls
+from .search import explain_all
+
+MOST_KEPT = 6
+"""How many failing calls of one group with one first quantity are kept for the search for causes."""
 
 IsExpected = Callable[[Comparison, int], bool]
 """Whether an expectation matches what call i of a comparison shows: it neither locates a mistake nor speaks against an
@@ -27,82 +30,119 @@ explanation.
 """
 
 
-def diagnose(
-    group: Group, examination: Examination, expectation_for: ExpectationFor = NOTHING_EXPECTED
-) -> list[list[Verdict]]:
-    """The verdicts of an examination, a list for each case, with a diagnosis on the failure of each failing call
-    (`failure_of`).
+@dataclass(frozen=True)
+class Located:
+    """A group whose failures are located: the verdicts, a list for each case, with the origin on the failure of each
+    failing call (`failure_of`); and questions about some of these calls.
     """
+
+    verdicts: list[list[Verdict]]
+    questions: tuple[Question, ...] = ()
+
+
+def locate_failures(
+    group: Group, examination: Examination, expectation_for: ExpectationFor = NOTHING_EXPECTED
+) -> Located:
+    """Where each failing call of a group begins to fail. It costs little; causes are looked for at the end of a run."""
     is_expected = is_expected_in(group, expectation_for, examination.level)
-    diagnosed: dict[Verdict, DiagnosedVerdict] = {}
+    located: dict[Verdict, DiagnosedVerdict] = {}
+    questions: list[Question] = []
     for judged in examination.judged:
         if judged.together is None:
-            diagnosed |= _diagnose_each(judged, is_expected)
+            first = {i: next((v for v in some if v.is_unexpected), None) for i, some in enumerate(judged.verdicts)}
+            failing = {i: (v.case, v.quantity) for i, v in first.items() if v is not None}
+            failures = {i: failure_of(judged.verdicts[i]) for i in failing}
+            verdicts = {i: v for i, v in failures.items() if v is not None}
         else:
-            diagnosed |= _diagnose_together(judged.calls, judged.together, is_expected)
-    if not diagnosed:  # as in nearly every group; the lookup below hashes every verdict
-        return examination.verdicts
-    return [[diagnosed.get(verdict, verdict) for verdict in some] for some in examination.verdicts]
-
-
-def _diagnose_each(judged: JudgedCalls, is_expected: IsExpected) -> dict[Verdict, DiagnosedVerdict]:
-    """The failure of each call, with the diagnosis of what departs first."""
-    first = {i: next((v for v in some if v.is_unexpected), None) for i, some in enumerate(judged.verdicts)}
-    failing = {i: verdict for i, verdict in first.items() if verdict is not None}
-    found = _diagnose_calls(judged.calls, {i: verdict.quantity for i, verdict in failing.items()}, is_expected)
-    failures = {i: failure_of(judged.verdicts[i]) or first for i, first in failing.items()}
-    return {failure: with_diagnosis(failure, *found[i]) for i, failure in failures.items()}
-
-
-def _diagnose_together(calls: Calls, verdict: Verdict, is_expected: IsExpected) -> dict[Verdict, DiagnosedVerdict]:
-    """A verdict about several calls, with the diagnosis of the first call after the first that departs by itself."""
-    departing = (
-        (i, one.quantity)
-        for i in range(1, len(calls.observed))
-        for one in calls.compared
-        if not one.worst[i] <= 1 and not is_expected(one, i)
+            verdicts, failing = _departing(judged.calls, judged.together, is_expected)
+        if failing:
+            origins, asked = _examine_calls(judged.calls, failing, is_expected)
+            located |= {verdict: with_diagnosis(verdict, origins[i], ()) for i, verdict in verdicts.items()}
+            questions += asked
+    if not located:  # as in nearly every group; the lookup below hashes every verdict
+        return Located(examination.verdicts)
+    return Located(
+        [[located.get(verdict, verdict) for verdict in some] for some in examination.verdicts], tuple(questions)
     )
-    at, quantity = next(departing, (None, ""))
-    if at is None:
-        return {}
-    return {verdict: with_diagnosis(verdict, *_diagnose_calls(calls, {at: quantity}, is_expected)[at])}
 
 
-def _diagnose_calls(
-    calls: Calls, failing: dict[int, str], is_expected: IsExpected
-) -> dict[int, tuple[str, tuple[Explanation, ...]]]:
-    """Origin and explanations for each failing call, given the quantity that departs first in it."""
+def _departing(
+    calls: Calls, verdict: Verdict, is_expected: IsExpected
+) -> tuple[dict[int, Verdict], dict[int, tuple[str, str]]]:
+    """For a verdict about several calls, the first call after the first that departs by itself."""
+    for i in range(1, len(calls.observed)):
+        for one in calls.compared:
+            if not one.worst[i] <= 1 and not is_expected(one, i):
+                return {i: verdict}, {i: (verdict.case, one.quantity)}
+    return {}, {}
+
+
+def _examine_calls(
+    calls: Calls, failing: dict[int, tuple[str, str]], is_expected: IsExpected
+) -> tuple[dict[int, str], list[Question]]:
+    """The origin of each failing call, and the questions, given its case and the quantity that departs first in it."""
     origins: dict[int, str] = {}
     by_quantity: dict[str, list[int]] = defaultdict(list)
-    for i, quantity in failing.items():
+    known = {c.quantity for c in calls.compared}
+    for i, (_, quantity) in failing.items():
         departs = {c.quantity: not c.worst[i] <= 1 and not is_expected(c, i) for c in calls.compared}
         place = locate(calls.structure.network, departs)
         origins[i] = "" if place is None else str(place)
-        by_quantity[quantity].append(i)
-    explanations: dict[int, tuple[Explanation, ...]] = {}
-    known = {c.quantity for c in calls.compared}
-    for quantity, some in by_quantity.items():
         if quantity in known:
-            question = _question_about(calls, some, quantity, is_expected)
-            explanations |= zip(some, explain(question), strict=True)
-    return {i: (origins[i], explanations.get(i, ())) for i in failing}
+            by_quantity[quantity].append(i)
+    questions = []
+    for quantity, some in by_quantity.items():
+        chosen = some[:MOST_KEPT]
+        expected = {c.quantity for c in calls.compared for i in chosen if not c.worst[i] <= 1 and is_expected(c, i)}
+        ids = [failing[i][0] for i in chosen]
+        questions.append(_question(calls, chosen, quantity, frozenset(expected), ids))
+    return origins, questions
 
 
-def _question_about(calls: Calls, chosen: Sequence[int], first: str, is_expected: IsExpected) -> Question:
-    expected = {c.quantity for c in calls.compared for i in chosen if not c.worst[i] <= 1 and is_expected(c, i)}
-    before = [calls.before[i] for i in chosen]
-    earlier = Earlier(
-        _called(calls.history, before), _called(calls.history, [None if number is None else 0 for number in before])
+def _question(
+    calls: Calls, chosen: Sequence[int], first: str, ignored: frozenset[str], cases: Sequence[str]
+) -> Question:
+    """The question about some of the calls, by their indices. The other arguments are as in `Question`."""
+    wide = np.dtype(np.float64)
+    shown = stack_arrays([calls.observed[i] for i in chosen])
+    return Question(
+        calls.structure,
+        calls.regime,
+        calls.stack[np.array(chosen)].astype(wide),
+        {name: array.astype(wide) for name, array in shown.items()},
+        first,
+        earlier_calls(calls.history, [calls.before[i] for i in chosen]),
+        calls.conventions,
+        ignored,
+        tuple(cases),
+        calls.arithmetic,
     )
-    return Question.about(calls, chosen, first, earlier, frozenset(expected))
 
 
-def _called(history: Draw, numbers: Sequence[int | None]) -> Draw:
-    """The numbers of earlier calls in float64, as a stack; NaN where there was none."""
-    picked = history[np.array([number or 0 for number in numbers])]
-    none = np.array([number is None for number in numbers])
+def diagnose(
+    group: Group, examination: Examination, expectation_for: ExpectationFor = NOTHING_EXPECTED
+) -> list[list[Verdict]]:
+    """The verdicts on a group by itself, with origins and with the known mistakes that its failing calls are consistent
+    with. One group cannot show that a mistake is the cause: that takes a run (`summarize_failures`).
+    """
+    located = locate_failures(group, examination, expectation_for)
+    if not located.questions:
+        return located.verdicts
+    given: dict[tuple[str, str], tuple[Explanation, ...]] = {}
+    for one in explain_all(located.questions, lambda _: (0, 0)):
+        for q, i in one.calls:
+            explanations = [
+                Explanation(tried.hypothesis.name, tried.hypothesis.mistake, tried.explained[q, i])
+                for tried in one.mistakes
+            ]
+            given[located.questions[q].cases[i], located.questions[q].first] = tuple(explanations)
+    return [[_with(verdict, given) for verdict in some] for some in located.verdicts]
 
-    def blank(a: Array) -> Array:
-        return np.where(none.reshape(-1, *[1] * (a.ndim - 1)), np.nan, a.astype(np.float64))
 
-    return Draw(each(picked.parameters, blank), blank(picked.x), blank(picked.y), picked.dead)
+def _with(verdict: Verdict, given: dict[tuple[str, str], tuple[Explanation, ...]]) -> Verdict:
+    if not isinstance(verdict, DiagnosedVerdict):
+        return verdict
+    found = given.get((verdict.case, verdict.quantity)) or next(
+        (some for (case, _), some in given.items() if case == verdict.case), ()
+    )
+    return with_diagnosis(verdict, verdict.origin, found)

@@ -33,4 +33,4 @@ def describe_cause(verdict: Verdict, adapter: Description, original: Verdict | N
     if original is not None:
         larger = {e.mistake for e in explanations_of(original) if e.fits}
         mistakes = [mistake for mistake in mistakes if mistake in larger]
-    return f"The result equals the rule with {', or '.join(mistakes[:3])}." if mistakes else ""
+    return f"The result is consistent with the rule with {', or '.join(mistakes[:3])}." if mistakes else ""

@@ -27,7 +27,9 @@ from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import STATUSES, Status, Verdict, status
 from ..checks.whole_run.moments import Moments, merge
 from ..checks.whole_run.verdicts import Judged, judge_run, verdicts_of
-from ..diagnosis.diagnose import diagnose
+from ..diagnosis.causes import Cause
+from ..diagnosis.diagnose import diagnose, locate_failures
+from ..diagnosis.summary import GroupResult, result_of, summarize_failures
 from ..expectations import expectation as known
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..records.report import failure_lines, printable
@@ -43,7 +45,8 @@ class NonConformance(AssertionError):
 @dataclass(frozen=True, repr=False)
 class Results:
     """What a check of one adapter found: its description, the verdicts of every case by case id, in the order of the
-    plan, the audit of its expectations, what the run as a whole shows (`judged`), and the level of the run.
+    plan, the audit of its expectations, what the run as a whole shows (`judged`), the level of the run, and the causes
+    of its failures.
 
         results = check_adapter(MyAdapter())
         results.raise_if_failed()
@@ -59,6 +62,7 @@ class Results:
     level: Level = "componentwise"
     undeclared: tuple[str, ...] = ()
     """Where it fails: what was measured of the adapter's arithmetic and is not declared, a sentence each."""
+    causes: tuple[Cause, ...] = ()
 
     def statuses(self) -> dict[str, Status]:
         """The status of each case."""
@@ -134,7 +138,7 @@ class Results:
             counts = [sum(v.below_level for v in some) for some in self.verdicts.values()]
             below = f"; {below_line(sum(counts), sum(map(bool, counts)))}" if any(counts) else ""
             return f"{about} in {len(self.verdicts):,} cases{below}"
-        lines = failure_lines(self.adapter, list(self.verdicts.values()), level=self.level)
+        lines = failure_lines(self.adapter, list(self.verdicts.values()), level=self.level, found=self.causes)
         lines += map(printable, finding_lines(self.adapter.name, self.judged))
         lines += [f"{self.adapter.name}: measured, and not declared: {one}" for one in self.undeclared]
         lines += [one.message for one in self.audited if one.message]
@@ -176,12 +180,14 @@ def check_adapter(
         premise = find_layout_error((group for group in planned.groups if group.regime == "layout"), runner)
         verdicts: dict[str, list[Verdict]] = {}
         moments: list[Moments] = []
-
+        groups: list[GroupResult] = []
         for group in planned.groups:
             examination = examine(group, runner, expectation_for, layout_error=premise, level=level)
             moments.append(examination.moments)
-            answered = diagnose(group, examination, expectation_for)
-            verdicts |= {case.id: some for case, some in zip(group.cases, answered, strict=True)}
+            located = locate_failures(group, examination, expectation_for)
+            verdicts |= {case.id: some for case, some in zip(group.cases, located.verdicts, strict=True)}
+            groups.append(result_of(group, located.verdicts, located.questions))
+        causes = tuple(summarize_failures(described, groups))
         answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
         judged = tuple(judge_run(merge(moments), expectation_for))
         of_run = list(verdicts_of(judged))
@@ -190,7 +196,7 @@ def check_adapter(
         if any(verdict.fails for some in (*verdicts.values(), of_run) for verdict in some):
             undeclared = explain_by_arithmetic(measure_arithmetic(runner, dtypes), dict(described.arithmetic))
     audited = audit.results(list(answers), answers, findings, {described.name: of_run})
-    return Results(described, planned.unsupported, verdicts, audited, judged, level, tuple(undeclared))
+    return Results(described, planned.unsupported, verdicts, audited, judged, level, tuple(undeclared), causes)
 
 
 CaseCheck = Callable[[], None]

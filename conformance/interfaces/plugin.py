@@ -237,12 +237,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     state = config.stash.get(_SESSION, None)
     if state is None or (state.record is None and not state.trouble):
         return
-    from ..records.report import summary_lines
+    from ..records.report import cause_lines, summary_lines
 
     terminalreporter.section("kterm")
     if state.record is None:
         terminalreporter.write_line(f"kterm: {state.trouble}", red=True)
         return
     saved = state.folder and state.folder.report
-    for line in summary_lines(state.record, saved, "--kterm-report", state.is_stopped):
+    lines = cause_lines(state.record, saved, "--kterm-report")
+    for line in [*lines, *summary_lines(state.record, saved, "--kterm-report", state.is_stopped)]:
         terminalreporter.write_line(line)

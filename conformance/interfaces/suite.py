@@ -84,7 +84,9 @@ class GroupItem(pytest.Item):
             raise Findings(str(error)) from None
         statuses = {status(some) for some in verdicts}
         if statuses & {"failed", "errored"}:
-            raise Findings("\n".join(failure_lines(adapter, verdicts, worker.run.device, worker.run.options.level)))
+            level = worker.run.options.level
+            lines = failure_lines(adapter, verdicts, worker.run.device, level, is_searched=False)
+            raise Findings("\n".join(lines))
         if statuses == {"blocked"}:
             pytest.skip(printable(f"blocked {_reason(verdicts)}; {len(group.draws)} cases"))
         if statuses == {"unsupported"}:

@@ -20,9 +20,10 @@ from typing import Any
 
 from ..cases.description import Description
 from ..cases.level import Level, parse_level
-from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
+from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, failure_to_show, status
 from ..checks.whole_run.moments import Moments, to_rows
 from ..checks.whole_run.verdicts import Judged, verdicts_of
+from ..diagnosis.causes import Cause
 from ..diagnosis.explanation import DiagnosedVerdict, Explanation, explanations_of, origin_of
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
@@ -91,6 +92,13 @@ class Record:
     def of_run(self) -> dict[str, list[Verdict]]:
         """The verdicts on the run as a whole, by adapter."""
         return {name: list(verdicts_of(judged)) for name, judged in self.judged.items()}
+
+    @cached_property
+    def causes(self) -> tuple[Cause, ...]:
+        """The causes of all failures, in the order of a report."""
+        return tuple(
+            Cause.from_json(row, self.verdicts[row["adapter"], row["case"]]) for row in self.footer.get("causes", ())
+        )
 
     @property
     def unchecked(self) -> tuple[str, ...]:
@@ -220,6 +228,20 @@ def write_part(
     scratch.replace(path)
 
 
+def read_part(path: Path) -> tuple[tuple[str, ...], tuple[Verdict, ...]]:
+    """From a group's file: the cases that passed, and the failure to show of each case that has one."""
+    by_case: dict[str, list[Verdict]] = {}
+    with path.open(encoding="utf-8") as source:
+        tally = json.loads(source.readline())
+        cases: dict[str, Status] = tally["cases"]
+        if {"failed", "errored"} & set(cases.values()) or tally["below_level"]:
+            for verdict in (_verdict(json.loads(line)) for line in source if not _is_pass(line)):
+                by_case.setdefault(verdict.case, []).append(verdict)
+    shown = map(failure_to_show, by_case.values())
+    passed = tuple(case for case, found in cases.items() if found == "passed")
+    return passed, tuple(verdict for verdict in shown if verdict is not None)
+
+
 def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any]:
     """What the footer is summed from: the status of each case, counts by check, and the pass of least power."""
     cases: dict[str, Status] = {}
@@ -259,8 +281,16 @@ def failing_adapters(folder: Path) -> set[str]:
     return found
 
 
-def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[Key], audit: ExpectationAudit) -> None:
-    """Assemble the record at `path` from the parts in `folder`, in order, with header and footer.
+def finish(
+    path: Path,
+    folder: Path,
+    header: dict[str, Any],
+    planned: Sequence[Key],
+    audit: ExpectationAudit,
+    found: Sequence[Cause] = (),
+) -> None:
+    """Assemble the record at `path` from the parts in `folder`, in order, with header and footer; the footer holds the
+    causes `found`.
 
     Planned cases without a verdict are listed in the footer as unanswered, and the expectations are audited.
     """
@@ -275,7 +305,8 @@ def finish(path: Path, folder: Path, header: dict[str, Any], planned: Sequence[K
             with part.open(encoding="utf-8") as source:
                 tallies.append(json.loads(source.readline()))
                 shutil.copyfileobj(source, out)
-        out.write(_dumps({"kind": "footer", **_footer(adapters, planned, tallies, audit)}) + "\n")
+        footer = {**_footer(adapters, planned, tallies, audit), "causes": [cause.to_json() for cause in found]}
+        out.write(_dumps({"kind": "footer", **footer}) + "\n")
     scratch.replace(path)
 
 
@@ -366,6 +397,10 @@ def read(path: Path, passes: bool = True) -> Record:
     if trouble := level_inconsistency(rows[0], rows[-1], found.values()):
         raise RecordError(f"record {path}: {trouble}")
     _reconcile(path, rows[0], rows[-1], found if passes else None)
+    try:
+        _ = record.causes
+    except (KeyError, TypeError, ValueError):
+        raise RecordError(f"record {path}: its footer names causes of cases that it does not hold as failed") from None
     try:
         trouble = _inconsistency(record, passes)
     except (KeyError, TypeError, ValueError):

@@ -34,8 +34,6 @@ _MOST_CAUSES = 8
 _MOST_LINES = 20
 _MOST_CASES = 10
 _MOST_NAMED = 3
-_NEAR = 1e-2
-"""What part of an error a mistake must leave unexplained at most, to be mentioned where none explains it all."""
 
 
 def printable(text: str) -> str:
@@ -83,12 +81,15 @@ def failure_lines(
     verdicts: Sequence[Sequence[Verdict]],
     device: str | None = None,
     level: Level = "componentwise",
+    found: Sequence[Cause] | None = None,
+    is_searched: bool = True,
 ) -> list[str]:
-    """The failures of one group by cause, in at most 20 lines. `device` is the one that the user named, `level` that of
-    the run.
+    """The failures of some cases by cause, in at most 20 lines. `device` is the one that the user named, `level` that
+    of the run. `found` are their causes, if they are known. If not `is_searched`, no causes were looked for yet.
     """
-    found = causes((adapter.name, some) for some in verdicts)
-    lines = list(_cause_lines(found[:2], {adapter.name: adapter.to_json()}, device, level))[:-1]
+    if found is None:
+        found = causes((adapter.name, some) for some in verdicts)
+    lines = list(_cause_lines(found[:2], {adapter.name: adapter.to_json()}, device, level, is_searched))[:-1]
     if len(found) > 2:
         more = len(found) - 2
         lines = [*lines[: _MOST_LINES - 1], f"and {more} further cause{'s' if more > 1 else ''}"]
@@ -160,7 +161,7 @@ def cause_lines(record: Record, saved: Path | None = None, option: str = "--repo
     """
     named = {adapter["name"]: adapter for adapter in record.header["adapters"]}
     device = record.header.get("device")
-    found = causes((adapter, some) for (adapter, _), some in record.verdicts.items())
+    found = record.causes
     lines = list(_cause_lines(found[:_MOST_CAUSES], named, device, record.level))
     if len(found) > _MOST_CAUSES:
         lines += [f"and {len(found) - _MOST_CAUSES} further causes; {_where(saved, option)}", ""]
@@ -178,14 +179,18 @@ def arithmetic_lines(adapter: dict[str, Any]) -> list[str]:
 
 
 def _cause_lines(
-    found: Sequence[Cause], named: Mapping[str, dict[str, Any]], device: str | None, level: Level
+    found: Sequence[Cause],
+    named: Mapping[str, dict[str, Any]],
+    device: str | None,
+    level: Level,
+    is_searched: bool = True,
 ) -> Iterator[str]:
     """The lines of causes, with an empty line after each, and a heading above those that are only componentwise."""
     first = next((cause for cause in found if cause.severity.level == "componentwise"), None)
     for cause in found:
         if cause is first:
             yield from (heading(level), "")
-        yield from (*_explained(cause, named[cause.adapter], device), "")
+        yield from (*_explained(cause, named[cause.adapter], device, is_searched), "")
 
 
 def reason_of(expectation: Expectation) -> str:
@@ -205,12 +210,12 @@ def expected_lines(record: Record) -> list[str]:
     ]
 
 
-def _explained(cause: Cause, adapter: dict[str, Any], device: str | None) -> list[str]:
-    """A cause in at most eight lines."""
+def _explained(cause: Cause, adapter: dict[str, Any], device: str | None, is_searched: bool = True) -> list[str]:
+    """A cause in a few lines."""
     shown, count = cause.worst, f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
     where = f"; it begins at {origin}" if (origin := origin_of(shown)) else ""
     lines = [f"{cause.adapter}: {' and '.join(cause.checks)} {shown.grade} in {count}{where}"]
-    lines += diagnosis_lines(cause)
+    lines += diagnosis_lines(cause) if is_searched else ["  the end of the run says what is known of the cause"]
     lines += size_lines(cause.severity, cause.cases)
     lines.append(f"  {'smallest' if cause.cases > 1 else 'case'}: {shown.case}")
     lines += finding_lines(shown)
@@ -233,18 +238,18 @@ def finding_lines(finding: Verdict) -> list[str]:
 
 
 def diagnosis_lines(cause: Cause) -> list[str]:
-    """What explains a cause, in one line; no line where a message says it already."""
+    """What explains a cause, or what is known of it; no line where a message says it already."""
     if cause.mistakes:
         named = [f"the rule with {e.mistake} (residual {e.sigmas:.2g} σ)" for e in cause.mistakes[:_MOST_NAMED]]
         more = f", or {len(cause.mistakes) - _MOST_NAMED} more" if len(cause.mistakes) > _MOST_NAMED else ""
         best = "" if cause.next_best is None else f"; next best explanation {cause.next_best:.2g} σ"
-        return [f"  it equals {', or '.join(named)}{more}{best}"]
+        equals = "equals" if cause.is_fact else "is consistent with"
+        compared = f"; compared in {cause.compared:,} calls" if cause.compared else ""
+        return [f"  it {equals} {', or '.join(named)}{more}{best}{compared}"]
+    known = [f"  {line}" for line in cause.description]
     if cause.worst.message or cause.worst.grade == "errored" or cause.worst.below_level:
-        return []  # what the run lets pass is not diagnosed
-    near, nearest = cause.nearest, ""
-    if near is not None and near.sigmas < _NEAR * cause.worst.worst * SIGMAS:
-        nearest = f"; the nearest is {near.mistake}, {near.sigmas:.2g} σ away"
-    return [f"  no known mistake explains this{nearest}"]
+        return known  # what the run lets pass is not diagnosed
+    return ["  no known mistake explains this", *known]
 
 
 class CheckTable:

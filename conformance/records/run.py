@@ -17,6 +17,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import scipy
+from threadpoolctl import threadpool_limits
 
 from ...adapters.registry import AdapterError
 from ..arithmetic.fingerprint import Fingerprint, measure_arithmetic
@@ -29,14 +30,18 @@ from ..checks.findings import ExpectationFor
 from ..checks.layout_probe import find_layout_error
 from ..checks.verdict import Verdict
 from ..checks.whole_run.moments import Moments
-from ..diagnosis.diagnose import diagnose
+from ..diagnosis import question as stored
+from ..diagnosis.causes import Cause, order
+from ..diagnosis.diagnose import locate_failures
+from ..diagnosis.question import Question
+from ..diagnosis.summary import GroupResult, summarize_failures
 from ..expectations import expectation as known
 from ..expectations.audit import ExpectationAudit, Key
 from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.workers import choose_adapters
 from .folder import RunFolder
-from .record import RecordError, failing_adapters, finish, write_part
+from .record import RecordError, failing_adapters, finish, read_part, write_part
 
 _FILE = "run.json"
 
@@ -221,6 +226,7 @@ class Worker:
         """
         adapter, group = self.run.groups[number]
         moments: Moments = {}
+        questions: tuple[Question, ...] = ()
         try:
             process = self._process(adapter)
             premise = None if group.regime == "layout" else self._premise(adapter, process)
@@ -230,8 +236,11 @@ class Worker:
             expectation_for = self.run.expectation_for(adapter.name)
             level = self.run.options.level
             examination = examine(group, process, expectation_for, layout_error=premise, level=level)
-            verdicts, moments = diagnose(group, examination, expectation_for), examination.moments
+            located, moments = locate_failures(group, examination, expectation_for), examination.moments
+            verdicts, questions = located.verdicts, located.questions
         try:
+            if questions:
+                stored.save(self._folder / f"{number:06}.npz", questions)
             write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name), moments)
         except OSError as error:
             why = error.strerror or str(error)
@@ -276,6 +285,23 @@ def _with_fingerprints(run: Run, folder: Path) -> Run:
     return replace(run, fingerprints=tuple(measured))
 
 
+def _find_causes(folder: Path, groups: Sequence[tuple[Description, Group]]) -> list[Cause]:
+    """The causes of all failures of a run, given its groups in the order of the plan. The order in which workers
+    finished does not matter, nor does their number.
+    """
+    results: dict[str, list[GroupResult]] = {}
+    described = {adapter.name: adapter for adapter, _ in groups}
+    for number, (adapter, group) in enumerate(groups):
+        part = folder / f"{number:06}.jsonl"
+        if part.exists():
+            passed, failing = read_part(part)
+            kept = part.with_suffix(".npz")
+            questions = stored.load(kept, adapter) if failing and kept.exists() else []
+            results.setdefault(adapter.name, []).append(GroupResult(group, failing, passed, tuple(questions)))
+    with threadpool_limits(1):
+        return order(cause for name, some in results.items() for cause in summarize_failures(described[name], some))
+
+
 def conclude(run: Run, folder: RunFolder) -> Path:
     """Assemble the record from the parts in the folder, and deliver it; gives the path at which it can be read as long
     as the folder is open. Only groups that were selected are accounted for.
@@ -289,7 +315,9 @@ def conclude(run: Run, folder: RunFolder) -> Path:
             chosen |= set(json.loads(note.read_text(encoding="utf-8")))
         planned = run.cases(sorted(chosen) if notes else None)
         record = folder.path / "record.jsonl"
-        finish(record, folder.path, _with_fingerprints(run, folder.path).header(), planned, run.audit)
+        found = _find_causes(folder.path, run.groups)
+        header = _with_fingerprints(run, folder.path).header()
+        finish(record, folder.path, header, planned, run.audit, found)
     except OSError as error:
         where = f"the results are kept in {folder.keep()}" if folder.report else "its results are lost"
         raise RecordError(f"report {folder.report or folder.path}: {error.strerror or error}; {where}") from None

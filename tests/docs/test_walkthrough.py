@@ -25,7 +25,7 @@ def test_the_walk_through_names_the_functions_on_the_way() -> None:
     named = {linked for linked, _ in linked_names(WALK)}
     way = "parse_case make_options plan Group make_draws LocalRunner.build LocalRunner.call ProcessRunner.call examine"
     way += " check_answer compare propagate judge verdict_on write_part finish read"
-    way += " diagnose locate explain Hypothesis causes failure_lines"
+    way += " locate_failures locate search Hypothesis confirm diagnose summarize_failures failure_lines"
     assert set(way.split()) <= named
 
 

@@ -13,7 +13,7 @@ from ...cases.plan import Options, plan
 from ...checks.examine import Examination, examine
 from ...checks.findings import ExpectationFor
 from ...checks.verdict import Check, Verdict, quantity_of
-from ...diagnosis.diagnose import diagnose
+from ...diagnosis.diagnose import Located, diagnose, locate_failures
 from ...expectations.expectation import Expectation, expectation_for, matcher
 from ...mutants import MUTANTS
 from ...runners.runner import LocalRunner, Runner
@@ -146,6 +146,11 @@ class TrialResult:
         """The verdicts on the same answers, with the diagnosis of what failed."""
         examination = self._judge(self._recorded.replay())
         return diagnose(self.group, examination, self._options.expectation_for)
+
+    def locate(self) -> Located:
+        """Where the failures of the same answers begin, and the questions about them."""
+        examination = self._judge(self._recorded.replay())
+        return locate_failures(self.group, examination, self._options.expectation_for)
 
     def add_to(self, outcome: Outcome, summarize: Summarize | None = None) -> None:
         """Count this result in the mutant's outcome."""

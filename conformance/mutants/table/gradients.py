@@ -59,7 +59,7 @@ def _clipped(w: Work, i: int, right: Callable[[], Value]) -> Value:
 
 
 def _other_axis(w: Work, i: int, right: Callable[[], Value]) -> Value:
-    return w.k[i].columns().mT
+    return (w.k[i] if w.network.bias == "pre" else w.s[i]).columns().mT
 
 
 def _zero_bias(w: Work, i: int, right: Callable[[], Value]) -> Value:

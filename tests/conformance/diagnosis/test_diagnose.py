@@ -141,7 +141,7 @@ def _said(cause: Cause) -> list[str]:
         (_gradients(lambda s, g, w: g * 3), "dE/dW 3 times what it should be"),
         (_gradients(lambda s, g, w: g + 3e-5 * w), "3e-05 W added to dE/dW"),
         (_gradients(lambda s, g, w: g * 5 / 7), "dE/dW 5/7 of what it should be"),
-        (_gradients(lambda s, g, w: g / s.network.widths[-1]), "a mean over 4 outputs"),
+        (_gradients(lambda s, g, w: g / s.network.widths[-1]), "a mean over the outputs"),
         (
             _changed(lambda s, o, p: replace(o, bias_gradients=tuple(b / s.batch**2 for b in o.bias_gradients))),
             "of what it should be: a mean over the batch of",

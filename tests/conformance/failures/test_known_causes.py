@@ -49,4 +49,6 @@ def test_mistakes_that_explain_a_finding_are_named() -> None:
     group = Group(case.structure, case.regime, case.seed, (case.draw,))
     failure = failure_of(diagnose(group, examine(group, runner))[0])
     assert failure is not None
-    assert describe_cause(failure, runner.describe()).startswith("The result equals the rule with no f' at the output")
+    assert describe_cause(failure, runner.describe()).startswith(
+        "The result is consistent with the rule with no f' at the output"
+    )

@@ -18,6 +18,7 @@ from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.plan import Options
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.checks.whole_run.moments import Moments, collect, merge
+from kterm.conformance.diagnosis.causes import causes
 from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.records.record import Record, finish, read, write_part
 from kterm.conformance.records.report import (
@@ -48,7 +49,8 @@ def _record(
         write_part(folder, number, used[0].name, [[verdict]])
     cases = [(used[0].name, v.case) for v in verdicts]
     cases += [(used[0].name, f"4x{i + 4}-tanh-b2-none-f64-normal-s0") for i in range(planned)]
-    finish(folder / "record.jsonl", folder, header, cases, ExpectationAudit((), tuple(used), Options(), False))
+    found = causes((used[0].name, [verdict]) for verdict in verdicts)
+    finish(folder / "record.jsonl", folder, header, cases, ExpectationAudit((), tuple(used), Options(), False), found)
     return read(folder / "record.jsonl")
 
 

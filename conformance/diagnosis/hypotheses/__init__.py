@@ -1,0 +1,1 @@
+"""The known mistakes that failing answers are compared with."""
