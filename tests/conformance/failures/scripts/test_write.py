@@ -108,5 +108,5 @@ def test_the_cause_is_in_the_docstring() -> None:
     found = find_own_failure(case, runner, lambda _: None)
     assert found is not None
     cause = describe_cause(found[1], runner.describe())
-    assert cause.startswith("The result equals the rule with ")
+    assert cause.startswith("The result is consistent with the rule with ")
     assert cause in prose(write_script(found[0], adapter.script(case.structure), "1", cause))
