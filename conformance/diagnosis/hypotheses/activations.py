@@ -271,9 +271,12 @@ def _row(one: Variant, w: Work) -> Activation:
     f = row.function if one.f is None else _computed(one.f, w, one.is_coarse)
     slope = row.slope if one.slope is None else _computed(one.slope, w, one.is_coarse)
     if one.is_coarse:
-        return replace(
-            row, function=f, slope=slope, f_terms=lambda z: np.maximum(1.0, row.f_terms(z)), slope_terms=ones
-        )
+
+        def coarse_terms(z: Array) -> Array:
+            # Where the formula gives exactly 0, as log(1 + e) for a tiny e, nothing is left to round.
+            return np.where(f(z) == 0, 0.0, np.maximum(1.0, row.f_terms(z)))
+
+        return replace(row, function=f, slope=slope, f_terms=coarse_terms, slope_terms=ones)
     ulps = max(row.f_ulps, 4.0)
 
     def terms(z: Array) -> Array:

@@ -17,7 +17,7 @@ def test_the_command_prints_the_smallest_case_which_replays(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == f"{case} on numpy: k_terms wrong, k_2"
-    assert "it equals the rule with no f' at the output layer" in done.stdout
+    assert "it is consistent with the rule with no f' at the output layer" in done.stdout
     assert "the smallest case that fails in the same way: 1x1-tanh-b1-none-f64, normal" in lines
     assert any(line.startswith("  W_1 = [[") for line in lines)
     assert f"write it as a script: kterm reproduce {case} numpy --mutant no-slope-last -o bug.py" in lines

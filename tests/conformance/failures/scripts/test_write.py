@@ -109,5 +109,5 @@ def test_the_cause_is_in_the_docstring() -> None:
     found = find_failure_to_show(case, runner, NOTHING_EXPECTED, shrinks=False)
     assert found is not None
     cause = describe_cause(found.verdict, runner.describe())
-    assert cause.startswith("The result equals the rule with ")
+    assert cause.startswith("The result is consistent with the rule with ")
     assert cause in prose(write_script(found.failure, adapter.script(case.structure), "1", cause))
