@@ -68,7 +68,8 @@ def find_order(multiply: Multiply, dtype: str) -> Tree | None:
     """The tree of the sum of INNER terms; None where what is left of the ones belongs to no tree."""
     scale = _WIDEST[dtype]
     pairs = [(i, j) for i in range(INNER) for j in range(i)]
-    huge = 2.0**scale.most
+    # Between two powers of two: just below one the last place is half as large.
+    huge = 1.5 * 2.0**scale.most
     ones = np.ones((INNER, len(pairs)))
     for column, (i, j) in enumerate(pairs):
         ones[i, column], ones[j, column] = huge, -huge
