@@ -87,7 +87,7 @@ SLOPES_AT_KINKS: Mapping[str, Mapping[float, float]] = {
 
 ON_CPU: Mapping[str, Arithmetic] = {
     **dict.fromkeys(("f64", "f32", "f16"), Arithmetic(flushing="never")),
-    "bf16": Arithmetic(flushing="may"),  # oneDNN's kernels flush
+    "bf16": Arithmetic(flushing="may"),  # its products flush
 }
 """How products are computed on a CPU."""
 
