@@ -1,7 +1,7 @@
 """How often sound adapters have a finding of `bias` or `spread`, and by how much planted mistakes do.
 
     python -m benchmarks.bias_and_spread --seeds 100 numpy torch     # sound adapters, quick runs on fresh seeds
-    python -m benchmarks.bias_and_spread --planted                   # the mistakes of tests/support/biased.py
+    python -m benchmarks.bias_and_spread --planted        # the mistakes of tests/support/frameworks/biased.py
 
 Only the groups that enter the checks of a run are examined, in this process. The table for sound adapters counts the
 means whose probability under Student's law is below 1e-1, 1e-2, ... beside how many there should be.
@@ -78,7 +78,7 @@ def measure_sound(names: Sequence[str], seeds: Sequence[int], profile: str) -> N
 def measure_planted(seed: int) -> None:
     """Print a row for each planted mistake: in which quantities it is found, and how far beyond the limit."""
     sys.path.insert(0, str(ROOT))
-    from tests.support import biased
+    from tests.support.frameworks import biased
 
     rows = [(one, "quick", ("f32",)) for one in biased.PLANTED]
     rows += [(one, "standard", ("f32",)) for one in biased.BARELY]

@@ -23,7 +23,7 @@ from kterm.conformance.cases.description import Description
 from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.plan import WIDE, make_options
 from kterm.conformance.cases.regimes import REGIMES
-from kterm.conformance.checks.compare import readings
+from kterm.conformance.checks.comparison.compare import readings
 from kterm.conformance.checks.verdict import Verdict, quantity_of
 from kterm.conformance.diagnosis.causes import Cause
 from kterm.conformance.diagnosis.explanation import origin_of

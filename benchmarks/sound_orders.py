@@ -2,8 +2,8 @@
 
 python -m benchmarks.sound_orders [--cases 10000] [--profile quick] [--regime tails] [--seed 1] [-n 1] [NAME ...]
 
-Each sound framework of tests/support/sound.py runs a profile under one fresh seed after another, showing z, x and k and
-showing gradients alone in turn, until it has had this many cases. Exits with 1 if there was an alarm.
+Each sound framework of tests/support/frameworks/sound.py runs a profile under one fresh seed after another, showing z,
+x and k and showing gradients alone in turn, until it has had this many cases. Exits with 1 if there was an alarm.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from kterm.adapters.quantities import arrays, stack_arrays
 from kterm.conformance.cases.case import Group
 from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.cases.plan import make_options, plan
-from kterm.conformance.checks.compare import readings, steps_of
+from kterm.conformance.checks.comparison.compare import readings, steps_of
 from kterm.conformance.checks.examine import Examination, examine
 from kterm.conformance.runners.runner import Answer, LocalRunner
 from kterm.conformance.runners.workers import open_executor
 from kterm.reference.propagation import Quantity
 from kterm.reference.rounding import Conventions
-from tests.support.sound import ORDERS, Ordered, showing_gradients_alone
+from tests.support.frameworks.sound import ORDERS, Ordered, showing_gradients_alone
 
 Kind = tuple[str, str]
 """A regime and a dtype."""

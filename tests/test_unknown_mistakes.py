@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from benchmarks.unknown_mistakes.engine import Engine, Port
-from benchmarks.unknown_mistakes.score import MISTAKES_BY_NAME, READ_LATER, score
-from benchmarks.unknown_mistakes.torch_functions import Model, TorchPort
+from benchmarks.mistakes.unknown.engine import Engine, Port
+from benchmarks.mistakes.unknown.score import MISTAKES_BY_NAME, READ_LATER, score
+from benchmarks.mistakes.unknown.torch_functions import Model, TorchPort
 from kterm.conformance.interfaces.api import check_adapter
 
 

@@ -17,13 +17,13 @@ from ..cases.draw import make_draws
 from ..cases.level import Level
 from ..cases.regimes import REGIMES, Draw
 from ..runners.runner import Answer, NoAnswer, Runner
-from .calls import Call, Calls, JudgedCalls, before_each
+from .comparison.calls import Call, Calls, JudgedCalls, before_each
 from .contract import check_answer, check_finite
 from .findings import ExpectationFor, blocked, judge, with_contract
 from .kink_choices import with_kink_slopes
 from .layout_probe import probe
-from .repeats import Repeats, ask_repeats
-from .twins import TwinPrograms, build_twins
+from .repeated.repeats import Repeats, ask_repeats
+from .repeated.twins import TwinPrograms, build_twins
 from .verdict import CHECKS, NOTHING_EXPECTED, Verdict
 from .whole_run.moments import Key, Moments, collect, key_of, measure_tensor, merge
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..cases.case import Case, Group
 from ..cases.level import Level
 from ..cases.regimes import REGIMES
-from .compare import Comparison
+from .comparison.compare import Comparison
 from .verdict import CHECKS, Check, ExpectationFor, Verdict
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..cases.case import Case, Group
 from ..cases.draw import make_draws
 from ..runners.runner import LAYOUTS, NoAnswer, Runner
-from .compare import compare
+from .comparison.compare import compare
 from .verdict import Verdict
 
 

@@ -16,10 +16,10 @@ from ..cases.case import Case, Group, parse_case
 from ..cases.description import Description
 from ..cases.draw import REGIMES, Draw, make_draws
 from ..cases.plan import OptionError
-from ..checks.compare import Comparison, compare
+from ..checks.comparison.compare import Comparison, compare
 from ..checks.examine import examine
 from ..checks.findings import verdict_on
-from ..checks.twins import build_twins
+from ..checks.repeated.twins import build_twins
 from ..checks.verdict import Verdict
 from ..failures.histories.history import NOT_REPEATABLE, describe_steps
 from ..failures.histories.playing import Played

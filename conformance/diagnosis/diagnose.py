@@ -11,8 +11,8 @@ import numpy as np
 
 from ...adapters.quantities import stack_arrays
 from ..cases.case import Group
-from ..checks.calls import Calls
-from ..checks.compare import Comparison
+from ..checks.comparison.calls import Calls
+from ..checks.comparison.compare import Comparison
 from ..checks.examine import Examination
 from ..checks.findings import is_expected_in
 from ..checks.verdict import NOTHING_EXPECTED, ExpectationFor, Verdict, failure_of

@@ -16,7 +16,7 @@ from ...reference.steps import Give, Work, afresh, run, showing, start
 from ..cases.case import Case, parse_case
 from ..cases.description import Description
 from ..cases.regimes import REGIMES, Draw, each
-from ..checks.compare import readings
+from ..checks.comparison.compare import readings
 from ..checks.verdict import quantity_of
 from .hypothesis import Asked, Earlier, Hypothesis
 

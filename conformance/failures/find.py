@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ..cases.case import Case, Group
 from ..cases.description import Description
 from ..cases.regimes import Draw
-from ..checks.calls import Call
+from ..checks.comparison.calls import Call
 from ..checks.examine import examine
 from ..checks.findings import ExpectationFor
 from ..checks.verdict import NOTHING_EXPECTED, Verdict, failure_of, quantity_of

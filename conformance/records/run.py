@@ -41,7 +41,8 @@ from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.workers import choose_adapters
 from .folder import RunFolder
-from .record import RecordError, failing_adapters, finish, read_part, write_part
+from .parts import failing_adapters, finish, read_part, write_part
+from .record import RecordError
 
 _FILE = "run.json"
 

@@ -19,7 +19,7 @@ from kterm.adapters.scripts.formulas import FORMULAS, HELPERS, helpers, slope_of
 from kterm.adapters.scripts.source import read_source
 from kterm.conformance.cases.draw import stacked
 from kterm.conformance.cases.regimes import Draw
-from kterm.conformance.checks.compare import compare
+from kterm.conformance.checks.comparison.compare import compare
 from kterm.reference import ACTIVATIONS, BIASES, DTYPES, Array, Bias, Network, Parameters, Structure
 from kterm.reference.rounding import Estimate, activation, bound, derivative
 

@@ -9,7 +9,7 @@ from kterm.reference import DTYPES, Array
 from kterm.reference.arithmetic import Arithmetic, Flushing
 from kterm.reference.rounding import Estimate, batch_sum, bound, deviation, product, squared_error
 
-from ..support.emulated import (
+from ..support.frameworks.emulated import (
     EMULATED,
     Bf16,
     Bf16x2,

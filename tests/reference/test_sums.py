@@ -8,7 +8,7 @@ import pytest
 from kterm.reference import Array, rounding
 from kterm.reference.rounding import Estimate, bound, deviation
 
-from ..support import sound
+from ..support.frameworks import sound
 from ..support.rounding import F32
 
 SUMS: dict[str, sound.Sum] = {made.name: made.sums for made in sound.ORDERS if made.sums is not sound.Ordered.sums}

@@ -24,7 +24,7 @@ from kterm.conformance.failures.scripts.failure import Failure, compute_addends
 from kterm.conformance.failures.scripts.write import write_script
 from kterm.conformance.runners.runner import LocalRunner
 
-from . import flawed
+from .frameworks import flawed
 
 FLAWED = Path(flawed.__file__)
 Change = Callable[[Observation], Observation]

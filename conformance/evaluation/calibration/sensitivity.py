@@ -19,7 +19,7 @@ from ....reference.arithmetic import Arithmetic
 from ...cases.case import Case
 from ...cases.description import Description
 from ...cases.draw import Draw, make_draws
-from ...checks.compare import compare
+from ...checks.comparison.compare import compare
 from ...records.run import Run
 from ...runners.runner import LocalRunner, NoAnswer
 from .gradient_checkers import CHECKERS, Rejects

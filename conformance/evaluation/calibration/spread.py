@@ -22,7 +22,7 @@ from ...cases.case import Group
 from ...cases.description import Description
 from ...cases.draw import Draw, make_draws
 from ...cases.plan import Options, plan
-from ...checks.compare import stack_arrays, steps_of
+from ...checks.comparison.compare import stack_arrays, steps_of
 from ...checks.examine import examine
 from ...checks.verdict import Verdict, status
 from ...records.run import Run

@@ -13,7 +13,7 @@ from ...cases.description import Description
 from ...cases.draw import stacked
 from ...cases.exact_numbers import exact
 from ...cases.regimes import REGIMES, Draw
-from ...checks.calls import Calls, JudgedCalls
+from ...checks.comparison.calls import Calls, JudgedCalls
 from ...checks.contract import check_answer, check_finite
 from ...checks.examine import Examination
 from ...checks.findings import judge

@@ -12,7 +12,7 @@ from ....reference.propagation import propagate
 from ....reference.rounding import Conventions
 from ...cases.draw import stacked
 from ...cases.regimes import Draw
-from ...checks.compare import departures, readings, stack_arrays, steps_of, tolerated
+from ...checks.comparison.compare import departures, readings, stack_arrays, steps_of, tolerated
 
 
 @dataclass(frozen=True)

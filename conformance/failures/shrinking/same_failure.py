@@ -8,7 +8,7 @@ from ....adapters.quantities import split_name
 from ....reference import DTYPES
 from ...cases.case import CaseError, Group, parse_case
 from ...cases.regimes import REGIMES
-from ...checks.calls import JudgedCalls
+from ...checks.comparison.calls import JudgedCalls
 from ...checks.findings import ExpectationFor, is_expected_in
 from ...checks.verdict import GRADES, Check, Grade, Verdict, quantity_of
 from ...diagnosis.locate import locate

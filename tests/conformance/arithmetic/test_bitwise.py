@@ -17,7 +17,7 @@ from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import DTYPES, Array, Parameters, Structure
 
-from ...support import crashing, unsteady
+from ...support.frameworks import crashing, unsteady
 
 
 def _facts(adapter: Adapter, dtype: str = "f32", other: Adapter | None = None) -> Mapping[str, Fact]:

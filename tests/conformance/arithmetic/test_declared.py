@@ -8,7 +8,7 @@ from kterm.conformance.interfaces.api import check_adapter
 from kterm.conformance.records.report import arithmetic_lines
 from kterm.reference.arithmetic import Arithmetic
 
-from ...support.emulated import EMULATED, Bf16, Emulated, Tf32, Tf32InBatches, undeclared
+from ...support.frameworks.emulated import EMULATED, Bf16, Emulated, Tf32, Tf32InBatches, undeclared
 
 
 @pytest.mark.parametrize("adapter", EMULATED, ids=lambda adapter: adapter.__name__)

@@ -10,7 +10,7 @@ from kterm.conformance.arithmetic.fingerprint import Fingerprint, ProductArithme
 from kterm.conformance.cases.description import describe
 from kterm.conformance.runners.runner import LocalRunner
 
-from ...support.emulated import (
+from ...support.frameworks.emulated import (
     EMULATED,
     Bf16,
     Bf16x2,

@@ -14,14 +14,14 @@ from kterm.conformance.cases.draw import REGIMES, Draw, make_draws
 from kterm.conformance.cases.exact_numbers import exact
 from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.cases.regimes import aimed_layer
-from kterm.conformance.checks.compare import compare
+from kterm.conformance.checks.comparison.compare import compare
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict, status
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, DTYPES, Array, Parameters, Structure, backpropagate
 
-from ...support import miniatures
-from ...support.miniatures import Miniature, right, silent
+from ...support.frameworks import miniatures
+from ...support.frameworks.miniatures import Miniature, right, silent
 
 EVERY = replace(describe(Miniature(), "sound"), dtypes=tuple(DTYPES))
 

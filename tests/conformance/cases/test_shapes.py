@@ -18,12 +18,12 @@ from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.cases.shapes import Deal, tiles
-from kterm.conformance.checks.compare import compare
+from kterm.conformance.checks.comparison.compare import compare
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, DTYPES, Array, Parameters, Structure
 
-from ...support.miniatures import Miniature, silent
+from ...support.frameworks.miniatures import Miniature, silent
 
 EVERY = replace(describe(Numpy(), "numpy"), dtypes=tuple(DTYPES))
 WIDE, NARROW = ("f32", "f64"), ("bf16", "f16")

@@ -16,8 +16,8 @@ from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, DTYPES, Array, Parameters, Pass, Structure, backpropagate
 
-from ...support import sound
-from ...support.miniatures import Miniature, by_hand, silent
+from ...support.frameworks import sound
+from ...support.frameworks.miniatures import Miniature, by_hand, silent
 
 EVERY = replace(describe(Miniature(), "sound"), dtypes=tuple(DTYPES))
 

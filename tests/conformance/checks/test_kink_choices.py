@@ -20,7 +20,7 @@ from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.cases.regimes import Draw, aimed_layer
-from kterm.conformance.checks.compare import Comparison, compare
+from kterm.conformance.checks.comparison.compare import Comparison, compare
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.runners.runner import LocalRunner
@@ -28,7 +28,7 @@ from kterm.reference import ACTIVATIONS, DTYPES, Activation, Array, Kink, Networ
 from kterm.reference.rounding import Estimate, Reading, bound, deviation
 
 from ...support.command import kterm
-from ...support.miniatures import Miniature, by_hand, silent
+from ...support.frameworks.miniatures import Miniature, by_hand, silent
 
 KINKS = [pytest.param(row, kink, id=f"{row.name}@{kink.point:g}") for row in ACTIVATIONS.values() for kink in row.kinks]
 READINGS = [

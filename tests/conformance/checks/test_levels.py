@@ -16,7 +16,7 @@ from kterm.conformance.diagnosis.diagnose import diagnose
 from kterm.conformance.diagnosis.explanation import origin_of
 from kterm.conformance.runners.runner import LocalRunner
 
-from ...support.tails import ClippedSilu, Coarse, FlatSoftplus, SubtractingElu
+from ...support.frameworks.tails import ClippedSilu, Coarse, FlatSoftplus, SubtractingElu
 
 CASE = "4x3-tanh-b2-none-f64-normal-s0"
 

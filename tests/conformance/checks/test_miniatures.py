@@ -10,8 +10,8 @@ from kterm.conformance import Results, check_adapter
 from kterm.conformance.checks.verdict import CHECKS
 from kterm.conformance.records.record import read
 
-from ...support import crashing, miniatures
 from ...support.command import kterm
+from ...support.frameworks import crashing, miniatures
 
 MINIATURES = Path(miniatures.__file__)
 

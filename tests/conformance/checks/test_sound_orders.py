@@ -16,8 +16,8 @@ from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.runners.runner import LocalRunner, differing, same_bits
 
-from ...support import sound
-from ...support.miniatures import right
+from ...support.frameworks import sound
+from ...support.frameworks.miniatures import right
 
 NAMES = [made.name for made in sound.ORDERS]
 

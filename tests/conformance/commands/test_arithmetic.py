@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from ...support import emulated
 from ...support.command import assert_one_line, kterm
+from ...support.frameworks import emulated
 
 EMULATED = Path(emulated.__file__)
 
@@ -40,7 +40,7 @@ def test_what_is_not_declared_is_said_and_is_no_failure(tmp_path: Path) -> None:
     own.write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(EMULATED.parents[2])!r})\n"
-        "from tests.support.emulated import Tf32\n\n\n"
+        "from tests.support.frameworks.emulated import Tf32\n\n\n"
         "class Plain(Tf32):\n"
         "    arithmetic = {}\n",
         encoding="utf-8",

@@ -14,8 +14,8 @@ from kterm.conformance.evaluation.calibration import report, sensitivity
 from kterm.conformance.runners import workers
 from kterm.reference.rounding import SIGMAS
 
-from ...support import crashing, miniatures
 from ...support.command import assert_one_line, kterm
+from ...support.frameworks import crashing, miniatures
 from ...support.here import kterm_here
 
 MINIATURES = Path(miniatures.__file__)

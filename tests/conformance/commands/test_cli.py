@@ -12,8 +12,8 @@ import pytest
 
 from kterm.conformance.records.record import read
 
-from ...support import miniatures, tails
 from ...support.command import assert_one_line, group_is_gone, interrupt, kterm, start_kterm
+from ...support.frameworks import miniatures, tails
 from ...support.here import kterm_here
 
 MINIATURES = Path(miniatures.__file__)

@@ -9,8 +9,8 @@ import pytest
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.records.record import read
 
-from ...support import miniatures
 from ...support.command import assert_one_line, kterm
+from ...support.frameworks import miniatures
 from ...support.here import kterm_here
 
 MINIATURES = Path(miniatures.__file__)

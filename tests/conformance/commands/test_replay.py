@@ -15,8 +15,8 @@ from kterm.conformance.commands.cli import app
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import BIASES, Array, Parameters, Structure
 
-from ...support import stateful
-from ...support.miniatures import Miniature
+from ...support.frameworks import stateful
+from ...support.frameworks.miniatures import Miniature
 
 Replay = Callable[..., tuple[int, str]]
 

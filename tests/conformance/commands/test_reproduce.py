@@ -7,8 +7,8 @@ import pytest
 
 from kterm.conformance.failures.reproduce import Reproducer, reproduce_case
 
-from ...support import miniatures, stateful
 from ...support.command import assert_one_line, kterm
+from ...support.frameworks import miniatures, stateful
 from ...support.here import kterm_here
 from ...support.scripts import FLAWED, REAL, assert_fails_as_it_says, imports, loaded, prose
 

@@ -23,7 +23,7 @@ from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Parameters, Structure
 from kterm.reference.steps import run, start
 
-from ...support import miniatures
+from ...support.frameworks import miniatures
 
 _GROUPS = (
     "4x8x6x3-tanh.sigmoid.leaky_relu-b5-pre-{}-normal",

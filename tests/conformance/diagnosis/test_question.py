@@ -13,7 +13,7 @@ from kterm.reference import Array
 from kterm.reference.rounding import deviation
 from kterm.reference.steps import Work, afresh, run, showing, start
 
-from ...support.miniatures import right
+from ...support.frameworks.miniatures import right
 
 
 def _bits(work: Work) -> dict[str, tuple[bytes | None, ...]]:

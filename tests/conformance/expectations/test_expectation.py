@@ -13,8 +13,8 @@ from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.expectation import Expectation, ExpectationError
 from kterm.conformance.records.record import read
 
-from ...support import crashing, miniatures
 from ...support.command import kterm, pytest_run
+from ...support.frameworks import crashing, miniatures
 
 MINIATURES = Path(miniatures.__file__)
 WRONG = Verdict("4x3-elu-b2-none-f32-normal-s0", "k_terms", "k_1", "wrong", 3.0, activation="elu")

@@ -18,7 +18,7 @@ from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import DTYPES
 from kterm.reference.value import exact
 
-from ...support.flushing import Backwards, Flushing, Fused, SilentFlushing
+from ...support.frameworks.flushing import Backwards, Flushing, Fused, SilentFlushing
 
 ENTRY = Expectation("1", "*", "known", formula="flush-to-zero")
 DRAWS = 8

@@ -19,7 +19,7 @@ from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.mutants import MUTANTS, plant_mutant
 from kterm.conformance.runners.runner import LocalRunner
 
-from ...support import miniatures
+from ...support.frameworks import miniatures
 
 
 def _load(name: str) -> Adapter:

@@ -13,7 +13,7 @@ from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Structure
 
-from ...support import miniatures
+from ...support.frameworks import miniatures
 
 WRONG = Verdict("4x3-elu-b2-none-f32-normal-s0", "k_terms", "k_1", "wrong", 3.0, activation="elu")
 ENTRY = Expectation("1", "jax*", "cancels", "https://example.org/1", "*-f32-*", "k_terms", "elu", "wrong")

@@ -16,7 +16,7 @@ from kterm.conformance.mutants import MUTANTS, plant_mutant
 from kterm.conformance.runners.runner import LocalRunner, NoAnswer
 from kterm.reference import Array, Parameters
 
-from ...support import caches, flawed, miniatures
+from ...support.frameworks import caches, flawed, miniatures
 
 
 def draw_calls(case: Case) -> Draw:

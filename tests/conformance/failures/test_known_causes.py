@@ -15,7 +15,7 @@ from kterm.conformance.expectations import expectation as known
 from kterm.conformance.failures.known_causes import describe_cause, shipped_expectation_for
 from kterm.conformance.runners.runner import LocalRunner
 
-from ...support import miniatures
+from ...support.frameworks import miniatures
 
 FINDING = Verdict("1x2-elu-b1-none-f32-tails-s1", "k_terms", "k_1", "wrong", 40.0, slack=1e-9, activation="elu")
 

@@ -17,9 +17,9 @@ from kterm.conformance.failures.reproduce import explain_pass, find_failure_to_s
 from kterm.conformance.failures.scripts.write import write_script
 from kterm.conformance.runners.runner import LocalRunner
 
-from ...support import flawed, stateful
+from ...support.frameworks import flawed, stateful
+from ...support.frameworks.stateful import NewAdapterRunner
 from ...support.scripts import assert_fails_as_it_says, assert_fit_to_paste, loaded, prose, run_alone, write_found
-from ...support.stateful import NewAdapterRunner
 
 SMOKE, SOAK, TWINS = "converged", "soak", "twins"
 

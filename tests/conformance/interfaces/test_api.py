@@ -17,10 +17,10 @@ from kterm.conformance.expectations.audit import AuditResult
 from kterm.conformance.interfaces.api import NonConformance, Results, check_adapter, parametrize_with_cases
 from kterm.reference import Array, Parameters, Structure
 
-from ...support.biased import ScaledWeights
 from ...support.command import pytest_run
-from ...support.miniatures import Miniature
-from ...support.tails import ClippedSilu
+from ...support.frameworks.biased import ScaledWeights
+from ...support.frameworks.miniatures import Miniature
+from ...support.frameworks.tails import ClippedSilu
 
 
 class Transposed(Numpy):

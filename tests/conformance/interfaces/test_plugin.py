@@ -16,8 +16,8 @@ import pytest
 
 from kterm.conformance.records.record import read
 
-from ...support import biased, miniatures, tails
 from ...support.command import pytest_run
+from ...support.frameworks import biased, miniatures, tails
 
 MINIATURES = Path(miniatures.__file__)
 SUITE = ("--pyargs", "kterm.conformance", "-p", "no:cacheprovider", "-q")

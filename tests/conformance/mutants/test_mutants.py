@@ -21,7 +21,7 @@ from kterm.reference.propagation import propagate
 from kterm.reference.rounding import bound, deviation
 from kterm.reference.steps import run, start
 
-from ...support import miniatures
+from ...support.frameworks import miniatures
 
 _NETWORKS = [
     ((3, 2), ("tanh",), 0),

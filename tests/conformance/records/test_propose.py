@@ -13,8 +13,8 @@ from kterm.conformance.cases.plan import Options
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.audit import ExpectationAudit
+from kterm.conformance.records.parts import finish, write_part
 from kterm.conformance.records.propose import propose_expectations
-from kterm.conformance.records.record import finish, write_part
 
 
 def _record(

@@ -15,9 +15,10 @@ from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.checks.whole_run.moments import Moments
 from kterm.conformance.expectations.audit import AuditResult, ExpectationAudit
 from kterm.conformance.expectations.expectation import Expectation
-from kterm.conformance.records.record import Record, RecordError, finish, read, write_part
+from kterm.conformance.records.parts import finish, write_part
+from kterm.conformance.records.record import Record, RecordError, read
 
-from ...support.biased import made_moments
+from ...support.frameworks.biased import made_moments
 
 ADAPTER = replace(describe(Numpy(), "a"), name="a", version="1.0", framework="a", framework_version="1.0")
 HEADER = {"suite": "0", "profile": "quick", "seed": 0, "level": "componentwise", "adapters": [ADAPTER.to_json()]}

@@ -20,7 +20,8 @@ from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.checks.whole_run.moments import Moments, collect, merge
 from kterm.conformance.diagnosis.causes import causes
 from kterm.conformance.expectations.audit import ExpectationAudit
-from kterm.conformance.records.record import Record, finish, read, write_part
+from kterm.conformance.records.parts import finish, write_part
+from kterm.conformance.records.record import Record, read
 from kterm.conformance.records.report import (
     CheckTable,
     cause_lines,
@@ -32,7 +33,7 @@ from kterm.conformance.records.report import (
 )
 from kterm.conformance.runners.specs import spec_of
 
-from ...support.biased import made_moments
+from ...support.frameworks.biased import made_moments
 
 ADAPTER = replace(describe(Numpy(), "numpy"), name="a", version="1")
 SMALL, SAME = "4x3-tanh-b2-none-f64-normal-s7", "4x3-tanh-b2-none-f64-normal-s8"

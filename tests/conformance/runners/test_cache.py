@@ -19,7 +19,7 @@ from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.workers import make_executor
 
 from ...support.command import kterm, pytest_run
-from ...support.miniatures import __file__ as MINIATURES
+from ...support.frameworks.miniatures import __file__ as MINIATURES
 
 DIRECTORY, ENABLE = "JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"
 CASES = (

@@ -27,7 +27,7 @@ from kterm.conformance.checks.whole_run.verdicts import judge_run
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Network, Parameters, Structure
 
-from ....support.miniatures import Miniature, right
+from ....support.frameworks.miniatures import Miniature, right
 from ....support.rounding import needs_longdouble
 
 SHAPE = Network((3, 20, 4, 2), ("relu", "tanh", "identity"), "pre")

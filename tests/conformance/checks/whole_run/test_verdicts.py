@@ -28,10 +28,10 @@ from kterm.conformance.checks.whole_run.verdicts import (
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, DTYPES
 
-from ....support import biased
-from ....support.miniatures import Miniature, Silent
+from ....support.frameworks import biased
+from ....support.frameworks.miniatures import Miniature, Silent
+from ....support.frameworks.sound import ORDERS
 from ....support.rounding import needs_longdouble
-from ....support.sound import ORDERS
 
 
 def _judge(

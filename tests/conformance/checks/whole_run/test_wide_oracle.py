@@ -9,7 +9,7 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.quantities import stack_arrays
 from kterm.conformance.cases.case import Group
 from kterm.conformance.cases.draw import make_draws
-from kterm.conformance.checks.compare import readings, steps_of
+from kterm.conformance.checks.comparison.compare import readings, steps_of
 from kterm.conformance.checks.whole_run.wide_oracle import compute_wide
 from kterm.reference import Array, Bias, Network, Structure
 

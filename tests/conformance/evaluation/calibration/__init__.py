@@ -8,8 +8,8 @@ from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.regimes import REGIMES, Draw
 from kterm.reference import Structure
 
-from ....support import miniatures
-from ....support.miniatures import right
+from ....support.frameworks import miniatures
+from ....support.frameworks.miniatures import right
 
 MINIATURES = Path(miniatures.__file__)
 

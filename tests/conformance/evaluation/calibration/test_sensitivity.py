@@ -9,7 +9,7 @@ from kterm.adapters import Observation
 from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.plan import make_options
 from kterm.conformance.cases.regimes import REGIMES, Draw
-from kterm.conformance.checks.compare import compare
+from kterm.conformance.checks.comparison.compare import compare
 from kterm.conformance.evaluation.calibration import sensitivity
 from kterm.conformance.evaluation.calibration.sensitivity import (
     LEAST,
@@ -22,7 +22,7 @@ from kterm.conformance.evaluation.calibration.sensitivity import (
 from kterm.conformance.records.run import RunRequest, prepare
 from kterm.reference import Array, Structure
 
-from ....support import miniatures
+from ....support.frameworks import miniatures
 from . import make_case
 
 

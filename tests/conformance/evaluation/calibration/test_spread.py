@@ -27,7 +27,7 @@ from kterm.conformance.records.run import RunRequest, prepare
 from kterm.reference.propagation import Shown, propagate
 from kterm.reference.rounding import SIGMAS, deviation
 
-from ....support.miniatures import right
+from ....support.frameworks.miniatures import right
 from . import MINIATURES, make_case
 
 

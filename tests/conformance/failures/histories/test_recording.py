@@ -15,8 +15,8 @@ from kterm.conformance.failures.histories.recording import RecordingRunner
 from kterm.conformance.runners.runner import Answer, LocalRunner, NoAnswer, Runner
 from kterm.reference import Array, Parameters
 
-from ....support import caches, flawed, stateful
-from ....support.stateful import NewAdapterRunner
+from ....support.frameworks import caches, flawed, stateful
+from ....support.frameworks.stateful import NewAdapterRunner
 
 CASE = parse_case("3x2x2-tanh.silu-b4-pre-f64-normal-s0", tuple(REGIMES))
 

@@ -7,7 +7,7 @@ import pytest
 from kterm.adapters import Adapter
 from kterm.conformance.failures.scripts.write import write_script
 
-from ....support import flawed
+from ....support.frameworks import flawed
 from ....support.scripts import assert_fails_as_it_says, assert_fit_to_paste, loaded, run_alone, write_own
 
 

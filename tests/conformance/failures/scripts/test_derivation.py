@@ -13,7 +13,7 @@ from kterm.conformance.failures.scripts.evidence import find_evidence
 from kterm.conformance.failures.scripts.failure import Failure
 from kterm.conformance.failures.scripts.write import write_script
 
-from ....support import flawed
+from ....support.frameworks import flawed
 from ....support.scripts import deep_failure, loaded, prose
 
 

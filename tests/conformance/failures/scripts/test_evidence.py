@@ -6,7 +6,7 @@ from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.failures.scripts.evidence import find_evidence
 
-from ....support import flawed
+from ....support.frameworks import flawed
 from ....support.scripts import deep_failure
 
 

@@ -6,7 +6,7 @@ from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.failures.scripts.failure import compute_addends
 
-from ....support import flawed
+from ....support.frameworks import flawed
 
 
 def test_addends_are_what_a_mistake_adds() -> None:

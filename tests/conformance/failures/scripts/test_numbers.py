@@ -12,7 +12,7 @@ from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.failures.scripts.failure import Failure, PlantedMistake
 from kterm.conformance.failures.scripts.write import write_script
 
-from ....support import flawed
+from ....support.frameworks import flawed
 from ....support.scripts import (
     assert_fails_as_it_says,
     deep_failure,

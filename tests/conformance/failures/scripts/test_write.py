@@ -16,7 +16,7 @@ from kterm.conformance.failures.reproduce import find_failure_to_show
 from kterm.conformance.failures.scripts.write import Unwritable, write_script
 from kterm.conformance.runners.runner import LocalRunner
 
-from ....support import miniatures
+from ....support.frameworks import miniatures
 from ....support.scripts import (
     FRAMEWORKS,
     REAL,

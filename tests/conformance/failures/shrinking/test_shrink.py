@@ -24,7 +24,7 @@ from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.runner import LocalRunner, NoAnswer
 from kterm.reference import Array, Parameters, Structure
 
-from ....support import crashing, miniatures
+from ....support.frameworks import crashing, miniatures
 
 MINIATURES = str(miniatures.__file__)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...reference import Array
-from ...reference.propagation import Quantity
-from ...reference.rounding import Reading
+from ....reference import Array
+from ....reference.propagation import Quantity
+from ....reference.rounding import Reading
 
 _SYMBOLS_WITH_Z = "xk"
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...adapters import Observation
-from ...adapters.quantities import arrays
-from ...reference import DTYPES, Array, DType, Parameters, Structure, backpropagate
-from ..cases.case import Group, structure_id
-from ..cases.description import Description
-from ..cases.regimes import REGIMES, Draw
-from ..runners.runner import Answer, NoAnswer, Runner, differing
+from ....adapters import Observation
+from ....adapters.quantities import arrays
+from ....reference import DTYPES, Array, DType, Parameters, Structure, backpropagate
+from ...cases.case import Group, structure_id
+from ...cases.description import Description
+from ...cases.regimes import REGIMES, Draw
+from ...runners.runner import Answer, NoAnswer, Runner, differing
 
 
 @dataclass(frozen=True)

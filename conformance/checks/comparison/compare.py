@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...adapters import Observation
-from ...adapters.quantities import stack_arrays
-from ...reference import Array, Structure
-from ...reference.arithmetic import Arithmetic
-from ...reference.propagation import Quantity, Shown, propagate
-from ...reference.rounding import Conventions, Estimate, Reading, bound, deviation
-from ...reference.steps import Made
-from ..cases.regimes import REGIMES, Draw
+from ....adapters import Observation
+from ....adapters.quantities import stack_arrays
+from ....reference import Array, Structure
+from ....reference.arithmetic import Arithmetic
+from ....reference.propagation import Quantity, Shown, propagate
+from ....reference.rounding import Conventions, Estimate, Reading, bound, deviation
+from ....reference.steps import Made
+from ...cases.regimes import REGIMES, Draw
+from ..verdict import Check, Grade
 from .norms import Inputs, Norms, measure_norms, ratio_of_norms
-from .verdict import Check, Grade
 
 _CHECK_OF: dict[str, Check] = {
     "z": "forward",

@@ -5,24 +5,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...adapters import Observation
-from ...adapters.quantities import arrays
-from ...reference import Parameters, descend
-from ...reference.arithmetic import Arithmetic
-from ...reference.propagation import propagate
-from ...reference.rounding import Conventions, Estimate
-from ..cases.case import Case, Group
-from ..cases.draw import stacked
-from ..cases.level import Level
-from ..cases.regimes import REGIMES, Draw
-from ..runners.runner import Answer, NoAnswer, Runner, differing, same_bits
-from .calls import Call, Calls, JudgedCalls, before_each
-from .compare import Comparison, readings
-from .findings import ExpectationFor, judge, with_contract
-from .norms import Inputs, measure_norms
+from ....adapters import Observation
+from ....adapters.quantities import arrays
+from ....reference import Parameters, descend
+from ....reference.arithmetic import Arithmetic
+from ....reference.propagation import propagate
+from ....reference.rounding import Conventions, Estimate
+from ...cases.case import Case, Group
+from ...cases.draw import stacked
+from ...cases.level import Level
+from ...cases.regimes import REGIMES, Draw
+from ...runners.runner import Answer, NoAnswer, Runner, differing, same_bits
+from ..comparison.calls import Call, Calls, JudgedCalls, before_each
+from ..comparison.compare import Comparison, readings
+from ..comparison.norms import Inputs, measure_norms
+from ..findings import ExpectationFor, judge, with_contract
+from ..verdict import CHECKS, Check, Formulas, Verdict
 from .soak import Soaked, soak
 from .twins import TwinPrograms
-from .verdict import CHECKS, Check, Formulas, Verdict
 
 _DESCENT_STEPS = 3
 _SAME_CALL, _EARLIER, _SOAK = "same call twice", "earlier observation", "repeated calls"

@@ -5,5 +5,5 @@ mistakes that it does not know. The mistakes here were collected from trackers, 
 framework would make them: in the calls of a small framework (`engine.Engine`) or in PyTorch's own functions. What may
 rightly be said of each is written down beside it. Nothing of the diagnosis may be changed to suit a row of this set.
 
-    python -m benchmarks.unknown_mistakes [--shown | --gradients-alone] [--only NAME] [--json FILE]
+    python -m benchmarks.mistakes.unknown [--shown | --gradients-alone] [--only NAME] [--json FILE]
 """

@@ -12,13 +12,13 @@ from kterm.adapters import Observation
 from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.cases.regimes import Draw
-from kterm.conformance.checks.compare import Comparison, compare
-from kterm.conformance.checks.norms import Inputs, measure_norms, ratio_of_norms
+from kterm.conformance.checks.comparison.compare import Comparison, compare
+from kterm.conformance.checks.comparison.norms import Inputs, measure_norms, ratio_of_norms
 from kterm.reference import DTYPES, Array, Structure, backpropagate
 from kterm.reference.propagation import Quantity
 from kterm.reference.rounding import Estimate, deviation
 
-from ...support.miniatures import observation, silent
+from ....support.frameworks.miniatures import observation, silent
 
 F32 = deviation(DTYPES["f32"])
 

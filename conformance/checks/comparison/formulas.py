@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...reference import Array
-from ...reference.steps import Made
+from ....reference import Array
+from ....reference.steps import Made
+from ..verdict import Formulas
 from .compare import Comparison
-from .verdict import Formulas
 
 CompareWith = Callable[[Sequence[Made]], Iterable[Comparison]]
 """Compares the same observations with the rule with these changes."""

@@ -9,7 +9,7 @@ from kterm.adapters import Adapter
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES, make_draws
-from kterm.conformance.checks.calls import Calls
+from kterm.conformance.checks.comparison.calls import Calls
 from kterm.conformance.checks.verdict import Formulas
 from kterm.conformance.mutants import MUTANTS, plant_mutant
 from kterm.conformance.runners.runner import LocalRunner

@@ -18,15 +18,15 @@ from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.cases.shapes import Deal, twins
 from kterm.conformance.checks.examine import examine
-from kterm.conformance.checks.twins import twins_of
+from kterm.conformance.checks.repeated.twins import twins_of
 from kterm.conformance.checks.verdict import Verdict, status
 from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.runner import LocalRunner, NoAnswer
 from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Structure
 
-from ...support import caches, miniatures
-from ...support.command import kterm
-from ...support.miniatures import Miniature, right
+from ....support.command import kterm
+from ....support.frameworks import caches, miniatures
+from ....support.frameworks.miniatures import Miniature, right
 
 ROOT = Path(__file__).resolve().parents[3]
 EVERY = describe(Miniature(), "sound")

@@ -1,6 +1,6 @@
 """How a report speaks of mistakes that the diagnosis was not built from.
 
-    python -m benchmarks.unknown_mistakes [--shown | --gradients-alone] [--only NAME] [--profile quick]
+    python -m benchmarks.mistakes.unknown [--shown | --gradients-alone] [--only NAME] [--profile quick]
         [--structures N] [--seed N] [-n WORKERS] [--json FILE]
 
 Each mistake is planted in turn, the profile runs in the dtypes in which it can show, and the first cause of the report

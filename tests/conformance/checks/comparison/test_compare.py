@@ -7,11 +7,11 @@ import numpy as np
 
 from kterm.conformance.cases.case import Case, parse_case
 from kterm.conformance.cases.draw import REGIMES, make_draws
-from kterm.conformance.checks.compare import compare
+from kterm.conformance.checks.comparison.compare import compare
 from kterm.reference import Network, backpropagate
 
-from ...support import miniatures
-from ...support.miniatures import silent
+from ....support.frameworks import miniatures
+from ....support.frameworks.miniatures import silent
 
 
 def test_compare_takes_the_regime_from_its_name() -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...adapters import Observation
-from ..cases.case import Group
-from ..cases.regimes import REGIMES, Draw
-from ..runners.runner import Answer, Runner, Turn, differing
+from ....adapters import Observation
+from ...cases.case import Group
+from ...cases.regimes import REGIMES, Draw
+from ...runners.runner import Answer, Runner, Turn, differing
 
 _CALLS_A_REQUEST = 50
 

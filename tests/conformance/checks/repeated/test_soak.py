@@ -15,7 +15,7 @@ from kterm.conformance.diagnosis.explanation import explanations_of
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Parameters, Structure
 
-from ...support.stateful import OneIn300
+from ....support.frameworks.stateful import OneIn300
 
 CASE = parse_case("3x2x2-tanh.silu-b4-pre-f64-soak-s0", tuple(REGIMES))
 GROUP = Group(CASE.structure, "soak", 0, (0, 1, 2))

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ...adapters import Observation
-from ...reference import Structure
-from ...reference.arithmetic import Arithmetic
-from ...reference.rounding import Conventions
-from ...reference.steps import Made
-from ..cases.regimes import Draw
+from ....adapters import Observation
+from ....reference import Structure
+from ....reference.arithmetic import Arithmetic
+from ....reference.rounding import Conventions
+from ....reference.steps import Made
+from ...cases.regimes import Draw
+from ..verdict import Formulas, Verdict
 from .compare import Comparison, Measure, compare
 from .formulas import with_formulas
-from .verdict import Formulas, Verdict
 
 
 @dataclass(frozen=True)

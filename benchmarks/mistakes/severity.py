@@ -1,6 +1,6 @@
 """At which level mistakes of the rule, and ports that are coarse in one tail, are findings.
 
-    python -m benchmarks.severity [--write]
+    python -m benchmarks.mistakes.severity [--write]
 
 A mistake in the rule should be wrong in norm, and a coarse formula only componentwise.
 """
@@ -16,7 +16,7 @@ from kterm.conformance.checks.verdict import Verdict, failure_of, severity_of
 from kterm.conformance.evaluation.kills.trial import Trial, TrialOptions
 from kterm.conformance.interfaces.api import check_adapter
 from kterm.conformance.mutants import MISTAKES
-from tests.support.tails import ClippedSilu, Coarse, FlatSoftplus, SubtractingElu
+from tests.support.frameworks.tails import ClippedSilu, Coarse, FlatSoftplus, SubtractingElu
 
 
 def count_levels(dtype: str, alone: bool) -> dict[str, Counter[str]]:

@@ -14,8 +14,8 @@ from kterm.conformance.diagnosis.explanation import explanations_of, origin_of
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Parameters, Structure
 
-from ...support import miniatures
-from ...support.miniatures import Miniature, right
+from ....support.frameworks import miniatures
+from ....support.frameworks.miniatures import Miniature, right
 
 CASE = parse_case("4x3x2-tanh.silu-b5-pre-f64-normal-s0", tuple(REGIMES))
 GROUP = Group(CASE.structure, CASE.regime, 0, (0, 1))

@@ -1,6 +1,6 @@
 """How many planted mistakes are hidden by an adapter's expectations: by their patterns alone, and with their formulas.
 
-python -m benchmarks.hidden_mistakes jax --regime subnormal --flushed
+python -m benchmarks.mistakes.hidden jax --regime subnormal --flushed
 
 A mistake is planted in every case of the regimes. It shows in a case if the findings are others than without it, where
 nothing is expected. It is hidden there if the case does not fail with the expectations.

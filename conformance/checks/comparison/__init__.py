@@ -1,0 +1,1 @@
+"""Comparison of what a framework gives with the rule, entry by entry and in norm."""

@@ -1,0 +1,171 @@
+"""The parts of a record, one a group, and the record that is assembled from them.
+
+While a run goes on, each group's verdicts are a file of their own in a folder beside the record, written whole. So
+nothing recorded is lost when a process dies, and the record comes out in the order of the plan however many workers
+there were.
+"""
+
+import json
+import math
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..cases.description import Description
+from ..checks.verdict import STATUSES, Status, Verdict, failure_to_show, status
+from ..checks.whole_run.moments import Moments, to_rows
+from ..checks.whole_run.verdicts import Judged, verdicts_of
+from ..diagnosis.causes import Cause
+from ..expectations.audit import ExpectationAudit, Key, count_matched
+from ..expectations.expectation import Expectation
+from . import whole_run
+from .lines import SCHEMA, case_set_hash, dumps, format_verdicts, is_pass, parse_verdict
+
+
+def write_part(
+    folder: Path,
+    number: int,
+    adapter: str,
+    verdicts: Sequence[Sequence[Verdict]],
+    expectations: Sequence[Expectation] = (),
+    moments: Moments | None = None,
+) -> None:
+    """Write one group's verdicts (a sequence a case) behind their tally, whole or not at all; `number` is its place
+    in the plan, `expectations` are those that concern the adapter, and `moments` what the group adds to the checks of
+    the run.
+    """
+    path = folder / f"{number:06}.jsonl"
+    scratch = path.with_suffix(f".{os.getpid()}")
+    body = "".join(f"{line}\n" for some in verdicts for line in format_verdicts(adapter, some))
+    tally = {
+        **_tally(adapter, verdicts),
+        "covered": count_matched(expectations, (v for some in verdicts for v in some)),
+        "moments": to_rows(moments or {}),
+    }
+    scratch.write_text(f"{dumps(tally)}\n{body}", encoding="utf-8")
+    scratch.replace(path)
+
+
+def read_part(path: Path) -> tuple[tuple[str, ...], tuple[Verdict, ...]]:
+    """From a group's file: the cases that passed, and the failure to show of each case that has one."""
+    by_case: dict[str, list[Verdict]] = {}
+    with path.open(encoding="utf-8") as source:
+        tally = json.loads(source.readline())
+        cases: dict[str, Status] = tally["cases"]
+        if {"failed", "errored"} & set(cases.values()) or tally["below_level"]:
+            for verdict in (parse_verdict(json.loads(line)) for line in source if not is_pass(line)):
+                by_case.setdefault(verdict.case, []).append(verdict)
+    shown = map(failure_to_show, by_case.values())
+    passed = tuple(case for case, found in cases.items() if found == "passed")
+    return passed, tuple(verdict for verdict in shown if verdict is not None)
+
+
+def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any]:
+    """What the footer is summed from: the status of each case, counts by check, and the pass of least power."""
+    cases: dict[str, Status] = {}
+    checks: dict[str, Counter[str]] = defaultdict(Counter)
+    count, below, least = 0, 0, None
+    for some in verdicts:
+        cases[some[0].case] = status(some)
+        count += len(some)
+        below += sum(v.below_level for v in some)
+        by_check: dict[str, list[Verdict]] = defaultdict(list)
+        for v in some:
+            by_check[v.check].append(v)
+            if v.grade == "pass" and v.power is not None and (least is None or v.power < least[0]):
+                least = [v.power, adapter, v.case, v.quantity]
+        for check, group in by_check.items():
+            checks[check][status(group)] += 1
+    if least is not None and not math.isfinite(least[0]):
+        least = None
+    return {
+        "adapter": adapter,
+        "cases": cases,
+        "checks": checks,
+        "verdicts": count,
+        "below_level": below,
+        "weakest": least,
+    }
+
+
+def failing_adapters(folder: Path) -> set[str]:
+    """The names of the adapters with a case that failed or errored, from the parts in a folder."""
+    found: set[str] = set()
+    for part in folder.glob("[0-9]*.jsonl"):
+        with part.open(encoding="utf-8") as source:
+            tally = json.loads(source.readline())
+        if {"failed", "errored"} & set(tally["cases"].values()):
+            found.add(tally["adapter"])
+    return found
+
+
+def finish(
+    path: Path,
+    folder: Path,
+    header: dict[str, Any],
+    planned: Sequence[Key],
+    audit: ExpectationAudit,
+    found: Sequence[Cause] = (),
+) -> None:
+    """Assemble the record at `path` from the parts in `folder`, in order, with header and footer; the footer holds the
+    causes `found`.
+
+    Planned cases without a verdict are listed in the footer as unanswered, and the expectations are audited.
+    """
+    head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
+    head["expectations"] = [entry.to_json() for entry in audit.applicable]
+    tallies: list[dict[str, Any]] = []
+    adapters = [Description.from_json(adapter) for adapter in header["adapters"]]
+    scratch = path.with_name(path.name + ".unfinished")
+    with scratch.open("w", encoding="utf-8") as out:
+        out.write(dumps(head) + "\n")
+        for part in sorted(folder.glob("[0-9]*.jsonl")):
+            with part.open(encoding="utf-8") as source:
+                tallies.append(json.loads(source.readline()))
+                shutil.copyfileobj(source, out)
+        footer = {**_footer(adapters, planned, tallies, audit), "causes": [cause.to_json() for cause in found]}
+        out.write(dumps({"kind": "footer", **footer}) + "\n")
+    scratch.replace(path)
+
+
+def _footer(
+    adapters: Sequence[Description], planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit
+) -> dict[str, Any]:
+    answered = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
+    counts = Counter(answered.values())
+    by_adapter = {adapter.name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for adapter in adapters}
+    for name, _ in planned:
+        by_adapter[name]["planned"] += 1
+    for (name, _), found in answered.items():
+        by_adapter[name][found] += 1
+    checks: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    findings: Counter[str] = Counter()
+    for tally in tallies:
+        findings.update(tally["covered"])
+        for check, found in tally["checks"].items():
+            checks[tally["adapter"]][check].update(found)
+    moments = whole_run.merge_rows(tuple(by_adapter), tallies)
+    of_run: dict[str, list[Verdict]] = {}
+    judged: dict[str, list[Judged]] = {}
+    for adapter in adapters:
+        name, entries = adapter.name, audit.of(adapter)
+        judged[name] = whole_run.judge_rows(moments[name], entries)
+        of_run[name] = list(verdicts_of(judged[name]))
+        findings.update(count_matched(entries, of_run[name]))
+        for verdict in of_run[name]:
+            checks[name][verdict.check][status([verdict])] += 1
+    return {
+        "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
+        "by_adapter": by_adapter,
+        "unanswered": [list(key) for key in planned if key not in answered],
+        "checks": checks,
+        "verdicts": sum(tally["verdicts"] for tally in tallies),
+        "below_level": sum(tally["below_level"] for tally in tallies),
+        "weakest": min((t["weakest"] for t in tallies if t["weakest"] is not None), default=None),
+        "expectations": [one.to_json() for one in audit.results(planned, answered, findings, of_run)],
+        "moments": moments,
+        "run": {name: whole_run.to_json(some) for name, some in judged.items()},
+    }
