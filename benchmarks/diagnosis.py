@@ -378,7 +378,7 @@ def main() -> None:
     if chosen.json is not None:
         plain: list[dict[str, Any]] = [asdict(one) for one in rows]
         chosen.json.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    taken = ", ".join(f"{spec} {seconds_text(seconds)}" for spec, seconds in times.items())
+    taken = ", ".join(f"{spec} {seconds_text(one)}" for spec, one in times.items())
     body = f"""Does a report name the right mistake? Each of {len(mutants)} known mistakes is planted in an adapter,
 which then runs the smoke profile. The first cause in the report is compared with the planted mistake. The columns are:
 

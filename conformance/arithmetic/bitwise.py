@@ -21,7 +21,7 @@ from ..cases.draw import make_draws
 from ..cases.regimes import Draw
 from ..runners.runner import NoAnswer, Runner
 
-Question = Literal["run to run", "in another process", "row alone", "batch in parts", "eager and compiled"]
+Question = Literal["run to run", "in another process", "row alone", "batch in parts", "by another adapter"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
 """What is asked, in the order of the table.
 
@@ -30,7 +30,7 @@ QUESTIONS: tuple[Question, ...] = get_args(Question)
 - row alone: z, x, k and outputs of a row within a batch, and of the row as a batch of one.
 - batch in parts: E and the gradients of a batch, and the sums of those of its two halves, added in float64 and rounded
   once.
-- eager and compiled: the same call by two adapters.
+- by another adapter: the same call by another adapter of the framework, such as one that compiles.
 """
 
 _REGIME, _DRAWS = "normal", 3
@@ -98,7 +98,7 @@ def measure_bitwise(
         facts.append(compare_runners("in another process", runner, elsewhere, cases))
     facts += [compare_rows(runner, cases), compare_parts(runner, cases)]
     if other is not None:
-        facts.append(compare_runners("eager and compiled", runner, other, cases))
+        facts.append(compare_runners("by another adapter", runner, other, cases))
     return BitwiseFacts(described.name, described.device, dtype, tuple(facts))
 
 

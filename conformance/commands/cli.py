@@ -203,13 +203,14 @@ def arithmetic(
     ] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    bitwise: Annotated[bool, typer.Option("--bitwise", help="Print where each gives the same bits, too.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON.")] = None,
 ) -> None:
     """Print how each adapter computes its products: operands, accumulator, rounding, flushing, order of sums."""
     with _one_line_errors():
         from .facts.arithmetic import run_arithmetic
 
-        raise typer.Exit(run_arithmetic(adapters or [], dtype or [], device, json))
+        raise typer.Exit(run_arithmetic(adapters or [], dtype or [], device, json, bitwise))
 
 
 @app.command()

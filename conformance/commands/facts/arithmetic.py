@@ -1,16 +1,19 @@
-"""`kterm arithmetic`: print how each adapter computes its products."""
+"""`kterm arithmetic`: print how each adapter computes its products, and where it gives the same bits."""
 
 import json
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Column, Table
 from rich.text import Text
 
 from ....adapters.registry import AdapterError
+from ...arithmetic.bitwise import HEADER, BitwiseFacts, measure_bitwise, table_rows
 from ...arithmetic.differences import explain_by_arithmetic, find_contradictions
 from ...arithmetic.fingerprint import Fingerprint, ProductArithmetic, measure_arithmetic
+from ...cases.description import Description
 from ...cases.plan import make_options
 from ...records.report import printable
 from ...runners.process import ProcessRunner
@@ -21,9 +24,12 @@ from ..output import make_console, open_output
 _LEAST_WIDTH = 200
 
 
-def run_arithmetic(specs: Sequence[str], dtypes: Sequence[str], device: str | None, output: Path | None) -> int:
-    """Measure adapters, print a table and what is not declared, and write the figures to `output` as JSON. The exit
-    code is 0, or 1 if what is measured contradicts what is declared, or if nothing could be measured.
+def run_arithmetic(
+    specs: Sequence[str], dtypes: Sequence[str], device: str | None, output: Path | None, bitwise: bool = False
+) -> int:
+    """Measure adapters, print a table and what is not declared, and write the figures to `output` as JSON. With
+    `bitwise`, print where they give the same bits as well. The exit code is 0, or 1 if what is measured contradicts
+    what is declared, or if nothing could be measured.
 
     Raises AdapterError and OptionError.
     """
@@ -31,8 +37,10 @@ def run_arithmetic(specs: Sequence[str], dtypes: Sequence[str], device: str | No
     wanted = make_options("quick", 0, dtypes).dtypes
     console, code = make_console(_LEAST_WIDTH), 0
     measured: list[Fingerprint] = []
+    chosen = choose_adapters(tuple(specs))
+    facts: list[BitwiseFacts] = []
     with nullcontext() if output is None else open_output(output) as file:
-        for spec in choose_adapters(tuple(specs)):
+        for spec in chosen:
             with closing(ProcessRunner(spec, device)) as runner:
                 described = runner.describe()
                 found = measure_arithmetic(runner, wanted)
@@ -50,10 +58,49 @@ def run_arithmetic(specs: Sequence[str], dtypes: Sequence[str], device: str | No
                 console.print(printable(f"{what}: {line}"), markup=False)
             console.print()
             code = max(code, int(bool(contradictions) or not found.measured))
+        if bitwise:
+            facts = [one for spec in chosen for one in _measure_bits(spec, chosen, wanted, device)]
+            console.print(_make_bitwise_table(facts))
         if file is not None:
-            json.dump([one.to_json() for one in measured], file, indent=1)
+            bits = [asdict(one) for one in facts]
+            of = {one.adapter: [row for row in bits if row["adapter"] == one.adapter] for one in measured}
+            rows = [one.to_json() | ({"bitwise": of[one.adapter]} if bitwise else {}) for one in measured]
+            json.dump(rows, file, indent=1)
             file.write("\n")
     return code
+
+
+def _measure_bits(spec: str, every: Sequence[str], dtypes: Sequence[str], device: str | None) -> list[BitwiseFacts]:
+    """The facts on an adapter in each dtype. It is compared with the next of the other adapters that runs the same
+    framework in the same version, if there is one.
+    """
+    with ExitStack() as stack:
+
+        def open_process(one: str) -> ProcessRunner:
+            return stack.enter_context(closing(ProcessRunner(one, device)))
+
+        runner, elsewhere = open_process(spec), open_process(spec)
+        mine = runner.describe()
+        at = every.index(spec)
+        others = (open_process(one) for one in (*every[at + 1 :], *every[:at]))
+        other = next((one for one in others if _is_same_framework(one.describe(), mine)), None)
+        shared = set(mine.dtypes) if other is None else {*mine.dtypes} & {*other.describe().dtypes}
+        return [
+            measure_bitwise(runner, dtype, elsewhere, other if dtype in shared else None)
+            for dtype in dtypes or mine.dtypes
+            if dtype in mine.dtypes
+        ]
+
+
+def _is_same_framework(a: Description, b: Description) -> bool:
+    return (a.framework, a.framework_version) == (b.framework, b.framework_version)
+
+
+def _make_bitwise_table(facts: Sequence[BitwiseFacts]) -> Table:
+    table = Table(*map(Column, HEADER), box=None, pad_edge=False)
+    for row in table_rows(facts):
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
 
 
 def make_table(fingerprint: Fingerprint) -> Table:

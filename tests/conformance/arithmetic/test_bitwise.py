@@ -72,8 +72,8 @@ def test_a_program_that_differs_in_another_process_is_seen(name: str, same: bool
 
 
 def test_two_programs_are_compared_in_what_both_show() -> None:
-    assert _facts(unsteady.OneByOne(), other=unsteady.OneByOne())["eager and compiled"].holds
-    found = _facts(unsteady.OneByOne(), other=unsteady.OrderOfProcess())["eager and compiled"]
+    assert _facts(unsteady.OneByOne(), other=unsteady.OneByOne())["by another adapter"].holds
+    found = _facts(unsteady.OneByOne(), other=unsteady.OrderOfProcess())["by another adapter"]
     assert 0 < found.same < found.compared == 3 * 3 * 12
 
 

@@ -39,7 +39,7 @@ def test_what_is_not_declared_is_said_and_is_no_failure(tmp_path: Path) -> None:
     own = tmp_path / "own.py"
     own.write_text(
         "import sys\n"
-        f"sys.path.insert(0, {str(EMULATED.parents[2])!r})\n"
+        f"sys.path.insert(0, {str(EMULATED.parents[3])!r})\n"
         "from tests.support.frameworks.emulated import Tf32\n\n\n"
         "class Plain(Tf32):\n"
         "    arithmetic = {}\n",
@@ -54,3 +54,22 @@ def test_what_is_not_declared_is_said_and_is_no_failure(tmp_path: Path) -> None:
 def test_an_unknown_dtype_is_one_line(tmp_path: Path) -> None:
     done = kterm("arithmetic", "numpy", "--dtype", "f8", folder=tmp_path)
     assert_one_line(done, 2, "f8")
+
+
+def test_bitwise_facts_are_a_second_table_and_in_the_file(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from kterm.adapters.numpy_adapter import Numpy\n\n\n"
+        "class Again(Numpy):\n"
+        '    name, framework, framework_version = "again", "numpy", Numpy.version\n',
+        encoding="utf-8",
+    )
+    named = ("numpy", f"{own}:Again")
+    done = kterm("arithmetic", *named, "--dtype", "f32", "--bitwise", "--json", "bits.json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sum(" in another process " in line for line in done.stdout.splitlines()) == 2
+    for one in json.loads((tmp_path / "bits.json").read_text(encoding="utf-8")):
+        facts = {fact["question"]: fact for fact in one["bitwise"][0]["facts"]}
+        # Both are of one framework and version, so each is compared with the other.
+        for question in ("run to run", "in another process", "by another adapter"):
+            assert facts[question]["same"] == facts[question]["compared"] > 0

@@ -28,7 +28,7 @@ from ....support.command import kterm
 from ....support.frameworks import caches, miniatures
 from ....support.frameworks.miniatures import Miniature, right
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 EVERY = describe(Miniature(), "sound")
 PROGRAMS = (
     caches.Cached,
