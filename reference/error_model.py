@@ -118,6 +118,13 @@ class Reading:
             return np.broadcast_to(own, value.shape) if before is None else own + before / n
         return self.u_acc * np.sqrt(n * np.maximum(bias * value, 0.0))
 
+    def norm(self, a: Array, axis: int) -> Array:
+        """(sum a**p)**(1/p) of nonnegative numbers along an axis, which is kept."""
+        if self.p == 1:
+            return a.sum(axis, keepdims=True)
+        most = np.maximum(a.max(axis, keepdims=True, initial=0.0), _SQUARES_UNDERFLOW)
+        return most * np.sqrt(np.square(a / most).sum(axis, keepdims=True))
+
     def product(self, a: Array, b: Array) -> Array:
         """(sum_j a_ij**p b_jk**p)**(1/p), for nonnegative `a` (..., m, n) and `b` (..., n, k)."""
         if self.p == 1:

@@ -74,6 +74,8 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
     error = reading.add(
         own,
         None if reading.cut is None else _cut(a, b, reading.cut, reading),
+        _lost_when_shown(a, size_b, -2, reading),
+        _lost_when_shown(b, size_a, -1, reading),
         None if error_a is None else reading.product(error_a, size_b),
         None if error_b is None else reading.product(size_a, error_b),
         None if error_a is None or error_b is None else reading.product(error_a, error_b),
@@ -84,6 +86,19 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
         None if a.jump is None or b.jump is None else a.jump @ b.jump,
     )
     return Estimate(value, error, jump, terms=n)
+
+
+def _lost_when_shown(side: Estimate, other: Array, axis: int, reading: Reading) -> Array | None:
+    """What a shown factor that is below the normal range, or 0, may have lost when it was stored, times the other
+    factor, in every entry of its row or column (`axis` is the inner dimension of the other factor); None if there is no
+    such factor.
+
+    u times the value covers the rounding of normal numbers only. A framework may keep 4e-45 where it shows 0, and
+    multiply it by 1000.
+    """
+    if not side.once or not (np.abs(side.value) < 2 * reading.format.tiny).any():
+        return None
+    return reading.underflow * reading.norm(other, axis)
 
 
 def _chopped(size_a: Array, size_b: Array, value: Array, reading: Reading) -> Array:

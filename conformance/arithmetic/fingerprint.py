@@ -112,7 +112,9 @@ def measure_product(one: Multiplier) -> ProductArithmetic:
     dtype, multiply = one.dtype, one.multiply
     own = BITS[dtype]
     found = find_operand_bits(multiply, dtype)
-    bits = found[0] if found is not None and found[0] == found[1] else None
+    if found is None:
+        return ProductArithmetic(dtype, one.kind, one.batch)
+    bits = found[0] if found[0] == found[1] else None
     operands, direction = _name_operands(multiply, dtype, found)
     rounded = UNKNOWN if bits is None else find_product_direction(multiply, dtype, bits)
     if bits == own and rounded == "several terms" and dtype == "f32":
@@ -137,10 +139,8 @@ def measure_product(one: Multiplier) -> ProductArithmetic:
     )
 
 
-def _name_operands(multiply: Callable[..., Any], dtype: str, found: tuple[int, int] | None) -> tuple[str, str]:
+def _name_operands(multiply: Callable[..., Any], dtype: str, found: tuple[int, int]) -> tuple[str, str]:
     """The format of factors that keep `found` bits, and the direction in which they are rounded to it."""
-    if found is None:
-        return UNKNOWN, UNKNOWN
     left, right = found
     own = BITS[dtype]
     if left != right:

@@ -93,7 +93,9 @@ def gapped(bits: int) -> float:
 
 
 def find_operand_bits(multiply: Multiply, dtype: str, number: Callable[[int], float] = dense) -> tuple[int, int] | None:
-    """How many bits of the left and of the right factor a product keeps, of numbers that `number` makes."""
+    """How many bits of the left and of the right factor a product keeps, of numbers that `number` makes; None if the
+    results are no products.
+    """
     most = BITS[dtype]
     numbers = [number(bits) for bits in range(1, most + 1)]
     left: list[float] = []
@@ -107,7 +109,8 @@ def find_operand_bits(multiply: Multiply, dtype: str, number: Callable[[int], fl
     if not np.isfinite([*left, *right]).all():
         return None
     counts = [next((i for i, v in enumerate(seen) if v != numbers[i]), most) for seen in (left, right)]
-    return counts[0], counts[1]
+    # What does not even multiply 1 by 1 is no product, as in an adapter that is wrong.
+    return (counts[0], counts[1]) if min(counts) else None
 
 
 def find_operand_direction(multiply: Multiply, bits: int) -> str:

@@ -118,7 +118,6 @@ def finish(
     head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
     head["expectations"] = [entry.to_json() for entry in audit.applicable]
     tallies: list[dict[str, Any]] = []
-    adapters = [Description.from_json(adapter) for adapter in header["adapters"]]
     scratch = path.with_name(path.name + ".unfinished")
     with scratch.open("w", encoding="utf-8") as out:
         out.write(dumps(head) + "\n")
@@ -126,7 +125,7 @@ def finish(
             with part.open(encoding="utf-8") as source:
                 tallies.append(json.loads(source.readline()))
                 shutil.copyfileobj(source, out)
-        footer = {**_footer(adapters, planned, tallies, audit), "causes": [cause.to_json() for cause in found]}
+        footer = {**_footer(audit.adapters, planned, tallies, audit), "causes": [cause.to_json() for cause in found]}
         out.write(dumps({"kind": "footer", **footer}) + "\n")
     scratch.replace(path)
 

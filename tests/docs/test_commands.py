@@ -31,7 +31,9 @@ INSTEAD: dict[str, str] = {
         "kterm check numpy --profile smoke --expectations expectations.toml"
     ),
     "kterm check numpy --profile quick --report run.jsonl": "kterm check numpy --profile smoke --report run.jsonl",
+    "kterm check torch --level normwise": "kterm check numpy --profile smoke --level normwise",
     "kterm arithmetic torch jax numpy": "kterm arithmetic numpy --dtype f32",
+    "kterm arithmetic jax jax-eager --bitwise": "kterm arithmetic numpy --dtype f32 --bitwise",
     "kterm ulp torch": "kterm ulp numpy --dtype f32 --activation relu --samples 0 -n 0",
     "kterm ulp numpy torch jax --samples 6 --json ulp.jsonl": (
         "kterm ulp numpy --dtype f32 --activation relu --samples 0 -n 0 --json ulp.jsonl"

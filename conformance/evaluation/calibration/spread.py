@@ -181,7 +181,8 @@ class Distribution:
 
 
 def describe_errors(values: Array) -> Distribution:
-    """The distribution of at least one error."""
+    """The distribution of at least one error. An infinite error counts as the largest number."""
+    values = np.minimum(values, np.finfo(float).max)
     median, most, nearly_all = (float(q) for q in np.quantile(values, (0.5, 0.99, 0.9999)))
     above = tuple(int((values > threshold).sum()) for threshold in THRESHOLDS)
     excess = values[values > most] - most

@@ -1,14 +1,19 @@
 """The fingerprint of adapters that emulate other arithmetic, and of NumPy."""
 
+from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 import pytest
 
+from kterm.adapters import Observation, Program
 from kterm.adapters.numpy_adapter import Numpy
+from kterm.adapters.quantities import arrays, with_arrays
 from kterm.conformance.arithmetic.differences import explain_by_arithmetic, find_contradictions
 from kterm.conformance.arithmetic.fingerprint import Fingerprint, ProductArithmetic, measure_arithmetic
 from kterm.conformance.cases.description import describe
 from kterm.conformance.runners.runner import LocalRunner
+from kterm.reference import Array, Parameters, Structure
 
 from ...support.frameworks.emulated import (
     EMULATED,
@@ -117,3 +122,34 @@ def test_an_adapter_without_identity_is_not_measured() -> None:
     found = measure_arithmetic(LocalRunner(made))
     assert found.measured == ()
     assert dict(found.missing) == {"f32": "the probes need the activation identity and networks without biases"}
+
+
+WRONG: dict[str, Callable[[Array], Array]] = {
+    "halved": lambda a: a / 2,
+    "zero": lambda a: a * 0,
+    "not-a-number": lambda a: a * np.nan,
+    "rounded": np.round,
+    "clipped": lambda a: np.clip(a, -1, 1),
+    "shifted": lambda a: np.roll(a, 1, -1),
+    "off-by-one": lambda a: np.nextafter(a, np.inf),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_adapter_that_is_wrong_is_measured_without_an_error(name: str) -> None:
+    change = WRONG[name]
+
+    class Wrong(Numpy):
+        def build(self, structure: Structure) -> Program:
+            program = super().build(structure)
+
+            def run(parameters: Parameters, x: Array, y: Array) -> Observation:
+                observed = program(parameters, x, y)
+                with np.errstate(all="ignore"):
+                    return with_arrays(observed, {n: change(a).astype(a.dtype) for n, a in arrays(observed).items()})
+
+            return run
+
+    found = measure_arithmetic(LocalRunner(Wrong()), ("f32",))
+    assert len(found.measured) == 5
+    assert {one.dtype for one in found.measured} == {"f32"}

@@ -41,6 +41,7 @@ FROZEN = {
     "tiles": "94cfc6b5",
     "means": "9c43d7e1",
     "twins": "8b89e3af",
+    "soak": "c0d93538",
     "layout": "0de39f12",
 }
 

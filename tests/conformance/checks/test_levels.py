@@ -23,7 +23,7 @@ CASE = "4x3-tanh-b2-none-f64-normal-s0"
 
 def _groups(adapter: Coarse, dtype: str = "f32") -> Iterator[Group]:
     """The groups of a small plan that are about a coarse formula."""
-    for group in plan(describe(adapter, ""), make_options("quick", 0, [dtype])).groups:
+    for group in plan(describe(adapter, ""), make_options("quick", 1, [dtype])).groups:
         if group.regime in ("tails", "normal"):
             yield replace(group, draws=group.draws[:6])
 

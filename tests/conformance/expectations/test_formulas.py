@@ -19,6 +19,8 @@ from kterm.reference import ACTIVATIONS
 
 from ...support.formulas import Formulas, Function
 
+ALPHA = ACTIVATIONS["celu"].parameters["alpha"]
+
 
 class TorchLike(Formulas):
     """softplus is z above 20, and hard_sigmoid' is 1/6 rounded to float32; as in PyTorch."""
@@ -41,7 +43,7 @@ class JaxLike(Formulas):
 
     slope: ClassVar[dict[str, Function]] = {
         "elu": lambda z: np.where(z > 0, 1, np.expm1(np.minimum(z, 0)) + 1).astype(z.dtype),
-        "celu": lambda z: np.where(z > 0, 1, np.expm1(np.minimum(z, 0) / 2) + 1).astype(z.dtype),
+        "celu": lambda z: np.where(z > 0, 1, np.expm1(np.minimum(z, 0) / ALPHA) + 1).astype(z.dtype),
     }
 
 
