@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -376,9 +376,8 @@ def main() -> None:
         rows += measured(spec, chosen.dtype or WIDE, mutants)
         times[spec] = time.perf_counter() - begun
     if chosen.json is not None:
-        plain: list[dict[str, Any]] = [asdict(one) for one in rows]
-        chosen.json.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    taken = ", ".join(f"{spec} {seconds_text(one)}" for spec, one in times.items())
+        text = json.dumps([asdict(one) for one in rows], indent=1, ensure_ascii=False)
+        chosen.json.write_text(f"{text}\n", encoding="utf-8")
     body = f"""Does a report name the right mistake? Each of {len(mutants)} known mistakes is planted in an adapter,
 which then runs the smoke profile. The first cause in the report is compared with the planted mistake. The columns are:
 
@@ -392,7 +391,8 @@ which then runs the smoke profile. The first cause in the report is compared wit
 
 {chr(10).join(lines(rows)) or "All are right."}
 
-Time: {taken}. {circumstances("kterm", "numpy", "torch", "jax")}
+Time: {", ".join(f"{spec} {seconds_text(one)}" for spec, one in times.items())}.
+{circumstances("kterm", "numpy", "torch", "jax")}
 """
     publish("diagnosis", "How often a diagnosis is right", body, chosen.write)
 

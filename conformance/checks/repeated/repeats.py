@@ -314,8 +314,9 @@ def _compare_halves(
         # The errors of three calls: of the whole batch and of its two parts.
         tolerance = step.estimate.tolerance(reading).sum(0)
         total = np.sum(parts, axis=0)
-        distance = np.abs(whole - total)
-        ratio = np.where(distance == 0, 0.0, distance / np.where(tolerance == 0, tiny, tolerance))
+        with np.errstate(over="ignore", invalid="ignore"):
+            distance = np.abs(whole - total)
+            ratio = np.where(distance == 0, 0.0, distance / np.where(tolerance == 0, tiny, tolerance))
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
         at = int(ratio.argmax())
         power = float(np.linalg.norm(whole) / max(float(np.linalg.norm(tolerance)), tiny))

@@ -130,7 +130,7 @@ WRONG: dict[str, Callable[[Array], Array]] = {
     "not-a-number": lambda a: a * np.nan,
     "rounded": np.round,
     "clipped": lambda a: np.clip(a, -1, 1),
-    "shifted": lambda a: np.roll(a, 1, -1),
+    "shifted": lambda a: np.roll(a, 1),
     "off-by-one": lambda a: np.nextafter(a, np.inf),
 }
 

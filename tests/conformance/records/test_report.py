@@ -188,7 +188,8 @@ def test_an_adapter_has_a_script_where_its_class_writes_one() -> None:
 def _run_lines(folder: Path, *moments: Moments, verdicts: tuple[Verdict, ...] = ()) -> list[str]:
     """What is said of a run with these moments in float32, and with these verdicts on its cases."""
     described = replace(ADAPTER, dtypes=("f32",))
-    header = {"suite": "0", "profile": "quick", "seed": 0, "dtypes": [], "activations": []}
+    header: dict[str, Any] = {"suite": "0", "profile": "quick", "seed": 0, "dtypes": [], "activations": []}
+    header |= {"level": "componentwise"}
     header["adapters"] = [{**described.to_json(), "structures": 1, "unsupported": []}]
     cases = verdicts or (Verdict(SMALL, "forward", "z_1", "pass", 0.5),)
     write_part(folder, 0, "a", [[verdict] for verdict in cases], moments=merge(moments))
@@ -203,7 +204,7 @@ def test_a_run_says_how_small_an_error_it_would_have_shown(tmp_path: Path) -> No
     assert re.fullmatch(
         r"a f32, whole run: sees a relative error of [\d.e-]+ in all of dE/dW; 0 of 2 verdicts inconclusive", line
     )
-    assert lines[-1] == "conforms"
+    assert lines[-1] == "conforms (componentwise)"
 
 
 def test_a_run_of_which_no_step_is_shown_says_so(tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_the_cause_of_a_bias_is_named_as_far_as_it_is_known(tmp_path: Path, outw
     assert words in lines
     sign = "-" if outward < 0 else "+"
     assert any(line.startswith(f"a: bias in f32, dE/dW: the mean error is {sign}0.") for line in lines)
-    assert lines[-1] == "does not conform"
+    assert lines[-1] == "does not conform (componentwise)"
 
 
 def test_a_bias_that_grows_with_the_length_of_a_sum_is_one_of_partial_sums(tmp_path: Path) -> None:
