@@ -368,7 +368,6 @@ def main() -> None:
     options.add_argument("--json", type=Path, help="write the rows here")
     chosen = options.parse_args()
     one_thread()
-
     mutants = [one for one in MISTAKES if not chosen.mutant or one.name in chosen.mutant]
     rows, times = list[Row](), dict[str, float]()
     for spec in chosen.adapter or ADAPTERS:
