@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kterm.conformance.diagnosis.causes import Cause, causes
+from kterm.conformance.diagnosis.causes import Cause
 from kterm.conformance.interfaces.api import Results, check_adapter
 
 from .activations import ACTIVATION_MISTAKES
@@ -83,9 +83,12 @@ def score(one: Mistake, shown: bool, profile: str = "quick", seed: int = 0, stru
     if not results.failures and structures is not None:
         return score(one, shown, profile, seed)
     failing = sum(any(v.fails for v in some) for some in results.verdicts.values())
-    found = causes((results.adapter.name, some) for some in results.verdicts.values())
+    found = results.causes
     if not found:
-        return Score(one.name, shown, "not caught", len(results.verdicts), failing, 0)
+        # The run as a whole may show what no case shows.
+        outcome = "unnamed" if results.failures else "not caught"
+        says = _printed_first(results) if results.failures else ""
+        return Score(one.name, shown, outcome, len(results.verdicts), failing, 0, says=says)
     first = found[0]
     names = tuple(f"{e.name}: {e.mistake}" for e in first.mistakes[:PRINTED])
     return Score(
