@@ -31,8 +31,8 @@ class Numpy(Adapter):
     name = "numpy"
     version = np.__version__
     activations = {name: _function(row) for name, row in ACTIVATIONS.items()}  # noqa: RUF012  (declared by the base)
-    arithmetic = {name: Arithmetic(flushing="never") for name in ("f64", "f32")}  # noqa: RUF012
-    slopes_at_kinks = {name: _slopes_at_kinks(row) for name, row in ACTIVATIONS.items() if row.kinks}  # noqa: RUF012
+    arithmetic = {name: Arithmetic(flushing="never") for name in ("f64", "f32")}  # noqa: RUF012  (declared by the base)
+    slopes_at_kinks = {name: _slopes_at_kinks(row) for name, row in ACTIVATIONS.items() if row.kinks}  # noqa: RUF012  (as above)
 
     def build(self, structure: Structure) -> Program:
         self.require(structure)

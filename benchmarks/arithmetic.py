@@ -63,7 +63,10 @@ def by_jax(kind: str, dtype: str, a: Array, b: Array) -> Array:
     """The product in a compiled function, or the compiled gradient of one."""
     jax: Any = import_module("jax")
     jax.config.update("jax_enable_x64", dtype == "f64")
-    times = lambda x, w: x @ w  # noqa: E731
+
+    def times(x: Any, w: Any) -> Any:
+        return x @ w
+
     if kind == "z":
         return np.asarray(jax.jit(times)(a, b)).astype(np.float64)
     if kind == "dE/dx":

@@ -18,39 +18,21 @@ from kterm.adapters import Observation
 from kterm.adapters.quantities import arrays, with_arrays
 from kterm.conformance.cases.plan import make_options
 from kterm.conformance.checks.verdict import Verdict, status
+from kterm.conformance.evaluation.kills.recording import ChangesObservations
 from kterm.conformance.evaluation.kills.trial import Trial, TrialOptions
 from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.mutants import MISTAKES
 from kterm.conformance.records.run import RunRequest, prepare
-from kterm.conformance.runners.runner import Answer, Runner, Turn, call_in_turn
-from kterm.reference import Array, Parameters
+from kterm.conformance.runners.runner import Runner
 
 MUTANTS = [mutant.name for mutant in MISTAKES]
-
-
-class FlushedRunner:
-    """A runner whose observations have 0 below the normal range, as on a processor that flushes."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self.describe, self.build, self.recall = runner.describe, runner.build, runner.recall
-        self.changed_since = runner.changed_since
-
-    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
-        """As `Runner.call`."""
-        answer = self._runner.call(regime, parameters, x, y)
-        return answer if answer.observation is None else replace(answer, observation=flushed(answer.observation))
-
-    def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
-        """As `Runner.call_in_turn`."""
-        return call_in_turn(self.call, regime, turn, count)
 
 
 class FlushedTrial(Trial):
     """Trials whose answers are flushed after a mutant is planted."""
 
     def _hide(self, runner: Runner) -> Runner:
-        return FlushedRunner(super()._hide(runner))
+        return ChangesObservations(super()._hide(runner), flushed)
 
 
 def flushed(observed: Observation) -> Observation:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...reference import Array, Structure
 from ...reference.rounding import Estimate
-from ...reference.steps import Change, Changes, Made, Work
+from ...reference.steps import Change, Changes, Made
 from ...reference.value import Value
 from ..cases.regimes import Draw
 
@@ -117,8 +117,3 @@ def cut(value: Value, rounder: Callable[[Array], Array]) -> Value:
             np.abs(rounder(value.value + reach) - rounded), np.abs(rounded - rounder(value.value - reach))
         )
     return Value(Estimate(rounded, value.estimate.error, jump), value.reading)
-
-
-def per_row(w: Work, factors: Array) -> Array:
-    """Factors (B,), one for each row of the batch, for an array (..., B, width)."""
-    return factors[: w.batch, None]

@@ -59,11 +59,6 @@ class Question:
         return self.structure.network.activations[self.layer - 1]
 
     @property
-    def shows_steps(self) -> bool:
-        """Whether k is shown, so that each step is judged from its own previous value."""
-        return any(name.startswith("k_") for name in self.observed)
-
-    @property
     def is_exact(self) -> bool:
         """Whether nothing rounds in this regime."""
         return REGIMES[self.regime].rounding == "exact"

@@ -1,7 +1,7 @@
 """Mistakes in PyTorch models: custom autograd functions, hooks, autocast, and settings around a training step."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from .mistake import Mistake
 class Model:
     """A model and its training step, with a method for each part. Layers are counted from 0."""
 
-    replaced: Mapping[str, Function] = {}
+    replaced: ClassVar[Mapping[str, Function]] = {}
 
     def __init__(self, structure: Structure) -> None:
         self.depth = structure.network.depth
@@ -158,49 +158,49 @@ class _FusedLinear(torch.autograd.Function):
 class SiluFromOutput(Model):
     """A custom silu saves its output and differentiates there."""
 
-    replaced = {"silu": _SiluFromOutput.apply}  # noqa: RUF012
+    replaced: ClassVar[Mapping[str, Function]] = {"silu": _SiluFromOutput.apply}
 
 
 class GeluDetached(Model):
     """A custom gelu treats its gate as a constant."""
 
-    replaced = {"gelu": _GeluDetached.apply}  # noqa: RUF012
+    replaced: ClassVar[Mapping[str, Function]] = {"gelu": _GeluDetached.apply}
 
 
 class TanhSavedInHalf(Model):
     """A custom tanh saves its output in bfloat16."""
 
-    replaced = {"tanh": _TanhInHalf.apply}  # noqa: RUF012
+    replaced: ClassVar[Mapping[str, Function]] = {"tanh": _TanhInHalf.apply}
 
 
 class MishWithoutSigmoid(Model):
     """A custom mish forgets the derivative of softplus."""
 
-    replaced = {"mish": _MishWithoutSigmoid.apply}  # noqa: RUF012
+    replaced: ClassVar[Mapping[str, Function]] = {"mish": _MishWithoutSigmoid.apply}
 
 
 class SoftplusBeta(Model):
     """softplus has beta 2."""
 
-    replaced = {"softplus": lambda z: F.softplus(z, beta=2.0)}  # noqa: RUF012
+    replaced: ClassVar[Mapping[str, Function]] = {"softplus": lambda z: F.softplus(z, beta=2.0)}
 
 
 class CeluDefault(Model):
     """celu is called without its alpha."""
 
-    replaced = {"celu": F.celu}  # noqa: RUF012
+    replaced: ClassVar[Mapping[str, Function]] = {"celu": F.celu}
 
 
 class LeakyDefault(Model):
     """leaky_relu is called without its slope."""
 
-    replaced = {"leaky_relu": F.leaky_relu}  # noqa: RUF012
+    replaced: ClassVar[Mapping[str, Function]] = {"leaky_relu": F.leaky_relu}
 
 
 class SquareplusAsSoftplus(Model):
     """squareplus is mapped to softplus."""
 
-    replaced = {"squareplus": F.softplus}  # noqa: RUF012
+    replaced: ClassVar[Mapping[str, Function]] = {"squareplus": F.softplus}
 
 
 class FusedWeightGradient(Model):

@@ -62,13 +62,11 @@ class Repeats:
         """Whether the program gave the same bits twice, left its earlier answer alone, and its twins did too."""
         found = []
         if self.again is not None:
-            message = _difference(self.first, self.again)
-            found.append(Verdict(case.id, "contract", _SAME_CALL, "wrong", message=message))
+            found.append(judge_repeat(case.id, self.first, self.again))
         if self.soaked is not None:
             found.append(Verdict(case.id, "contract", _SOAK, "wrong", message=self.soaked.message))
         if self.overwritten:
-            message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
-            found.append(Verdict(case.id, "contract", _EARLIER, "wrong", message=message))
+            found.append(judge_overwritten(case.id))
         found += [Verdict(case.id, "contract", "twins", "wrong", message=what) for what in self.twins.findings]
         if self.lost is not None and self.lost.check == "contract":
             found.append(Verdict(case.id, "contract", _SAME_CALL, "errored", message=self.lost.message))
@@ -188,11 +186,20 @@ def ask_repeats(
     return repeats
 
 
-def _difference(first: Observation, answer: Answer) -> str:
+def judge_repeat(case: str, first: Observation, answer: Answer) -> Verdict:
+    """The verdict on a call that did not answer as it did first."""
     if answer.observation is None:
-        return "the same call, made again, gave " + "; ".join(answer.problems)
-    changed = ", ".join(differing(first, answer.observation)) or "what it shows"
-    return f"the same call, made again, gave other bits in {changed}"
+        message = "the same call, made again, gave " + "; ".join(answer.problems)
+    else:
+        changed = ", ".join(differing(first, answer.observation)) or "what it shows"
+        message = f"the same call, made again, gave other bits in {changed}"
+    return Verdict(case, "contract", _SAME_CALL, "wrong", message=message)
+
+
+def judge_overwritten(case: str) -> Verdict:
+    """The verdict on an observation that a later call wrote over."""
+    message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
+    return Verdict(case, "contract", _EARLIER, "wrong", message=message)
 
 
 @dataclass

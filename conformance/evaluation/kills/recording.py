@@ -2,10 +2,10 @@
 
 All mutants of an adapter start from the same answers of its framework. `AnswerCache` asks the framework once for each;
 `RecordedRunner` keeps a mutant's answers, so that they can be judged a second time, for example without z, x and k
-(`HidesIntermediates`).
+(`hide_intermediates`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -177,21 +177,24 @@ def _bits(outcome: Any) -> Any:
     return outcome.problems, {name: (a.dtype, a.shape, a.tobytes()) for name, a in shown.items()}
 
 
-class HidesIntermediates:
-    """A runner that removes z, x and k from the observations of another."""
+class ChangesObservations:
+    """A runner that changes the observations of another."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, runner: Runner, change: Callable[[Observation], Observation]) -> None:
+        self._runner, self._change = runner, change
         self.describe, self.build, self.recall = runner.describe, runner.build, runner.recall
         self.changed_since = runner.changed_since
 
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
         """As `Runner.call`."""
         answer = self._runner.call(regime, parameters, x, y)
-        if answer.observation is None:
-            return answer
-        return replace(answer, observation=replace(answer.observation, z=None, x=None, k=None))
+        return answer if answer.observation is None else replace(answer, observation=self._change(answer.observation))
 
     def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
         """As `Runner.call_in_turn`."""
         return call_in_turn(self.call, regime, turn, count)
+
+
+def hide_intermediates(runner: Runner) -> ChangesObservations:
+    """A runner that removes z, x and k from the observations of another."""
+    return ChangesObservations(runner, lambda observed: replace(observed, z=None, x=None, k=None))

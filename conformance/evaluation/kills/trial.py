@@ -18,7 +18,7 @@ from ...expectations.expectation import Expectation, expectation_for, matcher
 from ...mutants import MUTANTS
 from ...runners.runner import LocalRunner, Runner
 from .outcome import Cell, Outcome, select_findings
-from .recording import AnswerCache, HidesIntermediates, RecordedRunner
+from .recording import AnswerCache, RecordedRunner, hide_intermediates
 
 Summarize = Callable[[str, Group, Sequence[Sequence[Verdict]]], Any]
 """Summarizes a group that killed a mutant: from the mutant's name, the group, and the verdicts of each case with their
@@ -82,7 +82,7 @@ class Trial:
         self._premises: dict[str, str] = {}
 
     def _hide(self, runner: Runner) -> Runner:
-        return HidesIntermediates(runner) if self.options.gradients_alone else runner
+        return hide_intermediates(runner) if self.options.gradients_alone else runner
 
     def run(self, group: Group, names: Iterable[str]) -> Iterator["TrialResult"]:
         """Examine the adapter in a group, first without a mutant and then with each of those named."""
@@ -167,7 +167,7 @@ class TrialResult:
 
 
 def _hide_intermediates(recorded: RecordedRunner, judge: Judge) -> tuple[list[list[Verdict]], RecordedRunner]:
-    hidden = RecordedRunner(HidesIntermediates(recorded.replay()))
+    hidden = RecordedRunner(hide_intermediates(recorded.replay()))
     return judge(hidden).verdicts, hidden
 
 

@@ -17,6 +17,7 @@ from ...checks.comparison.calls import Calls, JudgedCalls
 from ...checks.contract import check_answer, check_finite
 from ...checks.examine import Examination
 from ...checks.findings import judge
+from ...checks.repeated.repeats import judge_overwritten, judge_repeat
 from ...checks.verdict import ExpectationFor, Formulas, Verdict, failure_of
 from ...diagnosis.diagnose import diagnose
 from ...runners.runner import Answer, NoAnswer, Runner, differing
@@ -86,21 +87,12 @@ def _judge_last(
             return None
         if (at := history.steps[history.reference].program) != history.steps[-1].program:
             runner.recall(number[at])
-        message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
-        return (
-            Verdict(case, "contract", "earlier observation", "wrong", message=message)
-            if runner.changed_since()
-            else None
-        )
+        return judge_overwritten(case) if runner.changed_since() else None
     if isinstance(last, NoAnswer):
         return None
-    if last.observation is None:
-        what = "; ".join(last.problems)
-        return Verdict(case, "contract", "same call twice", "wrong", message=f"the same call, made again, gave {what}")
-    if not (names := differing(first.observation, last.observation)):
+    if last.observation is not None and not differing(first.observation, last.observation):
         return None
-    message = f"the same call, made again, gave other bits in {', '.join(names)}"
-    return Verdict(case, "contract", "same call twice", "wrong", message=message)
+    return judge_repeat(case, first.observation, last)
 
 
 def judge_answer(
