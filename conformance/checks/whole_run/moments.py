@@ -199,12 +199,14 @@ def from_rows(rows: Sequence[Sequence[str | int]]) -> dict[Key, Sums]:
     """The inverse of `to_rows`. Raises ValueError for anything else."""
     found: dict[Key, Sums] = {}
     for row in rows:
-        key, numbers = tuple(row[:4]), row[4:]
+        texts, numbers = row[:4], row[4:]
         if len(numbers) != len(fields(Sums)) or not all(type(n) is int for n in numbers):
             raise ValueError(f"{row[:4]} is no row of moments")
-        if not all(isinstance(part, str) for part in key) or key in found:
+        dtype, quantity, activation, length = map(str, texts)
+        key = dtype, quantity, activation, length
+        if list(key) != list(texts) or key in found:
             raise ValueError(f"{row[:4]} is no row of moments, or repeats one")
-        found[key[0], key[1], key[2], key[3]] = Sums(*(int(n) for n in numbers))  # pyright: ignore
+        found[key] = Sums(*map(int, numbers))
     return found
 
 
