@@ -13,28 +13,25 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from itertools import starmap
 from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks._common import one_thread, table
 
-from .score import MISTAKES_BY_NAME, Score, score
+from .score import MISTAKES_BY_NAME, Score, score_named
 
 Job = tuple[str, bool, str, int, int | None]
-"""A mistake by name, and the other arguments of `score`."""
-
-
-def _asked(job: Job) -> Score:
-    name, shown, profile, seed, structures = job
-    return score(MISTAKES_BY_NAME[name], shown, profile, seed, structures)
+"""The arguments of `score_named`."""
 
 
 def _scores(jobs: Sequence[Job], workers: int) -> Iterator[Score]:
     if workers == 0:
-        yield from map(_asked, jobs)
+        yield from starmap(score_named, jobs)
         return
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        yield from pool.map(_asked, jobs)
+        # `score_named` lies in a module of its own: a spawned process does not import this one.
+        yield from pool.map(score_named, *zip(*jobs, strict=True))
 
 
 def summary(scores: Sequence[Score]) -> str:

@@ -103,6 +103,11 @@ def score(one: Mistake, shown: bool, profile: str = "quick", seed: int = 0, stru
     )
 
 
+def score_named(name: str, shown: bool, profile: str, seed: int, structures: int | None) -> Score:
+    """`score` of the mistake that has this name: what holds a mistake cannot be pickled."""
+    return score(MISTAKES_BY_NAME[name], shown, profile, seed, structures)
+
+
 def _outcome(one: Mistake, first: Cause, names: Sequence[str]) -> Outcome:
     if names:
         if any(re.search(pattern, name) for pattern in one.accepted for name in names):
