@@ -3,9 +3,12 @@ cause is scored.
 """
 
 import re
+import sys
+from subprocess import run
 
 import pytest
 
+from benchmarks._common import ROOT
 from benchmarks.mistakes.unknown.engine import Engine, Port
 from benchmarks.mistakes.unknown.score import MISTAKES_BY_NAME, READ_LATER, score
 from benchmarks.mistakes.unknown.torch_functions import Model, TorchPort
@@ -34,3 +37,10 @@ def test_every_row_says_what_is_wrong() -> None:
 )
 def test_the_first_cause_is_held_against_what_is_accepted(name: str, outcome: str) -> None:
     assert score(MISTAKES_BY_NAME[name], shown=True, profile="smoke").outcome == outcome
+
+
+def test_worker_processes_give_the_scores_of_this_one() -> None:
+    command = [sys.executable, "-m", "benchmarks.mistakes.unknown", "--shown", "--profile", "smoke", "--only"]
+    both = [run([*command, "loss-scale-kept", "-n", n], cwd=ROOT, capture_output=True, text=True) for n in ("0", "1")]
+    assert [one.returncode for one in both] == [0, 0], both[1].stderr
+    assert both[0].stdout == both[1].stdout

@@ -110,7 +110,20 @@ def find_operand_bits(multiply: Multiply, dtype: str, number: Callable[[int], fl
         return None
     counts = [next((i for i, v in enumerate(seen) if v != numbers[i]), most) for seen in (left, right)]
     # What does not even multiply 1 by 1 is no product, as in an adapter that is wrong.
-    return (counts[0], counts[1]) if min(counts) else None
+    return (counts[0], counts[1]) if min(counts) and _multiplies_powers_of_two(multiply) else None
+
+
+def _multiplies_powers_of_two(multiply: Multiply) -> bool:
+    """Whether factors of one bit, of either sign and from 1/8 to 8, are multiplied exactly, as factors of any format
+    are: a framework that clips or rescales is wrong, and has no shorter operands.
+    """
+    powers = [sign * 2.0**e for e in range(-3, 4) for sign in (1, -1)]
+    a = np.concatenate([powers, np.zeros(INNER - len(powers))])
+    b = np.zeros((INNER, len(powers)))
+    b[0] = powers
+    left = multiply(a, np.eye(INNER)[:, : len(powers)])
+    right = multiply(np.eye(INNER)[0], b)
+    return left.tolist() == powers and right.tolist() == powers
 
 
 def find_operand_direction(multiply: Multiply, bits: int) -> str:

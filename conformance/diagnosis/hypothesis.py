@@ -51,6 +51,24 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
+class Limit:
+    """A z beyond which a mistaken activation takes another formula: `f` in the forward pass and `slope` in the backward
+    pass; None where that pass is right. `is_below` says on which side. A run has few z near it: see `bracket`.
+    """
+
+    activation: str
+    z: float
+    is_below: bool
+    f: Callable[[Array], Array] | None
+    slope: Callable[[Array], Array] | None
+
+    @property
+    def words(self) -> str:
+        """How `mistake` gives it."""
+        return f"{'below' if self.is_below else 'above'} {self.z:g}"
+
+
+@dataclass(frozen=True, eq=False)
 class Hypothesis:
     """The rule with some steps changed, or computed from other numbers (`draw`).
 
@@ -74,6 +92,8 @@ class Hypothesis:
     symbols: frozenset[str] = frozenset()
     is_sharp: bool = False
     """Whether a slope that may be anything between two values does not explain an entry that departs from the rule."""
+    limit: "Limit | None" = None
+    """The z at which another formula begins, if the mistake has one. `mistake` names it where `limit` says."""
 
     @property
     def steps(self) -> frozenset[str]:

@@ -17,6 +17,7 @@ from .causes import Cause, group_unexplained, order, smallest, sort_checks
 from .evidence import compare
 from .explanation import Explanation
 from .features import describe_cases, describe_entries, gradients_agree
+from .hypotheses.limits import with_bracket
 from .hypothesis import Hypothesis
 from .question import Question, earlier_calls
 from .search import Call, Explained, Tried, explain_all
@@ -96,9 +97,11 @@ class _Summary:
         kept = {case for q, i in one.calls for case in [self._questions[q].cases[i]]}
         worst = smallest([v for v in verdicts if v.case in kept] or verdicts)
         at = [call for call in one.calls if self._questions[call[0]].cases[call[1]] == worst.case] or list(one.calls)
+        seen = [*self._questions, *self._passing] if any(t.hypothesis.limit for t in one.mistakes) else []
+        by_words = {with_bracket(t.hypothesis, seen): t for t in reversed(one.mistakes)}
         mistakes = tuple(
-            Explanation(t.hypothesis.name, t.hypothesis.mistake, max(t.explained[call] for call in at))
-            for t in one.mistakes
+            Explanation(t.hypothesis.name, words, max(t.explained[call] for call in at))
+            for words, t in reversed(by_words.items())
         )
         return Cause(
             self._adapter, len(verdicts), sort_checks(verdicts), worst, severity_of(verdicts), mistakes,

@@ -38,12 +38,24 @@ READ_LATER: dict[str, str] = {
     "loss-scale-kept": "dE/dW 1024 times",
     "residual-times-outputs": "dE/dW .*the number of outputs",
     "batch-less-one": "residual 1/\\d+ of what it should be$",
+    "gelu-without-density": "Φ\\(z\\) alone",
+    "celu-slope-scaled": "alpha times too much",
+    "selu-slope-from-output": "scale \\(f \\+ alpha\\)",
+    "softsign-slope": "1/\\(1 \\+ \\|z\\|\\) for its square",
+    "softplus-cut": "0 below a limit between -(1[7-9]|[2-9]\\d)\\S* and -1[0-7]",
+    "deltas-clipped": "each k_i held between ±1$",
+    "gradients-part-in-million": "dE/dW \\(1 \\+ (9\\.\\d+e-07|1e-06)\\) times",
+    "torch-softplus-beta": "softplus with β = 2",
+    "frozen-first": "no gradient passed back to the first layer",
 }
 """What was found true of a mistake only when a report was read, and had not been accepted before. Counted apart.
 
 The two slopes of outputs were to be accepted, and the pattern missed the words. hard_sigmoid(z) lies in [0, 1], where
 its derivative is 1/6: taken there, it is 1/6 everywhere. Where k is hidden, a factor on the residual is one on dE/dW.
 And 1 / (B - 1) is such a number in each case that it is said of.
+
+From "gelu-without-density" on, each says what is wrong in words that the patterns did not foresee, or that no name was
+foreseen for.
 """
 
 Outcome = Literal["right", "right as read", "wrong", "unnamed", "in words", "not caught"]

@@ -15,7 +15,7 @@ from ....reference.activation import ones
 from ....reference.rounding import Estimate
 from ....reference.steps import Change, Changes, Work, with_bias
 from ....reference.value import Value
-from ..hypothesis import Hypothesis, everywhere, only_where
+from ..hypothesis import Hypothesis, Limit, everywhere, only_where
 
 Function = Callable[[Array], Array]
 
@@ -25,7 +25,8 @@ class Variant:
     """One way to compute an activation (`f`) and its derivative (`slope`); None where it is the right one.
 
     `text` completes "the rule with ...". `is_coarse` says that the formula cancels or overflows: it is computed in the
-    format under test, and its terms are of size 1.
+    format under test, and its terms are of size 1. `limit` is the z beyond which another formula is taken, if there is
+    one.
     """
 
     activation: str
@@ -34,6 +35,7 @@ class Variant:
     f: Function | None = None
     slope: Function | None = None
     is_coarse: bool = False
+    limit: Limit | None = None
 
 
 def _sigmoid(z: Array) -> Array:
@@ -182,13 +184,6 @@ def _coarse() -> Iterator[tuple[str, str, Function | None, Function | None]]:
     ), lambda z: np.nan_to_num(exp(z) / (1 + exp(z)), nan=0.0)  # fmt: skip
     yield "log_sigmoid", "log_sigmoid by log of the sigmoid", lambda z: log(1 / (1 + exp(-z))), None
     yield "log_sigmoid", "log_sigmoid by -log(1 + exp(-z))", lambda z: -log(1 + exp(-z)), None
-    for limit in (10.0, 15.0, 20.0, 30.0):
-        one = np.ones_like
-        yield "softplus", f"softplus linear above {limit:g}", *_above(limit, lambda z: z, one, "softplus")
-        yield "softplus", f"softplus 0 below -{limit:g}", *_below(-limit, "softplus")
-        yield "silu", f"silu 0 below -{limit:g}", *_below(-limit, "silu")
-        yield "mish", f"mish linear above {limit:g}", *_above(limit, lambda z: z, one, "mish")
-        yield "mish", f"mish 0 below -{limit:g}", *_below(-limit, "mish")
     for limit in (8.0, 10.0, 15.0, 16.0, 18.0, 20.0, 30.0, 35.0, 50.0, 88.0, 500.0):
         yield "sigmoid", f"sigmoid of z held between ±{limit:g}", *_clipped(limit, "sigmoid")
         yield "tanh", f"tanh of z held between ±{limit:g}", *_clipped(limit, "tanh")
@@ -210,14 +205,29 @@ def _coarse() -> Iterator[tuple[str, str, Function | None, Function | None]]:
     yield "selu", "selu by exp(z) - 1", lambda z: scale * np.where(z > 0, z, a * (exp(np.minimum(z, 0)) - 1)), None
 
 
-def _above(limit: float, f: Function, slope: Function, own: str) -> tuple[Function, Function]:
-    row = ACTIVATIONS[own]
-    return lambda z: np.where(z > limit, f(z), row.f(z)), lambda z: np.where(z > limit, slope(z), row.derivative(z))
+def _cut() -> Iterator[Variant]:
+    """Tails that are replaced by their limits beyond some z."""
+    for z in (10.0, 15.0, 20.0, 30.0):
+        for own in ("softplus", "mish"):
+            yield _beyond(Limit(own, z, False, lambda z: z, np.ones_like), "linear")
+        for own in ("softplus", "silu", "mish"):
+            yield _beyond(Limit(own, -z, True, np.zeros_like, np.zeros_like), "0")
 
 
-def _below(limit: float, own: str) -> tuple[Function, Function]:
-    row = ACTIVATIONS[own]
-    return lambda z: np.where(z < limit, 0.0, row.f(z)), lambda z: np.where(z < limit, 0.0, row.derivative(z))
+def _beyond(limit: Limit, what: str) -> Variant:
+    row, (f, slope) = ACTIVATIONS[limit.activation], (limit.f, limit.slope)
+    assert f is not None
+    assert slope is not None
+
+    def is_beyond(z: Array) -> Array:
+        return z < limit.z if limit.is_below else z > limit.z
+
+    return Variant(
+        limit.activation, "formula", f"{limit.activation} {what} {limit.words}",
+        lambda z: np.where(is_beyond(z), f(z), row.f(z)),
+        lambda z: np.where(is_beyond(z), slope(z), row.derivative(z)),
+        True, limit,
+    )  # fmt: skip
 
 
 def _clipped(limit: float, own: str) -> tuple[Function, Function]:
@@ -232,6 +242,7 @@ def _variants() -> Iterator[Variant]:
         yield Variant(own, "part-of-slope", f"{own}'s f' with {text}", None, slope)
     for own, text, f, slope in _coarse():
         yield Variant(own, "formula", text, f, slope, True)
+    yield from _cut()
 
 
 VARIANTS: tuple[Variant, ...] = tuple(_variants())
@@ -250,7 +261,13 @@ def of_one_activation(own: str) -> Iterator[Hypothesis]:
         }
         for suffix, (changes, where) in ways.items():
             if changes:
-                yield everywhere(f"{one.name}{suffix}@{one.text}", one.text + where, only_where(changes, own))
+                made = everywhere(f"{one.name}{suffix}@{one.text}", one.text + where, only_where(changes, own))
+                yield replace(made, limit=one.limit and _seen_in(one.limit, changes))
+
+
+def _seen_in(limit: Limit, changes: Changes) -> Limit:
+    """The limit in the passes that are changed."""
+    return replace(limit, f=limit.f if "x" in changes else None, slope=limit.slope if "d" in changes else None)
 
 
 def _computed(function: Function, w: Work, is_coarse: bool) -> Function:

@@ -122,14 +122,20 @@ def formulas(c: float, family: Family, work: Work, layer: int) -> list[Formula]:
         if simple != 1 and abs(float(simple) - c) <= 1e-2 * abs(c):
             times = f"{simple} of what it should be" if abs(simple) < 1 else f"{simple} times what it should be"
             found.append(Formula(str(simple), times, lambda w, i: float(simple), 1))
-        numbers = {f"{c:.9g}": f"{c:.6g} times what it should be"}
+        numbers = {f"{c:.9g}": f"{_factor(c)} times what it should be"}
     else:
         numbers = {f"{c:.{digits}g}": f"{c:.{digits}g}" for digits in (1, 2, 3)} | {f"{c:.9g}": f"{c:.6g}"}
     # The number with all its digits is the only one that may have been read wrongly.
     for text, words in numbers.items():
         value = c if len(text) > 8 else float(text)
-        found.append(Formula("c" if not family.is_factor else f"{c:.6g}", words, lambda w, i, value=value: value, 1))
+        found.append(Formula("c" if not family.is_factor else _factor(c), words, lambda w, i, value=value: value, 1))
     return found
+
+
+def _factor(c: float) -> str:
+    """A factor with six digits, or its distance from 1 where these say 1."""
+    text = f"{c:.6g}"
+    return text if text != "1" else f"(1 {'+' if c > 1 else '-'} {abs(c - 1):.2g})"
 
 
 def _meanings() -> Iterator[tuple[str, Number, str]]:

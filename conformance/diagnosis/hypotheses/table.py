@@ -17,6 +17,10 @@ from .formats import FORMATS, of_parts
 from .losses import LOSSES, of_clipped_gradients, of_clipped_k, of_each_norm, of_huber, of_norm
 from .machinery import STALE, of_a_twin, of_other_inputs
 
+_AT_A_PLACE = {"stopped-after-last": "no gradient passed back to"}
+"""What completes "the rule with ...", before the place, where a mistake's own words do not fit one place only."""
+
+
 # The mutants of the table: as they are, in some gradients, in some layers, and two at once.
 
 
@@ -46,7 +50,7 @@ def in_some_layers(network: Network, activation: str, more: tuple[Hypothesis, ..
             continue
         if network.depth > 1:
             for place, takes in PLACES.items():
-                where = f"{mistake}, in {place} alone"
+                where = f"{_AT_A_PLACE[name]} {place}" if name in _AT_A_PLACE else f"{mistake}, in {place} alone"
                 yield Hypothesis(f"{name}@{place.replace(' ', '-')}", where, ((changes, takes),), is_variant=True)
         if set(network.activations) != {activation}:
             where = f"{mistake}, where the activation is {activation}"

@@ -6,12 +6,14 @@ from functools import cache
 import numpy as np
 import pytest
 
+from benchmarks.mistakes.unknown.score import MISTAKES_BY_NAME
 from kterm.adapters import Observation, Program
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.adapters.quantities import arrays, with_arrays
 from kterm.conformance.arithmetic.differences import explain_by_arithmetic, find_contradictions
 from kterm.conformance.arithmetic.fingerprint import Fingerprint, ProductArithmetic, measure_arithmetic
 from kterm.conformance.cases.description import describe
+from kterm.conformance.interfaces.api import check_adapter
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Parameters, Structure
 
@@ -153,3 +155,9 @@ def test_an_adapter_that_is_wrong_is_measured_without_an_error(name: str) -> Non
     found = measure_arithmetic(LocalRunner(Wrong()), ("f32",))
     assert len(found.measured) == 5
     assert {one.dtype for one in found.measured} == {"f32"}
+
+
+def test_clipping_is_not_taken_for_shorter_operands() -> None:
+    lines = check_adapter(MISTAKES_BY_NAME["deltas-clipped"].make(True), profile="smoke", dtypes=("f32",))
+    assert lines.failures
+    assert "not declared" not in str(lines)
