@@ -38,7 +38,7 @@ INSTEAD: dict[str, str] = {
     "kterm ulp numpy torch jax --samples 6 --json ulp.jsonl": (
         "kterm ulp numpy --dtype f32 --activation relu --samples 0 -n 0 --json ulp.jsonl"
     ),
-    "kterm calibrate torch jax --draws 100000": (
+    "kterm calibrate torch jax numpy --draws 300000 --networks 1": (
         "kterm calibrate numpy --draws 200 --networks 1 --activation tanh --dtype f32 -n 0"
     ),
     "kterm mutants": f"kterm mutants {MUTANT} --profile smoke -n 0",
