@@ -36,7 +36,8 @@ def judge_adapter(adapter: Adapter, profile: str, seed: int, dtypes: Sequence[st
     expectation_for = known.matcher(e for e in known.read(known.SHIPPED) if e.concerns(described))
     groups = plan(described, make_options(profile, seed, dtypes)).groups
     chosen = [group for group in groups if REGIMES[group.regime].enters_statistics]
-    return judge_run(merge(examine(group, runner, expectation_for).moments for group in chosen), expectation_for)
+    moments = merge(examine(group, runner, expectation_for).moments for group in chosen)
+    return judge_run(moments, expectation_for, described.one_sided)
 
 
 def probabilities(judged: Iterable[Judged]) -> Iterator[float]:

@@ -71,6 +71,11 @@ class Arithmetic:
         """Whether products are computed as is usual in the dtype, so that sums of exact numbers are exact."""
         return self.operands is None and self.accumulator is None and self.rounding == "nearest"
 
+    @property
+    def is_one_sided(self) -> bool:
+        """Whether errors of products are toward zero by declaration."""
+        return "toward zero" in (self.rounding, self.operand_rounding if self.operands else "nearest")
+
     def to_json(self) -> dict[str, Any]:
         """The declaration in plain JSON types."""
         return asdict(self)

@@ -40,6 +40,11 @@ class Description:
         return dict(self.arithmetic).get(dtype)
 
     @property
+    def one_sided(self) -> frozenset[str]:
+        """The dtypes in which errors are toward zero by declaration."""
+        return frozenset(dtype for dtype, one in self.arithmetic if one.is_one_sided)
+
+    @property
     def conventions(self) -> dict[str, dict[float, float]]:
         """The declared slopes at kinks, by activation and kink."""
         found: dict[str, dict[float, float]] = {}

@@ -189,7 +189,7 @@ def check_adapter(
             groups.append(result_of(group, located.verdicts, located.questions))
         causes = tuple(summarize_failures(described, groups))
         answers: dict[Key, Status] = {(described.name, case): status(some) for case, some in verdicts.items()}
-        judged = tuple(judge_run(merge(moments), expectation_for))
+        judged = tuple(judge_run(merge(moments), expectation_for, described.one_sided))
         of_run = list(verdicts_of(judged))
         findings = count_matched(entries, [*(v for some in verdicts.values() for v in some), *of_run])
         undeclared: list[str] = []

@@ -151,7 +151,7 @@ def _footer(
     judged: dict[str, list[Judged]] = {}
     for adapter in adapters:
         name, entries = adapter.name, audit.of(adapter)
-        judged[name] = whole_run.judge_rows(moments[name], entries)
+        judged[name] = whole_run.judge_rows(moments[name], entries, adapter)
         of_run[name] = list(verdicts_of(judged[name]))
         findings.update(count_matched(entries, of_run[name]))
         for verdict in of_run[name]:

@@ -75,8 +75,11 @@ class Record:
     @cached_property
     def judged(self) -> dict[str, list[Judged]]:
         """What the run as a whole says of each adapter, from the moments in the footer."""
-        names = [adapter["name"] for adapter in self.header["adapters"]]
-        return {name: whole_run.judge_rows(self.footer["moments"][name], self.concerning(name)) for name in names}
+        moments = self.footer["moments"]
+        return {
+            name: whole_run.judge_rows(moments[name], self.concerning(name), adapter)
+            for name, adapter in self.adapters.items()
+        }
 
     @property
     def of_run(self) -> dict[str, list[Verdict]]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..cases.description import Description
 from ..checks.verdict import RUN_CHECKS, Check, Verdict
 from ..checks.whole_run.causes import describe_bias, describe_spread
 from ..checks.whole_run.moments import from_rows, merge, to_rows
@@ -24,11 +25,11 @@ def merge_rows(adapters: Sequence[str], tallies: Sequence[Mapping[str, Any]]) ->
     }
 
 
-def judge_rows(rows: Rows, entries: Sequence[Expectation]) -> list[Judged]:
+def judge_rows(rows: Rows, entries: Sequence[Expectation], adapter: Description) -> list[Judged]:
     """The verdicts on the moments of one adapter, with the expectations that concern it. Raises ValueError for rows
     that are no moments.
     """
-    return judge_run(from_rows(rows), lambda verdict: expectation_for(verdict, entries))
+    return judge_run(from_rows(rows), lambda verdict: expectation_for(verdict, entries), adapter.one_sided)
 
 
 def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:

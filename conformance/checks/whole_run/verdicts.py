@@ -7,7 +7,7 @@ docs/tolerances.md derives the limits, and docs/calibration.md shows how sound f
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -79,14 +79,20 @@ def run_case(dtype: str) -> str:
     return f"all-{dtype}-run"
 
 
-def judge_run(moments: Moments, expectation_for: ExpectationFor = lambda _: None) -> list[Judged]:
-    """The verdicts on the moments of one adapter, in the order of the keys."""
+def judge_run(
+    moments: Moments, expectation_for: ExpectationFor = lambda _: None, one_sided: Collection[str] = ()
+) -> list[Judged]:
+    """The verdicts on the moments of one adapter, in the order of the keys. `one_sided` are the dtypes in which errors
+    are toward zero by declaration: there a mean outward below 0 is no finding, and neither is a plain mean.
+    """
     groups: dict[tuple[str, str, str], dict[str, Sums]] = {}
     for (dtype, quantity, activation, length), sums in sorted(moments.items()):
         groups.setdefault((dtype, quantity, activation), {})[length] = sums
     # Two means of each quantity that has a baseline, and one mean square of each.
     count = sum(1 + 2 * _has_baseline(quantity, activation) for _, quantity, activation in groups)
-    return [_judge(key, parts, FAMILY_RATE / count, expectation_for) for key, parts in groups.items()]
+    return [
+        _judge(key, parts, FAMILY_RATE / count, expectation_for, key[0] in one_sided) for key, parts in groups.items()
+    ]
 
 
 def _has_baseline(quantity: str, activation: str) -> bool:
@@ -113,7 +119,7 @@ def constant_errors(constant: float, dtype: str) -> tuple[float, float]:
 
 
 def _judge(
-    key: tuple[str, str, str], parts: Mapping[str, Sums], rate: float, expectation_for: ExpectationFor
+    key: tuple[str, str, str], parts: Mapping[str, Sums], rate: float, expectation_for: ExpectationFor, one_sided: bool
 ) -> Judged:
     dtype, quantity, activation = key
     sums, u = total(parts.values()), DTYPES[dtype].u
@@ -127,8 +133,11 @@ def _judge(
         # The sign of a k is that of the error that it passes on, so a constant shows in the outward mean alone. The
         # plain mean moves by at most as much.
         reach = max(-low, high) * size
+        # Declared errors toward zero have no least mean in σ, which grows more slowly with the number of terms. Where
+        # most values have one sign, the plain mean follows.
+        reach, least = (math.inf, -math.inf) if one_sided else (reach, low * size)
         means["plain"] = estimate_mean(sums, "plain", rate, -reach, reach, u)
-        means["outward"] = estimate_mean(sums, "outward", rate, low * size, high * size, u)
+        means["outward"] = estimate_mean(sums, "outward", rate, least, high * size, u)
         verdicts.insert(0, _bias(key, sums, means, u))
     return Judged(
         *key,

@@ -35,7 +35,12 @@ from ....support.rounding import needs_longdouble
 
 
 def _judge(
-    adapter: Adapter, dtype: str = "f32", count: int = 7, draws: int = 30, activations: tuple[str, ...] = ()
+    adapter: Adapter,
+    dtype: str = "f32",
+    count: int = 7,
+    draws: int = 30,
+    activations: tuple[str, ...] = (),
+    one_sided: tuple[str, ...] = (),
 ) -> list[Judged]:
     """The checks of a run over some structures of the quick profile."""
     described, runner = describe(adapter, adapter.name), LocalRunner(adapter)
@@ -44,7 +49,7 @@ def _judge(
     ]
     # The deepest take longest, and show no more.
     small = [replace(g, draws=g.draws[:draws]) for g in groups if g.structure.network.depth <= 4][-count:]
-    return judge_run(merge(examine(group, runner).moments for group in small))
+    return judge_run(merge(examine(group, runner).moments for group in small), one_sided=one_sided)
 
 
 def _findings(judged: list[Judged]) -> set[tuple[str, str]]:
@@ -208,3 +213,12 @@ def test_the_rate_of_a_run_is_shared_by_its_means() -> None:
     assert len(both) == 2
     assert FAMILY_RATE == 1e-6
     assert special.stdtr(only.means["plain"].dof, -student_limit(only.means["plain"].dof, 1e-3)) == pytest.approx(5e-4)
+
+
+def test_what_is_toward_zero_by_declaration_is_judged_on_the_other_side_alone() -> None:
+    truncated = _judge(biased.Truncated(), one_sided=("f32",))
+    assert {finding for finding in _findings(truncated) if finding[0] == "bias"} == set()
+    grades = {v.grade for v in verdicts_of(truncated) if v.check == "bias"}
+    assert grades == {"inconclusive"}
+    assert ("bias", "dE/dW") in _findings(_judge(biased.Raised(), one_sided=("f32",)))
+    assert ("bias", "dE/dW") in _findings(_judge(biased.Truncated(), one_sided=("f64",)))
