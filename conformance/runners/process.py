@@ -33,8 +33,9 @@ LOADING = 20.0
 """Seconds that loading an adapter is given at least: importing a framework may take longer than any answer should."""
 
 _HOST = "kterm.conformance.runners.link.host"
-_PACKAGE = Path(__file__).resolve().parents[2]
-_BOOT = Path(__file__).resolve().with_name("link") / "boot.py"
+# Not resolved: in a checkout, the package consists of links.
+_PACKAGE = Path(__file__).absolute().parents[2]
+_BOOT = _PACKAGE / "conformance" / "runners" / "link" / "boot.py"
 _SOURCE = 2**24  # bytes of a script
 
 Result = TypeVar("Result")

@@ -151,34 +151,33 @@ class Channel:
 
     def _read_lines(self, stream: IO[bytes]) -> None:
         """Cut what the process writes to standard output into lines, until it ends or writes too much."""
+        with stream, suppress(OSError, ValueError):
+            self._cut_lines(stream.fileno())
+        self._lines.put(None)
+
+    def _cut_lines(self, source: int) -> None:
         parts: list[bytes] = []
         size = 0
-        with suppress(OSError, ValueError):
-            while chunk := os.read(stream.fileno(), _CHUNK):
-                while (at := chunk.find(b"\n")) >= 0:
-                    self._waiting += 1
-                    self._lines.put(b"".join((*parts, chunk[:at])))
-                    parts, size, chunk = [], 0, chunk[at + 1 :]
-                    if self._waiting > _MOST_WAITING:
-                        self._lines.put(_broken("it writes line after line without being asked", b""))
-                        return
-                if chunk:
-                    parts.append(chunk)
-                    size += len(chunk)
-                    if size > self._limit:
-                        self._lines.put(_broken(f"it wrote a line of more than {self._limit} bytes", parts[0]))
-                        return
-        self._lines.put(None)
-        with suppress(OSError):
-            stream.close()
+        while chunk := os.read(source, _CHUNK):
+            while (at := chunk.find(b"\n")) >= 0:
+                self._waiting += 1
+                self._lines.put(b"".join((*parts, chunk[:at])))
+                parts, size, chunk = [], 0, chunk[at + 1 :]
+                if self._waiting > _MOST_WAITING:
+                    self._lines.put(_broken("it writes line after line without being asked", b""))
+                    return
+            if chunk:
+                parts.append(chunk)
+                size += len(chunk)
+                if size > self._limit:
+                    self._lines.put(_broken(f"it wrote a line of more than {self._limit} bytes", parts[0]))
+                    return
 
     def _read_errors(self, stream: IO[bytes]) -> None:
         """Read standard error, so that the process never waits for it, and keep its end."""
-        with suppress(OSError, ValueError):
+        with stream, suppress(OSError, ValueError):
             while chunk := os.read(stream.fileno(), _CHUNK):
                 self._errors = (self._errors + chunk)[-_MOST_ERRORS:]
-        with suppress(OSError):
-            stream.close()
 
     def _death(self) -> NoAnswer:
         """How the process ended, and what it said last."""
