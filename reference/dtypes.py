@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-import ml_dtypes
 import numpy as np
+
+try:
+    import ml_dtypes
+except ImportError:  # the environment of an adapter without 16-bit dtypes needs NumPy alone
+    ml_dtypes = None
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,21 @@ class DType:
     @cached_property
     def tiny(self) -> float:
         """The smallest positive normal number."""
-        return float(ml_dtypes.finfo(self.numpy).smallest_normal)
+        return float(_finfo(self.numpy).smallest_normal)
 
     @cached_property
     def subnormal(self) -> float:
         """The smallest positive number."""
-        return float(ml_dtypes.finfo(self.numpy).smallest_subnormal)
+        return float(_finfo(self.numpy).smallest_subnormal)
 
     @cached_property
     def max(self) -> float:
         """The largest finite number."""
-        return float(ml_dtypes.finfo(self.numpy).max)
+        return float(_finfo(self.numpy).max)
+
+
+def _finfo(dtype: np.dtype) -> Any:
+    return np.finfo(dtype) if ml_dtypes is None else ml_dtypes.finfo(dtype)
 
 
 DTYPES: dict[str, DType] = {
@@ -47,7 +56,8 @@ DTYPES: dict[str, DType] = {
     for dtype in (
         DType("f64", np.dtype(np.float64), 2.0**-53, 2.0**-53),
         DType("f32", np.dtype(np.float32), 2.0**-24, 2.0**-24),
-        DType("bf16", np.dtype(ml_dtypes.bfloat16), 2.0**-8, 2.0**-24),
+        *([] if ml_dtypes is None else [DType("bf16", np.dtype(ml_dtypes.bfloat16), 2.0**-8, 2.0**-24)]),
         DType("f16", np.dtype(np.float16), 2.0**-11, 2.0**-24),
     )
 }
+"""The formats by name. Without the package ml_dtypes, which the suite always has, there is no bf16."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 Array = NDArray[Any]
 
@@ -69,7 +68,9 @@ def normal_cdf(z: Array) -> Array:
     """The standard normal distribution function. Nothing cancels in the left tail; the error there is z**2 units."""
     if z.dtype == np.longdouble and z.dtype.itemsize > 8:
         return _erfc_longdouble(-z * _SQRT_HALF) / 2
-    return special.erfc(-z * z.dtype.type(_SQRT_HALF)) / 2
+    from scipy.special import erfc  # hosts of adapters import this module, and need not have SciPy
+
+    return erfc(-z * z.dtype.type(_SQRT_HALF)) / 2
 
 
 def normal_pdf(z: Array) -> Array:

@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 
 
+_NAMED = "Registered names, package.module:Class, path/to/file.py:Class or 'command:PROGRAM ARGUMENTS'."
+
 _OWN_ADAPTER = """
 An adapter of your own goes by the module or the file that defines its class:
     kterm check package.module:MyFramework
@@ -82,7 +84,10 @@ def _stop(message: str, code: int) -> None:
 def check(
     adapters: Annotated[
         list[str] | None,
-        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+        typer.Argument(
+            help=_NAMED,
+            show_default=False,
+        ),
     ] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
@@ -98,6 +103,7 @@ def check(
     timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
+    python: Annotated[str | None, typer.Option(help="Python interpreter that the adapters run under.")] = None,
     arithmetic: Annotated[
         bool, typer.Option("--arithmetic", help="Measure how products are computed, also of adapters that pass.")
     ] = False,
@@ -121,6 +127,7 @@ def check(
             report=report and report.absolute(),
             uses_cache=not no_cache,
             measures_arithmetic=arithmetic,
+            python=python,
         )
         raise typer.Exit(run_check(request))
 
@@ -181,7 +188,10 @@ def shrink(
 def kinks(
     adapters: Annotated[
         list[str] | None,
-        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+        typer.Argument(
+            help=_NAMED,
+            show_default=False,
+        ),
     ] = None,
     record: Annotated[Path | None, typer.Option(help="Read the table from this record, and run nothing.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
@@ -199,7 +209,10 @@ def kinks(
 def arithmetic(
     adapters: Annotated[
         list[str] | None,
-        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+        typer.Argument(
+            help=_NAMED,
+            show_default=False,
+        ),
     ] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
@@ -216,7 +229,8 @@ def arithmetic(
 @app.command()
 def ulp(
     adapters: Annotated[
-        list[str], typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.")
+        list[str],
+        typer.Argument(help=_NAMED),
     ],
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
@@ -245,7 +259,10 @@ def ulp(
 def calibrate(
     adapters: Annotated[
         list[str] | None,
-        typer.Argument(help="Registered names, package.module:Class or path/to/file.py:Class.", show_default=False),
+        typer.Argument(
+            help=_NAMED,
+            show_default=False,
+        ),
     ] = None,
     draws: Annotated[int, typer.Option(help="Cases for each adapter.")] = 20_000,
     networks: Annotated[int, typer.Option(help="Networks for each activation and dtype to plant mistakes in.")] = 8,

@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kterm-expectations", default=None, metavar="FILE", help="known divergences (TOML) instead of the shipped")
     add("--kterm-device", default=None, metavar="NAME", help="device the adapters run on (default: theirs)")
     add("--kterm-timeout", type=float, default=None, metavar="S", help="seconds after which an adapter counts as hung")
+    add("--kterm-python", default=None, metavar="PATH", help="Python interpreter that the adapters run under")
     add("--kterm-mutant", default=None, metavar="NAME", help="plant this known mistake in the adapters")
     add("--kterm-no-cache", action="store_true", help="use no compilation cache for JAX")
     # kterm check passes the folder of a run that it has described itself.
@@ -121,6 +122,7 @@ def _request(config: pytest.Config) -> "RunRequest":
         mutant=option.kterm_mutant,
         report=Path(option.kterm_report).absolute() if option.kterm_report else None,
         uses_cache=not option.kterm_no_cache,
+        python=option.kterm_python,
     )
 
 

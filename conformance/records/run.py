@@ -68,6 +68,8 @@ class RunRequest:
     report: Path | None = None
     uses_cache: bool = True
     measures_arithmetic: bool = False
+    python: str | None = None
+    """The interpreter that adapters in Python run under; None for this one."""
 
     def __post_init__(self) -> None:
         # Not a number compares as false.
@@ -89,6 +91,11 @@ class Run:
     user_supplied: bool = False
     fingerprints: tuple[Fingerprint, ...] = ()
     """What was measured of the adapters' arithmetic, one for each adapter; empty if nothing was measured."""
+    python: str | None = None
+
+    def start(self, adapter: Description) -> ProcessRunner:
+        """A process for an adapter of this run. Raises AdapterError."""
+        return ProcessRunner(adapter.spec, self.device, self.timeout, adapter.mutant, self.python)
 
     @cached_property
     def plans(self) -> tuple[Plan, ...]:
@@ -157,7 +164,7 @@ def prepare(request: RunRequest) -> Run:
     specs = choose_adapters(request.adapters)
 
     def ask(spec: str) -> tuple[Description, Fingerprint | None]:
-        with closing(ProcessRunner(spec, request.device, request.timeout, request.mutant)) as process:
+        with closing(ProcessRunner(spec, request.device, request.timeout, request.mutant, request.python)) as process:
             measured = measure_arithmetic(process, request.options.dtypes) if request.measures_arithmetic else None
             return process.describe(), measured
 
@@ -176,6 +183,7 @@ def prepare(request: RunRequest) -> Run:
         request.timeout,
         request.expectations is not None,
         tuple(measured for _, measured in asked if measured is not None),
+        request.python,
     )
 
 
@@ -202,6 +210,7 @@ def load(folder: Path) -> Run:
         data["timeout"],
         data["user_supplied"],
         tuple(map(Fingerprint.from_json, data["fingerprints"])),
+        data["python"],
     )
 
 
@@ -250,9 +259,15 @@ class Worker:
 
     def _process(self, adapter: Description) -> ProcessRunner:
         if adapter.spec not in self._processes:
-            self._processes[adapter.spec] = ProcessRunner(
-                adapter.spec, self.run.device, self.run.timeout, adapter.mutant
-            )
+            # A load that failed, here or in another worker, is not tried again: it may take the whole timeout.
+            note = self._folder / f"not-loaded-{self.run.adapters.index(adapter)}.txt"
+            if note.exists():
+                raise AdapterError(note.read_text(encoding="utf-8"))
+            try:
+                self._processes[adapter.spec] = self.run.start(adapter)
+            except AdapterError as error:
+                note.write_text(str(error), encoding="utf-8")
+                raise
         return self._processes[adapter.spec]
 
     def _premise(self, adapter: Description, process: ProcessRunner) -> str | None:
@@ -279,7 +294,7 @@ def _with_fingerprints(run: Run, folder: Path) -> Run:
     for adapter in run.adapters:
         if adapter.name in failing:
             try:
-                with closing(ProcessRunner(adapter.spec, run.device, run.timeout, adapter.mutant)) as process:
+                with closing(run.start(adapter)) as process:
                     measured.append(measure_arithmetic(process, run.options.dtypes))
             except (AdapterError, NoAnswer):
                 continue
