@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kterm.adapters.registry import is_installed, registered
+from kterm.adapters.registry import AdapterError, is_installed, load, registered
 
 from ..support.command import kterm
 
@@ -31,6 +31,14 @@ def test_every_adapter_of_the_folder_is_registered() -> None:
 def test_an_adapter_is_short_and_has_an_extra_with_a_bound(name: str) -> None:
     assert len(_source(name).splitlines()) <= MOST_LINES
     assert all(">=" in requirement for requirement in PROJECT["optional-dependencies"][name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_absent_framework_is_one_line_with_its_extra(name: str) -> None:
+    if is_installed(name):
+        pytest.skip(f"{name}'s framework is installed")
+    with pytest.raises(AdapterError, match=rf"^{name}: \w+ is not installed; pip install 'kterm\[{name}\]'$"):
+        load(name)
 
 
 def test_half_of_the_adapters_have_at_most_70_lines() -> None:
