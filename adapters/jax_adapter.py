@@ -117,7 +117,7 @@ def map_gradients(squared_error: Function) -> Function:
     return jax.jit(summed)
 
 
-def _x64(wanted: bool) -> AbstractContextManager[None]:
+def set_precision(wanted: bool) -> AbstractContextManager[None]:
     # In a scope: the global setting would change the types of everything else that this process computes with JAX.
     home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")  # its place before JAX 0.8
     return home.enable_x64(wanted)
@@ -150,18 +150,24 @@ class Jax(Adapter):
         platform, _, index = self.device.partition(":")
         return next(d for d in jax.devices(platform) if not index or d.id == int(index))
 
+    def make_backpropagate(self, structure: Structure) -> Function:
+        """Make the function of (weights, biases, shifts, x, y) that gives ((dE/dW, dE/db, k), (E, z, x)).
+
+        Libraries that are built on JAX give their own.
+        """
+        return self.make_gradients(make_squared_error(self.functions(structure), structure.network.bias))
+
     def build(self, structure: Structure) -> Program:
-        network, wide, device = structure.network, structure.dtype == "f64", self._place()
-        gradients = self.make_gradients(make_squared_error(self.functions(structure), network.bias))
-        shifts = tuple(np.zeros((structure.batch, n), structure.format.numpy) for n in network.widths[1:])
+        wide, device, backpropagate = structure.dtype == "f64", self._place(), self.make_backpropagate(structure)
+        shifts = tuple(np.zeros((structure.batch, n), structure.format.numpy) for n in structure.network.widths[1:])
 
         def program(parameters: Parameters, x: Array, y: Array) -> Observation:
             # JAX may share the memory of its arguments, so it gets copies, in C order.
             weights, biases = (tuple(map(_own, part)) for part in (parameters.weights, parameters.biases))
-            with _x64(wide), jax.default_device(device):
-                answer = jax.device_get(gradients(weights, biases, shifts, _own(x), _own(y)))
+            with set_precision(wide), jax.default_device(device):
+                answer = jax.device_get(backpropagate(weights, biases, shifts, _own(x), _own(y)))
             (by_weight, by_bias, k), (error, zs, xs) = answer
-            return Observation(xs[-1], error, by_weight, by_bias, z=tuple(zs), x=tuple(xs), k=k)
+            return Observation(xs[-1], error, tuple(by_weight), tuple(by_bias), z=tuple(zs), x=tuple(xs), k=tuple(k))
 
         return program
 

@@ -173,6 +173,8 @@ def _explain_absence(module: str, entry: EntryPoint | None, beside: Path | None)
         elsewhere = " nor in the current directory" if beside and beside != Path.cwd() else ""
         return f"neither installed nor {where}{elsewhere}"
     distribution = entry.dist
+    if distribution and entry.name in (distribution.metadata.get_all("Provides-Extra") or ()):
+        return f"not installed; pip install '{distribution.name}[{entry.name}]'"
     for requirement in distribution.requires or () if distribution else ():
         match = re.match(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]", requirement)
         if distribution and match and match[1].replace("-", "_").lower() == module.lower():

@@ -17,6 +17,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from kterm.conformance.runners.environments import read_environments
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("reference", "adapters", "conformance")
 FACE = ("__init__.py", "__main__.py", "py.typed")
@@ -235,6 +237,8 @@ def test_mypy_accepts_an_adapter_after_an_editable_installation(editable: Path, 
 
 def test_no_lower_bound_is_above_the_version_that_is_pinned() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    # Frameworks that have an environment of their own are pinned there.
+    lines += [line for one in read_environments().values() for line in one.packages]
     pinned = {re.sub(r"[-_.]+", "-", name).lower(): Version(version) for name, version in _pins(lines)}
     asked = [*PROJECT["dependencies"], *(line for some in PROJECT["optional-dependencies"].values() for line in some)]
     for requirement in map(Requirement, asked):

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
+from .facts import environments
 
 app = typer.Typer(
     name="kterm",
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(environments.app, name="env")
 
 
 _NAMED = "Registered names, package.module:Class, path/to/file.py:Class or 'command:PROGRAM ARGUMENTS'."

@@ -71,7 +71,7 @@ class ExpectationAudit:
         return tuple(a for a in self.adapters if entry.concerns(a))
 
     def _is_stranger(self, entry: Expectation) -> bool:
-        anywhere = replace(entry, versions="")
+        anywhere = replace(entry, versions="", device="*")
         return not any(anywhere.concerns(a) for a in self.adapters)
 
     def results(

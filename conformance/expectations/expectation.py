@@ -13,6 +13,7 @@ A run audits its expectations (audit.py). In TOML:
     formula = "softplus-threshold"       # what the framework computes, a row of formulas.py; optional
     parameters = { threshold = 20 }      # the numbers in the formula
     size = "2 u"                         # by how much f or f' is off at most, absolutely; optional
+    device = "cuda*"                     # pattern for the device of the run; optional
     versions = ">=2.13,<2.15"            # the framework's versions, as in a requirement; optional
     witness = "*-tails-*"                # pattern for the cases that are sure to show it; optional, all it matches
     reason = "the derivative is ..."     # required
@@ -89,15 +90,16 @@ class Expectation:
     framework: str = ""
     formula: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    device: str = "*"
 
     def concerns(self, adapter: Description) -> bool:
-        """Whether it is about this adapter, or about its framework, in this version. A version that PEP 440 does not
-        know matches only an entry for any version.
+        """Whether it is about this adapter, or about its framework, in this version and on this device. A version
+        that PEP 440 does not know matches only an entry for any version.
         """
         name, version = (
             (adapter.framework, adapter.framework_version) if self.framework else (adapter.name, adapter.version)
         )
-        if not self._is("framework" if self.framework else "adapter", name):
+        if not self._is("framework" if self.framework else "adapter", name) or not self._is("device", adapter.device):
             return False
         try:
             # Nightly builds are before the release that they are named for, and after the one before.
@@ -164,13 +166,13 @@ class Expectation:
     @cached_property
     def _matches(self) -> dict[str, Callable[[str], re.Match[str] | None]]:
         # fnmatch caches 256 patterns; `kterm expect` may write more.
-        names = (*PATTERNS, "quantity", "grade", "witness")
+        names = (*PATTERNS, "quantity", "grade", "witness", "device")
         return {name: re.compile(translate(getattr(self, name))).match for name in names}
 
     def label(self) -> str:
         """The name in messages, such as: expectation 3 (torch*, *-f64-*, softplus)."""
         subject = self.framework or self.adapter
-        patterns = (self.versions, self.case, self.check, self.quantity, self.activation, self.grade)
+        patterns = (self.versions, self.device, self.case, self.check, self.quantity, self.activation, self.grade)
         return f"expectation {self.id} ({', '.join((subject, *(p for p in patterns if p not in ('', '*'))))})"
 
     def to_json(self) -> dict[str, Any]:

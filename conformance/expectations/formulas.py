@@ -11,7 +11,7 @@ rounding error: what the framework's operations may give, and no more.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,17 @@ from ...reference import ACTIVATIONS, DTYPES, Array
 from ...reference.steps import Changes, Made, Work, with_bias
 from ...reference.value import Value, exact
 from .flushing import flush_to_zero, widened
+from .written import Bounded, evaluate, find_expression_problem
 
 Parameters = Mapping[str, Any]
 
 KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "number": ("a number", lambda v: isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)),
     "format": (f"one of {', '.join(DTYPES)}", lambda v: v in tuple(DTYPES)),
+    "expression": (
+        'an expression of z and the activation\'s parameters, such as "z * tanh(log(1 + exp(z)))"',
+        lambda v: not find_expression_problem(v),
+    ),
 }
 """The kinds of parameters: in words, and whether a value is of this kind."""
 
@@ -74,6 +79,37 @@ def _hard_sigmoid_sixth(parameters: Parameters) -> Changes:
     return {"d": lambda w, i, right: right() * (sixth * 6)}
 
 
+def _hard_value_sixth(parameters: Parameters) -> Changes:
+    """f times 6 and times 1/6 rounded to a format, everywhere: also where the clipped factor is 6."""
+    sixth = float(np.float64(1 / 6).astype(DTYPES[parameters["format"]].numpy))
+
+    def f(w: Work, i: int, right: Callable[[], Value]) -> Value:
+        return with_bias(w, i, w.z[i].f(w.name(i)) * (sixth * 6), "post")
+
+    return {"x": f}
+
+
+def _as_written(step: str, expression: str) -> Changes:
+    """A step computed as an expression says. Its value replaces the rule's, and its rounding is added to the tolerance.
+
+    The slope at a kink that the adapter declares stands: there an expression gives one of its sides.
+    """
+
+    def changed(w: Work, i: int, right: Callable[[], Value]) -> Value:
+        z, due = w.z[i], right()
+        row = ACTIVATIONS[w.name(i)]
+        own = row.f(z.value) if step == "x" else row.derivative(z.value)
+        found = evaluate(expression, Bounded(z.value, z.tolerance), row.parameters, w.format)
+        at_kink = np.isin(z.value, [kink.point for kink in row.kinks]) if step == "d" else np.zeros(z.shape, bool)
+        # Where the expression has no value, neither has the framework's answer, and no formula is asked.
+        kept = at_kink | ~np.isfinite(found.value) | np.isnan(found.error)
+        value = np.where(kept, due.value, due.value + (found.value - own))
+        changed = replace(due, estimate=replace(due.estimate, value=value))
+        return changed if w.reading is None else widened(changed, np.where(kept, 0.0, found.error))
+
+    return {step: changed}
+
+
 def _slope_from_expm1(parameters: Parameters) -> Changes:
     """f' = c (expm1(z) + 1) for c exp(z), where z < 0.
 
@@ -104,6 +140,22 @@ FORMULAS: Mapping[str, Formula] = {
         _hard_sigmoid_sixth,
         ("hard_sigmoid",),
         {"format": "format"},
+    ),
+    "hard-value-sixth": Formula(
+        "hard_sigmoid and hard_swish with 1/6 rounded to a format",
+        _hard_value_sixth,
+        ("hard_sigmoid", "hard_swish"),
+        {"format": "format"},
+    ),
+    "value-as-written": Formula(
+        "f as the expression says, with the rounding of its operations",
+        lambda parameters: _as_written("x", parameters["f"]),
+        parameters={"f": "expression"},
+    ),
+    "slope-as-written": Formula(
+        "f' as the expression says, with the rounding of its operations",
+        lambda parameters: _as_written("d", parameters["slope"]),
+        parameters={"slope": "expression"},
     ),
     "slope-from-expm1": Formula(
         "the slope of elu and its kin as expm1(z) + 1, which cancels", _slope_from_expm1, ("elu", "selu", "celu")

@@ -66,8 +66,10 @@ STAGES = {"kterm check", "kterm mutants --brief", "pytest -n auto --dist workste
 ELSEWHERE = {
     "kterm mutants --smallest smoke.toml": "tests/conformance/evaluation",
     "python -m venv .venv && . .venv/bin/activate": ".ci/run",
+    "kterm env create tensorflow": "tests/conformance/runners",
+    "kterm env list": "tests/conformance/runners",
 }
-"""Run with other arguments: the solver on small sets of cases; a virtual environment in another folder."""
+"""Run with other arguments: the solver on small sets of cases; virtual environments in other folders, without pip."""
 
 NEEDS = (("autograd", "examples/"), ("torch", " torch "), ("jax", " jax "), ("mpmath", "kterm ulp "))
 """Packages, and what is in a command that needs them."""

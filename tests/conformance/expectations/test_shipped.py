@@ -43,7 +43,9 @@ def test_the_shipped_entries_have_reasons_and_issues() -> None:
 
 
 def test_the_shipped_entries_concern_frameworks_and_say_what_they_compute() -> None:
-    assert all(entry.framework and entry.formula for entry in known.read(known.SHIPPED))
+    # A number that is not finite has no formula, and neither has a finding of a whole run.
+    entries = known.read(known.SHIPPED)
+    assert all(entry.framework and (entry.formula or entry.check in ("contract", "spread")) for entry in entries)
 
 
 def test_the_shipped_entries_do_not_concern_other_adapters() -> None:

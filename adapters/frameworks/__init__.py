@@ -1,0 +1,1 @@
+"""Adapters of frameworks beside PyTorch and JAX, one file each."""

@@ -1,0 +1,1 @@
+"""Adapters of libraries whose numbers another framework computes: layers on JAX, Keras, a compiler of PyTorch."""
