@@ -7,9 +7,12 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure
 from ..reference.arithmetic import Arithmetic
 from .layout import IN_OUT, WeightLayout
+from .limits import Limits
 from .scripts.script import Call, Script
 
 Function = Callable[..., Any]
@@ -60,6 +63,8 @@ class Adapter(ABC):
     biases: tuple[Bias, ...] = BIASES
     max_structures: int | None = None
     """The most structures that a run plans for this adapter, at least 1. None means no limit."""
+    limits: Limits | None = None
+    """How large a network the framework can bear, and which forms it has. The plan is cut to it."""
     slopes_at_kinks: Mapping[str, Mapping[float, float]] = MappingProxyType({})
     """The slope f' that the framework takes exactly at a kink, by activation and kink. The suite then accepts only that
     slope there. At any other kink it accepts every slope between the one-sided derivatives.
@@ -89,6 +94,14 @@ class Adapter(ABC):
         """The names of the devices that the framework can use on this machine. `__init__` takes each of them."""
         return ("cpu",)
 
+    def error_scale(self, structure: Structure) -> float:
+        """E divided by the loss that programs of a structure return and differentiate: 1 if they return E.
+
+        For a framework that has only a loss of its own, a mean over rows or over all entries say. The base class then
+        multiplies the error, every gradient and every k_i by the factor, in the dtype in which they come.
+        """
+        return 1.0
+
     @abstractmethod
     def build(self, structure: Structure) -> Program:
         """Prepare one structure, and compile it if the framework compiles.
@@ -102,13 +115,15 @@ class Adapter(ABC):
     def program(self, structure: Structure) -> Program:
         """Build a program that takes weights, and returns weight gradients, in the canonical layout (in, out)."""
         self.require(structure)
-        native, layout = self.build(structure), self.weight_layout
+        native, layout, scale = self.build(structure), self.weight_layout, self.error_scale(structure)
 
         def canonical(parameters: Parameters, x: Array, y: Array) -> Observation:
             weights = tuple(layout.to_native(weight) for weight in parameters.weights)
             observed = native(replace(parameters, weights=weights), x, y)
             if not isinstance(observed, Observation):
                 raise TypeError(f"the program returned a {type(observed).__name__}; it should return an Observation")
+            if scale != 1:
+                observed = rescaled(observed, scale)
             return replace(
                 observed, weight_gradients=tuple(layout.from_native(gradient) for gradient in observed.weight_gradients)
             )
@@ -150,9 +165,32 @@ class Adapter(ABC):
         return call.source(z, ACTIVATIONS[name].parameters)
 
     def require(self, structure: Structure) -> None:
-        """Raise NotImplementedError for a structure that the adapter does not declare, with what is missing."""
+        """Raise NotImplementedError for a structure that the adapter does not declare, or that is outside its limits,
+        with what is missing.
+        """
         asked = ({structure.dtype}, set(structure.network.activations), {structure.network.bias})
         offered = (set(self.dtypes), set(self.activations), set(self.biases))
         for kind, wanted, there in zip(("dtype", "activation", "bias placement"), asked, offered, strict=True):
             if wanted - there:
                 raise NotImplementedError(f"{self.name} has no {kind} {', '.join(sorted(wanted - there))}")
+        if self.limits is not None and (problem := self.limits.problem_of(structure)):
+            raise NotImplementedError(f"{self.name}: {problem}")
+
+
+def rescaled(observed: Observation, factor: float) -> Observation:
+    """The observation with the error and all that is differentiated from it multiplied by a factor."""
+
+    def times(array: Any) -> Any:
+        # Something that is no array stays as it is, for the check of the form.
+        return np.multiply(array, factor, dtype=array.dtype) if isinstance(array, np.ndarray | np.generic) else array
+
+    def each(some: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(map(times, some))
+
+    return replace(
+        observed,
+        error=times(observed.error),
+        weight_gradients=each(observed.weight_gradients),
+        bias_gradients=each(observed.bias_gradients),
+        k=None if observed.k is None else each(observed.k),
+    )

@@ -1,5 +1,6 @@
 """Checks what an adapter declares. A mistake becomes one line that says what to write."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, get_args
@@ -7,6 +8,7 @@ from typing import Any, get_args
 from ..reference import ACTIVATIONS, BIASES, DTYPES
 from ..reference.arithmetic import ACCUMULATORS, OPERAND_FORMATS, Arithmetic, Direction, Flushing
 from .base import Adapter
+from .limits import Limits
 
 _MISSING = object()
 _MOST_TERMS = 3
@@ -18,9 +20,9 @@ def check_declarations(adapter: Adapter) -> None:
     `name` must be a line of text and `device` too; `version` must hold text. `framework` and `framework_version` must
     be lines of text or empty. `dtypes` and `biases` must be collections of known names, `activations` a mapping from
     them, and none of the three may be empty. `weight_layout` must have `name`, `to_native` and `from_native`.
-    `max_structures` must be None or an integer of at least 1. Each slope in `slopes_at_kinks` must be at a kink and
-    between the one-sided derivatives there. `arithmetic` must be a mapping from dtypes to `kterm.Arithmetic` with known
-    formats.
+    `max_structures` must be None or an integer of at least 1, and `limits` None or a `Limits`. Each slope in
+    `slopes_at_kinks` must be at a kink and between the one-sided derivatives there. `arithmetic` must be a mapping from
+    dtypes to `kterm.Arithmetic` with known formats.
     """
     name = getattr(adapter, "name", _MISSING)
     if not _is_line(name):
@@ -37,6 +39,7 @@ def check_declarations(adapter: Adapter) -> None:
         ("activations", _check_activations(adapter)),
         ("biases", _check_names(adapter, "biases", BIASES, 'biases = ("none", "pre")')),
         ("max_structures", _check_max_structures(adapter)),
+        ("limits", _check_limits(adapter)),
         ("slopes_at_kinks", _check_slopes(adapter)),
         ("arithmetic", _check_arithmetic(adapter)),
     ):
@@ -108,9 +111,42 @@ def _check_known(declared: Collection[Any], known: Collection[str]) -> str:
 
 def _check_max_structures(adapter: Adapter) -> str:
     most: Any = getattr(adapter, "max_structures", _MISSING)
-    if most is None or (isinstance(most, Integral) and not isinstance(most, bool) and int(most) >= 1):
+    if most is None or _is_count(most, 1):
         return ""
     return f"{_shown(most)} is not an integer of at least 1; write None where there is no limit"
+
+
+def _check_limits(adapter: Adapter) -> str:
+    limits: Any = getattr(adapter, "limits", _MISSING)
+    if limits is None:
+        return ""
+    if not isinstance(limits, Limits):
+        return f"{_shown(limits)} is not a kterm.Limits; write limits = Limits(width=16, batch=8)"
+    for field, least in (("width", 1), ("depth", 1), ("batch", 1), ("least_batch", 0), ("entries", 4)):
+        value = getattr(limits, field)
+        if not _is_count(value, least) and not (value is None and field != "least_batch"):
+            return f"{field}: {_shown(value)} is not an integer of at least {least}"
+    for field in ("speed", "call_seconds", "run_seconds"):
+        value = getattr(limits, field)
+        if value is not None and not (
+            isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < math.inf
+        ):
+            return f"{field}: {_shown(value)} is not a positive number"
+    if limits.speed is None and (limits.call_seconds or limits.run_seconds):
+        return "speed: None; give about how many multiplications a second the framework makes"
+    if limits.batch is not None and limits.batch < limits.least_batch:
+        return f"least_batch: {limits.least_batch} is above batch, {limits.batch}"
+    for field in ("hidden_alike", "last_identity"):
+        if not isinstance(getattr(limits, field), bool):
+            return f"{field}: {_shown(getattr(limits, field))} is neither True nor False"
+    activations: Any = getattr(adapter, "activations", _MISSING)
+    if limits.last_identity and isinstance(activations, Mapping) and "identity" not in activations:
+        return 'last_identity: the adapter has no activation "identity"; declare it, for the last layer'
+    return ""
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def _check_slopes(adapter: Adapter) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...adapters import Adapter
+from ...adapters import Adapter, Limits
 from ...adapters.declarations import check_declarations, clean_version
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias
 from ...reference.arithmetic import Arithmetic
@@ -35,6 +35,8 @@ class Description:
     arithmetic: tuple[tuple[str, Arithmetic], ...] = ()
     """The arithmetic of matrix products that it declares, by dtype, for dtypes that it has."""
 
+    limits: Limits | None = None
+
     def arithmetic_in(self, dtype: str) -> Arithmetic | None:
         """The arithmetic that it declares for a dtype; None if it declares none."""
         return dict(self.arithmetic).get(dtype)
@@ -53,9 +55,12 @@ class Description:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The description in plain JSON types."""
+        """The description in plain JSON types. Limits are left out if it has none."""
+        plain = asdict(self)
+        if self.limits is None:
+            del plain["limits"]
         return {
-            **asdict(self),
+            **plain,
             "slopes_at_kinks": [list(one) for one in self.slopes_at_kinks],
             "arithmetic": {dtype: one.to_json() for dtype, one in self.arithmetic},
         }
@@ -66,6 +71,8 @@ class Description:
         lists: dict[str, Any] = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
         lists["slopes_at_kinks"] = tuple(map(tuple, data["slopes_at_kinks"]))
         lists["arithmetic"] = tuple((dtype, Arithmetic(**one)) for dtype, one in data.get("arithmetic", {}).items())
+        if data.get("limits") is not None:
+            lists["limits"] = Limits(**data["limits"])
         return cls(**(data | lists))
 
 
@@ -92,6 +99,30 @@ def describe(adapter: Adapter, spec: str) -> Description:
         adapter.framework or adapter.name,
         (adapter.framework and adapter.framework_version) or clean_version(adapter),
         tuple((dtype, adapter.arithmetic[dtype]) for dtype in DTYPES if _declares(adapter, dtype)),
+        adapter.limits and _plain_limits(adapter.limits),
+    )
+
+
+def _plain_limits(limits: Limits) -> Limits:
+    """The limits in plain numbers: NumPy's have no JSON."""
+
+    def whole(value: int | None) -> int | None:
+        return None if value is None else int(value)
+
+    def real(value: float | None) -> float | None:
+        return None if value is None else float(value)
+
+    return Limits(
+        whole(limits.width),
+        whole(limits.depth),
+        whole(limits.batch),
+        int(limits.least_batch),
+        whole(limits.entries),
+        real(limits.speed),
+        real(limits.call_seconds),
+        real(limits.run_seconds),
+        limits.hidden_alike,
+        limits.last_identity,
     )
 
 

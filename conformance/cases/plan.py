@@ -13,6 +13,7 @@ from . import smoke
 from .case import Group
 from .description import Description
 from .level import LEVELS, Level, parse_level
+from .limited import Cut, cut_groups, limit_time
 from .regimes import REGIMES, Deal
 
 
@@ -100,6 +101,8 @@ class Plan:
 
     groups: tuple[Group, ...]
     unsupported: tuple[str, ...]
+    cut: Cut | None = None
+    """What the adapter's limits did to it; None if it has no limits."""
 
 
 def plan(adapter: Description, options: Options) -> Plan:
@@ -118,7 +121,15 @@ def plan(adapter: Description, options: Options) -> Plan:
     probes = tuple(_probes(adapter, dtypes[0]))
     first = _distinct(smoke.groups(smoke.shipped(), pool, adapter.biases, wide))
     everything = _distinct((*first, *_regular(adapter, options, dtypes, pool)))
-    return Plan((*probes, *_sampled(everything, len(first), adapter.max_structures)), tuple(left_out))
+    limits = adapter.limits
+    if limits is None:
+        return Plan((*probes, *_sampled(everything, len(first), adapter.max_structures)), tuple(left_out))
+    probes = _distinct(group for some in cut_groups(probes, limits)[0] for group in some)
+    fitted, cut = cut_groups(everything, limits)
+    count = len(_distinct(group for some in fitted[: len(first)] for group in some))
+    everything = _distinct(group for some in fitted for group in some)
+    groups, cut = limit_time((*probes, *_sampled(everything, count, adapter.max_structures)), limits, cut)
+    return Plan(groups, tuple(left_out), cut)
 
 
 def regular(adapter: Description, options: Options) -> tuple[Group, ...]:

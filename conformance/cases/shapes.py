@@ -103,6 +103,23 @@ _EDGES = (16, 32, 64, 128, 256)
 _KINDS = ("input", "batch", "output", "hidden")
 
 
+LEAST_TILE = _EDGES[0] - 1
+"""The least size of a dimension that shows the edge of a tile."""
+LEAST_LONG = 64
+"""The fewest terms of a sum that is taken for long where an adapter cannot bear more."""
+
+
+def tile_size(size: int, most: int) -> int:
+    """The largest size up to `most` that lies at the edge of a tile as `size` does, or that is odd if `size` is past
+    every edge. If there is none, the smaller of the two.
+    """
+    if size > _EDGES[-1] + 1:
+        return min(size, most - 1 + most % 2)
+    side = next((size - edge for edge in _EDGES if abs(size - edge) <= 1), 0)
+    at_edges = (edge + side for edge in _EDGES if edge + side <= min(size, most))
+    return max(at_edges, default=min(size, most))
+
+
 def tiles(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
     """One dimension is large and the others are small.
 

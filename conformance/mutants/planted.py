@@ -26,6 +26,7 @@ _DECLARED = (
     "activations",
     "biases",
     "max_structures",
+    "limits",
     "device",
     "slopes_at_kinks",
     "arithmetic",

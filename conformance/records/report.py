@@ -22,6 +22,7 @@ from ..arithmetic.differences import explain_by_arithmetic
 from ..arithmetic.fingerprint import Fingerprint
 from ..cases.description import Description
 from ..cases.level import Level
+from ..cases.limited import describe_cut
 from ..checks.verdict import CHECKS, RUN_CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
 from ..diagnosis.explanation import origin_of
@@ -109,6 +110,8 @@ def summary_lines(
     for adapter in header["adapters"]:
         if adapter["unsupported"]:
             lines.append(f"{adapter['name']} does not declare: {', '.join(adapter['unsupported'])}")
+        if adapter.get("cut"):
+            lines += describe_cut(adapter["name"], adapter["cut"])
     counts, without = footer["accounting"], footer["unanswered"]
     if stopped:
         lines.append(f"stopped early: no result for {len(without):,} of {counts['planned']:,} cases")

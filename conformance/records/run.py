@@ -132,6 +132,7 @@ class Run:
                     "structures": len(p.groups),
                     "unsupported": list(p.unsupported),
                     "fingerprint": self._fingerprint_of(adapter.name),
+                    **({} if p.cut is None else {"cut": p.cut.to_json()}),
                 }
                 for adapter, p in zip(self.adapters, self.plans, strict=True)
             ],

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, WeightLayout
+    from .adapters import IN_OUT, OUT_IN, Adapter, Limits, Observation, Program, WeightLayout
     from .adapters.registry import AdapterError
     from .conformance.cases.case import Case, CaseError
     from .conformance.cases.plan import OptionError
@@ -43,6 +43,7 @@ __all__ = [
     "CaseCheck",
     "CaseError",
     "ExpectationError",
+    "Limits",
     "Network",
     "NonConformance",
     "Observation",
@@ -72,6 +73,7 @@ _MODULE_OF = {
     "CaseCheck": "conformance.interfaces.api",
     "CaseError": "conformance.cases.case",
     "ExpectationError": "conformance.expectations.expectation",
+    "Limits": "adapters",
     "Network": "reference",
     "NonConformance": "conformance.interfaces.api",
     "Observation": "adapters",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kterm.adapters import IN_OUT, Adapter, Program
+from kterm.adapters import IN_OUT, Adapter, Limits, Program
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.description import Description, describe
 from kterm.reference import ACTIVATIONS, Structure
@@ -55,6 +55,16 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_structures": True}, "max_structures: True is not"),
     ({"max_structures": 6.0}, "max_structures: 6.0 is not"),
     ({"max_structures": "6"}, "max_structures: '6' is not"),
+    ({"limits": 8}, "limits: 8 is not a kterm.Limits; write limits = Limits(width=16, batch=8)"),
+    ({"limits": Limits(width=0)}, "limits: width: 0 is not an integer of at least 1"),
+    ({"limits": Limits(least_batch=-1)}, "limits: least_batch: -1 is not an integer of at least 0"),
+    ({"limits": Limits(batch=1, least_batch=2)}, "limits: least_batch: 2 is above batch, 1"),
+    ({"limits": Limits(run_seconds=60)}, "limits: speed: None; give about how many multiplications a second"),
+    ({"limits": Limits(speed=0)}, "limits: speed: 0 is not a positive number"),
+    (
+        {"limits": Limits(last_identity=True), "activations": {"tanh": abs}},
+        'limits: last_identity: the adapter has no activation "identity"; declare it, for the last layer',
+    ),
     ({"arithmetic": None}, f"arithmetic: None is not a mapping; {_ARITHMETIC}"),
     ({"arithmetic": {"f8": Arithmetic()}}, "arithmetic: unknown dtype 'f8'; known are f64, f32, bf16, f16"),
     ({"arithmetic": {"f32": "tf32"}}, f"arithmetic: f32: 'tf32' is not a kterm.Arithmetic; {_ARITHMETIC}"),
