@@ -13,6 +13,7 @@ import typer
 
 from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
 from .facts import environments
+from .port.cli import add_commands
 
 app = typer.Typer(
     name="kterm",
@@ -245,7 +246,7 @@ def ulp(
     """Measure each activation's f and f' against 50-digit values, in units of the last place."""
     with _one_line_errors():
         try:
-            from .ulp import UlpOptions, run_ulp
+            from .facts.ulp import UlpOptions, run_ulp
         except ModuleNotFoundError as error:
             if error.name != "mpmath":
                 raise
@@ -354,6 +355,9 @@ def adapters() -> None:
     for name, entry in names.items():
         print(f"{name:{wide}}  {'installed' if is_installed(name) else 'not installed'}  {entry.value}")
     print(_OWN_ADAPTER)
+
+
+add_commands(app, _one_line_errors)
 
 
 def main() -> None:

@@ -55,6 +55,11 @@ CODES: dict[str, int] = {
     "kterm reproduce 1x2-elu-b1-none-f32-tails-s1 jax -o bug.py": 0,
     "kterm shrink 4x8x3-silu.tanh-b5-pre-f32-normal-s0 numpy --mutant no-slope-hidden": 0,
     "kterm mutants --list": 0,
+    "kterm vectors export vectors --profile smoke": 0,
+    "kterm vectors answer vectors numpy results": 0,
+    "kterm vectors verify vectors results": 0,
+    "kterm vectors answer vectors numpy wrong --mutant no-slope-hidden": 0,
+    "kterm vectors verify vectors wrong": 1,
     "kterm expect run.jsonl -o expectations.toml": 0,
     **dict.fromkeys(INSTEAD, 0),
 }
@@ -74,7 +79,12 @@ ELSEWHERE = {
 NEEDS = (("autograd", "examples/"), ("torch", " torch "), ("jax", " jax "), ("mpmath", "kterm ulp "))
 """Packages, and what is in a command that needs them."""
 
+_EXPORT = "kterm vectors export vectors --profile smoke"
 _WRITES = {
+    "kterm vectors answer vectors numpy results": [_EXPORT],
+    "kterm vectors verify vectors results": ["kterm vectors answer vectors numpy results"],
+    "kterm vectors answer vectors numpy wrong --mutant no-slope-hidden": [_EXPORT],
+    "kterm vectors verify vectors wrong": ["kterm vectors answer vectors numpy wrong --mutant no-slope-hidden"],
     "kterm expect run.jsonl -o expectations.toml": ["kterm check numpy --profile smoke --report run.jsonl"],
     "kterm check numpy --profile smoke --expectations expectations.toml": [
         "kterm expect run.jsonl -o expectations.toml",

@@ -174,7 +174,7 @@ def _compared(structure: Structure, step: Quantity, name: str, observed: Array, 
     else:
         at, rows = flat.argmax(1), np.arange(cases)
         pick = [array.reshape(cases, -1)[rows, at] for array in (observed, value, tolerance)]
-        worst, power = flat[rows, at], _power(value, tolerance, step.estimate.jump)
+        worst, power = flat[rows, at], compute_power(value, tolerance, step.estimate.jump)
     return Comparison(
         check=_CHECK_OF[step.symbol],
         quantity=name,
@@ -216,7 +216,7 @@ def departures(structure: Structure, value: Array, observed: Array, tolerance: A
         return np.where(overflow | ~np.isfinite(value), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
-def _power(value: Array, tolerance: Array, jump: Array | None) -> Array:
+def compute_power(value: Array, tolerance: Array, jump: Array | None) -> Array:
     """The norm of each tensor divided by the norm of its tolerance; infinite if the tolerance is zero.
 
     Entries at a kink, where more than one answer is right, are left out unless there are no others.

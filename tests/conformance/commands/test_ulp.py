@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kterm.adapters.registry import load
-from kterm.conformance.commands import ulp as command
+from kterm.conformance.commands.facts import ulp as command
 from kterm.conformance.evaluation.accuracy import survey
 from kterm.conformance.evaluation.accuracy.exact import Truth, compute_truth
 from kterm.conformance.runners.runner import LocalRunner

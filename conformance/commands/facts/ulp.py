@@ -8,13 +8,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cases.plan import OptionError, make_options
-from ..evaluation.accuracy.report import print_report
-from ..evaluation.accuracy.survey import Outcome, are_sound, find_wanted, survey, to_json
-from ..runners.process import ProcessRunner
-from ..runners.threads import pin_here
-from ..runners.workers import open_executor, parse_workers
-from .output import make_console, open_output, show_progress
+from ...cases.plan import OptionError, make_options
+from ...evaluation.accuracy.report import print_report
+from ...evaluation.accuracy.survey import Outcome, are_sound, find_wanted, survey, to_json
+from ...runners.process import ProcessRunner
+from ...runners.threads import pin_here
+from ...runners.workers import open_executor, parse_workers
+from ..output import make_console, open_output, show_progress
 
 MOST_SAMPLES = 10
 _WIDTH = 200

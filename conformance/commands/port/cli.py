@@ -1,0 +1,68 @@
+"""The commands of this folder, on the command line."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_VECTORS = "The folder that kterm vectors export wrote."
+_ADAPTER = "Registered name, package.module:Class or path/to/file.py:Class."
+
+
+def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:
+    """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code."""
+    vectors = typer.Typer(
+        help="Write inputs, right answers and tolerances as files, and judge results made anywhere.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @vectors.command()
+    def export(
+        folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
+        profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "quick",
+        seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
+        dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
+        activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+        bias: Annotated[list[str] | None, typer.Option(help="Keep to this bias placement; repeatable.")] = None,
+    ) -> None:
+        """Write vectors: for each structure a safetensors file with inputs, right answers and tolerances."""
+        with one_line_errors():
+            from ...cases.plan import make_options
+            from .vectors import run_export
+
+            options = make_options(profile, seed, dtype or (), activation or ())
+            raise typer.Exit(run_export(folder, options, bias or ()))
+
+    @vectors.command()
+    def verify(
+        folder: Annotated[Path, typer.Argument(help=_VECTORS, show_default=False)],
+        results: Annotated[Path, typer.Argument(help="A folder of results, in files of the same names.")],
+        json: Annotated[Path | None, typer.Option(help="Write every verdict here, as JSON.")] = None,
+    ) -> None:
+        """Judge results that were made anywhere, and run nothing."""
+        with one_line_errors():
+            from .vectors import run_verify
+
+            raise typer.Exit(run_verify(folder, results, json))
+
+    @vectors.command()
+    def answer(
+        folder: Annotated[Path, typer.Argument(help=_VECTORS, show_default=False)],
+        adapter: Annotated[str, typer.Argument(help=_ADAPTER)],
+        results: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
+        device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+        mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+    ) -> None:
+        """Write an adapter's results: an example of a folder of results."""
+        with one_line_errors():
+            from ...mutants.loading import loaded
+            from .vectors import run_answer
+
+            raise typer.Exit(run_answer(folder, loaded(adapter, device, mutant), results))
+
+    app.add_typer(vectors, name="vectors")
