@@ -19,6 +19,9 @@ from .base import Adapter
 
 GROUP = "kterm.adapters"
 
+COMMAND = "command:"
+"""How the spec of an adapter begins that is a program of its own."""
+
 
 class AdapterError(Exception):
     """An adapter that cannot be loaded. The message is one line that says what to do."""
@@ -60,7 +63,17 @@ def load(spec: str, device: str | None = None) -> Adapter:
         raise AdapterError(f"{spec}: constructing {kind.__name__} raised {_format_error(error)}") from error
 
 
+def resolve(spec: str) -> str:
+    """A spec that means the same where kterm's own metadata is not installed: `module:Class` for a registered name."""
+    entry = None if ":" in spec else registered().get(spec)
+    return spec if entry is None else entry.value
+
+
 def _find_class(spec: str) -> type[Adapter]:
+    if spec.startswith(COMMAND):
+        raise AdapterError(
+            f"{spec}: it is a program, which runs in a process of its own; kterm check, replay and shrink ask it there"
+        )
     where, colon, name = spec.rpartition(":")
     if spec.endswith(".py"):
         raise AdapterError(

@@ -7,7 +7,8 @@ import numpy as np
 
 from ...reference import Array, Parameters, Structure, backpropagate
 from .case import Case
-from .regimes import REGIMES, Draw, each
+from .memory import ODD, arrange
+from .regimes import REGIMES, Draw
 
 NUMBERS = "2"
 """Raised when the same case id stands for other numbers than before."""
@@ -77,35 +78,16 @@ def _trouble(structure: Structure, stack: Draw) -> tuple[Array, Array]:
     return stack.dead | overflows, (largest == 0).any(0)
 
 
+def memory_of(regime: str) -> str | None:
+    """How the arrays of a regime's calls lie in memory, as `arrange` takes it."""
+    return ODD if REGIMES[regime].odd_arrays else None
+
+
 def present_arrays(regime: str, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
     """Copies of the arrays as an adapter receives them. In a regime of odd arrays they are Fortran-ordered,
     non-contiguous, reversed or read-only, in turn.
     """
-    ways = (_fortran, _gapped, _reversed, _read_only) if REGIMES[regime].odd_arrays else (np.array,)
-    counter = iter(range(10_000))
-
-    def odd(array: Array) -> Array:
-        return ways[next(counter) % len(ways)](array)
-
-    return each(parameters, odd), odd(x), odd(y)
+    return arrange(memory_of(regime), parameters, x, y)
 
 
-def _fortran(array: Array) -> Array:
-    return np.array(array, order="F")
-
-
-def _gapped(array: Array) -> Array:
-    return np.repeat(array, 2, axis=-1)[..., ::2]
-
-
-def _reversed(array: Array) -> Array:
-    return array[..., ::-1].copy()[..., ::-1]
-
-
-def _read_only(array: Array) -> Array:
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
-
-
-__all__ = ["NUMBERS", "REGIMES", "Draw", "make_draws", "present_arrays", "stacked"]
+__all__ = ["NUMBERS", "REGIMES", "Draw", "make_draws", "memory_of", "present_arrays", "stacked"]

@@ -12,10 +12,15 @@ def mutant(name: str) -> Mutant:
     return MUTANTS[name]
 
 
+def planted(adapter: Adapter, mutant_name: str) -> Adapter:
+    """The adapter with the named mutant planted in it. Raises OptionError for an unknown mutant."""
+    return plant_mutant(adapter, mutant(mutant_name))
+
+
 def loaded(spec: str, device: str | None = None, mutant_name: str | None = None) -> Adapter:
     """The adapter that `spec` names, with the named mutant planted in it if a name is given.
 
     Raises AdapterError if it does not load, and OptionError for an unknown mutant.
     """
     adapter = load(spec, device)
-    return adapter if mutant_name is None else plant_mutant(adapter, mutant(mutant_name))
+    return adapter if mutant_name is None else planted(adapter, mutant_name)

@@ -1,33 +1,33 @@
-"""Running an adapter on draws in this process (`LocalRunner`). Whatever keeps it from answering becomes `NoAnswer`."""
+"""Running an adapter on draws in this process (`LocalRunner`), and how every answer is checked for form."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from ...adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, Script, WeightLayout
+from ...adapters import Adapter, Observation, Script
 from ...adapters.quantities import arrays, parts
 from ...reference import Array, Parameters, Structure
 from ..cases.description import Description, describe
-from ..cases.draw import present_arrays
+from ..cases.draw import memory_of
+from .programs import LAYOUTS, NoAnswer, Programs
 from .specs import spec_of
 
-LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, OUT_IN)}
-
-
-class NoAnswer(Exception):
-    """An adapter gave no answer. `kind` is raised, died, hung, unsupported or load; the message is one line."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(kind, message)
-        self.kind, self.message = kind, message
-
-    @property
-    def lost(self) -> bool:
-        """Whether the adapter's process is gone, and every program in it."""
-        return self.kind in ("died", "hung")
+__all__ = [
+    "LAYOUTS",
+    "Answer",
+    "Foreign",
+    "LocalRunner",
+    "NoAnswer",
+    "Runner",
+    "Turn",
+    "call_in_turn",
+    "detached",
+    "differing",
+    "examined",
+    "same_bits",
+]
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,15 @@ class Runner(Protocol):
     def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None: ...
 
 
-@dataclass
-class _Built:
-    """A program that can be called, its structure, and its first observation with the bytes that it had."""
+@dataclass(frozen=True)
+class Foreign:
+    """What an adapter in another process gave in place of an array in a known format: a value of the type `kind`, or,
+    where `dtype` is given, an array of that dtype and shape.
+    """
 
-    program: Program
-    structure: Structure
-    first: tuple[Observation, bytes] | None = None
+    kind: str = ""
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
 
 
 class LocalRunner:
@@ -68,9 +70,10 @@ class LocalRunner:
     def __init__(self, adapter: Adapter, spec: str | None = None) -> None:
         self._adapter = adapter
         self._spec = spec or spec_of(adapter)
-        self._programs: list[_Built] = []
-        self._current: _Built | None = None
-        self._given: list[Array] = []
+        self._programs = Programs(adapter)
+        self._built: list[tuple[int, Structure]] = []
+        self._current: tuple[int, Structure] | None = None
+        self._first: dict[int, bytes] = {}
 
     def describe(self) -> Description:
         """What the adapter declares."""
@@ -81,82 +84,42 @@ class LocalRunner:
 
         Earlier programs are discarded unless `beside` is true.
         """
-        adapter = self._adapter
-        if layout is not None:
-            adapter = copy.copy(adapter)
-            adapter.weight_layout = LAYOUTS[layout]
         self._current = None
         if not beside:
-            self._programs = []
-        with _as_no_answer():
-            program = adapter.program(structure)
-        self._current = _Built(program, structure)
-        self._programs.append(self._current)
+            for number, _ in self._built:
+                self._programs.release(number)
+            self._built, self._first = [], {}
+        self._current = self._programs.build(structure, layout), structure
+        self._built.append(self._current)
 
     def recall(self, number: int) -> None:
         """Make an earlier program the current one, by its number in the order of building."""
-        self._current = self._programs[number]
+        self._current = self._built[number]
 
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
         """Run the current program once. Raises NoAnswer."""
-        current = self._current
-        assert current is not None
-        given = self._reuse_arrays(*present_arrays(regime, parameters, x, y))
-        before = _contents(given)
-        with _as_no_answer():
-            observed = current.program(*given)
-        problems = [] if _contents(given) == before else ["inputs were modified in place"]
-        if current.first is None:
-            current.first = observed, _bytes(observed)
-        return _examined(observed, current.structure, problems)
+        assert self._current is not None
+        number, structure = self._current
+        observed, is_modified = self._programs.call(number, memory_of(regime), parameters, x, y)
+        if number not in self._first:
+            self._first[number] = _bytes(observed)
+        return examined(observed, structure, is_modified)
 
     def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
         """`call_in_turn` of this runner, in one request."""
         return call_in_turn(self.call, regime, turn, count)
 
-    def _reuse_arrays(self, parameters: Parameters, x: Array, y: Array) -> tuple[Parameters, Array, Array]:
-        """The arrays of a call. Where they hold the same as in the previous call, the same array objects are passed
-        again, as in training, where one x is passed again and again.
-        """
-        given = [*parameters.weights, *parameters.biases, x, y]
-        if len(given) == len(self._given):
-            given = [old if _same_array(old, new) else new for old, new in zip(self._given, given, strict=True)]
-        self._given, depth = given, len(parameters.weights)
-        return Parameters(tuple(given[:depth]), tuple(given[depth:-2])), given[-2], given[-1]
-
     def script(self, structure: Structure) -> Script:
         """The adapter's own calls for a structure, as source. Raises NoAnswer if the adapter has none."""
-        with _as_no_answer():
-            return self._adapter.script(structure)
+        return self._programs.script(structure)
 
     def changed_since(self) -> bool:
         """Whether a later call, of this or another program, has overwritten the current program's first observation."""
-        first = None if self._current is None else self._current.first
-        return first is not None and _bytes(first[0]) != first[1]
-
-
-class _as_no_answer:
-    """Turns whatever a framework raises, including SystemExit, into NoAnswer. A keyboard interrupt is the user's."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is None or isinstance(error, KeyboardInterrupt):
-            return
-        lines = str(error).strip().splitlines()
-        message = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
-        raise NoAnswer("unsupported" if isinstance(error, NotImplementedError) else "raised", message[:400]) from None
-
-
-def _same_array(a: Array, b: Array) -> bool:
-    form = (a.shape, a.dtype, a.strides, a.flags.writeable) == (b.shape, b.dtype, b.strides, b.flags.writeable)
-    return form and a.tobytes() == b.tobytes()
-
-
-def _contents(given: tuple[Parameters, Array, Array]) -> list[bytes]:
-    parameters, x, y = given
-    return [a.tobytes() for a in (*parameters.weights, *parameters.biases, x, y)]
+        number = None if self._current is None else self._current[0]
+        if number not in self._first:
+            return False
+        first = self._programs.first(number)
+        return first is not None and _bytes(first) != self._first[number]
 
 
 def _bytes(observed: Observation) -> bytes:
@@ -201,7 +164,11 @@ def _unsigned_zeros(array: Array) -> Array:
     return np.where(array == 0, np.zeros((), array.dtype), array)
 
 
-def _examined(observed: Observation, structure: Structure, problems: list[str]) -> Answer:
+def examined(observed: Observation, structure: Structure, is_modified: bool) -> Answer:
+    """An observation with what is wrong with its form. It may hold a `Foreign` for each value that is no array, or no
+    array in a known format.
+    """
+    problems = ["inputs were modified in place"] if is_modified else []
     depth = structure.network.depth
     biases = 0 if structure.network.bias == "none" else depth
     form: list[str] = []
@@ -217,13 +184,17 @@ def _examined(observed: Observation, structure: Structure, problems: list[str]) 
             form.append(f"{field} holds {len(values)} arrays; it should hold {due}, one a layer")
     if not form:
         for name, value, shape in parts(observed, structure):
-            if not isinstance(value, np.ndarray | np.generic):
-                form.append(f"{name} is a {type(value).__module__}.{type(value).__name__}; it should be a NumPy array")
+            if not (isinstance(value, np.ndarray | np.generic) or (isinstance(value, Foreign) and value.dtype)):
+                form.append(f"{name} is a {_kind(value)}; it should be a NumPy array")
             elif value.shape != shape:
                 form.append(f"{name} has shape {value.shape}; it should be {shape}")
             elif value.dtype != structure.format.numpy:
                 form.append(f"{name} has dtype {value.dtype}; it should be {structure.format.numpy}")
     return Answer(None, (*problems, *form)) if form else Answer(detached(observed), tuple(problems))
+
+
+def _kind(value: Any) -> str:
+    return value.kind if isinstance(value, Foreign) else f"{type(value).__module__}.{type(value).__name__}"
 
 
 def detached(observed: Observation) -> Observation:

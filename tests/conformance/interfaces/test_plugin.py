@@ -155,7 +155,7 @@ def _worker_of(pid: int) -> int:
             words = entry.with_name("cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if int(fields[1]) == pid and not any(b"kterm.conformance.runners.host" in word for word in words):
+        if int(fields[1]) == pid and not any(b"kterm.conformance.runners.link.host" in word for word in words):
             return int(entry.parent.name)
     raise AssertionError("no worker was found")
 
