@@ -132,7 +132,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.copytree(ROOT / "examples", folder / "examples")
+        shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("node_modules"))
         self._done: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
