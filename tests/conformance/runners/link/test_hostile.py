@@ -122,9 +122,8 @@ def test_a_process_that_stops_after_its_answer_blocks_no_request(tmp_path: Path)
 @pytest.mark.skipif(sys.platform != "linux", reason="processes that leave their group are found on Linux alone")
 def test_children_and_daemons_end_with_the_process(tmp_path: Path) -> None:
     note = tmp_path / "pids"
-    start = (
-        f"p = subprocess.Popen(['sleep', '60'], start_new_session=new); open({str(note)!r}, 'a').write(f'{{p.pid}} ')"
-    )
+    pid = "str(subprocess.Popen(['sleep', '60'], start_new_session=new).pid) + ' '"
+    does = f"for new in (0, 1): open({str(note)!r}, 'a').write({pid})\nreply(RIGHT)"
     with closing(ProcessRunner(_program(tmp_path, does), timeout=5)) as runner:
         runner.build(STRUCTURE)
         runner.call("normal", *NUMBERS)
