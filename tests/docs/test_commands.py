@@ -55,6 +55,7 @@ CODES: dict[str, int] = {
     "kterm reproduce 1x2-elu-b1-none-f32-tails-s1 jax -o bug.py": 0,
     "kterm shrink 4x8x3-silu.tanh-b5-pre-f32-normal-s0 numpy --mutant no-slope-hidden": 0,
     "kterm mutants --list": 0,
+    "kterm new-adapter my-port --style module": 0,
     "kterm expect run.jsonl -o expectations.toml": 0,
     **dict.fromkeys(INSTEAD, 0),
 }
