@@ -345,6 +345,21 @@ def expect(
         raise typer.Exit(run_expect(record, output))
 
 
+@app.command("new-adapter")
+def new_adapter(
+    name: Annotated[str, typer.Argument(help="What to call it, as in my-port; also the new folder.")],
+    style: Annotated[
+        str, typer.Option(help="How it is called: functional, module, raw, per-sample or process.")
+    ] = "functional",
+) -> None:
+    """Write an adapter with its holes marked, a test and a CI workflow into a new folder."""
+    with _one_line_errors():
+        from ..interfaces.kit.write import write_new_adapter
+
+        for path in write_new_adapter(name, style, Path()):
+            print(path)
+
+
 @app.command()
 def adapters() -> None:
     """List the registered adapters, whether their frameworks are installed, and how to name one of your own."""

@@ -44,4 +44,4 @@ def test_every_command_is_in_the_table_of_commands() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     commands |= {group.name for group in app.registered_groups if group.name}
     table = page("README.md").split("## Commands")[1].split("\n## ")[0]
-    assert set(re.findall(r"^\| `kterm (\w+)", table, re.M)) == commands
+    assert set(re.findall(r"^\| `kterm ([\w-]+)", table, re.M)) == commands

@@ -60,6 +60,7 @@ CODES: dict[str, int] = {
     "kterm vectors verify vectors results": 0,
     "kterm vectors answer vectors numpy wrong --mutant no-slope-hidden": 0,
     "kterm vectors verify vectors wrong": 1,
+    "kterm new-adapter my-port --style module": 0,
     "kterm expect run.jsonl -o expectations.toml": 0,
     **dict.fromkeys(INSTEAD, 0),
 }

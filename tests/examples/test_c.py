@@ -13,6 +13,7 @@ import pytest
 
 from kterm.reference import ACTIVATIONS, Bias, Network, Parameters, backpropagate
 
+from ..support.here import kterm_here
 from ..support.port import Port, read_tensor, start_port, write_structure, write_tensor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,12 @@ def test_the_makefile_builds_it_too(tmp_path: Path) -> None:
     subprocess.run(["make", "-s", "-C", str(copy), "CFLAGS=-std=c99 -O0"], check=True)
     with start_port([str(copy / "adapter")], ROOT) as port:
         assert port.ask("initialize", protocol=1, device=None)["name"] == "c-port"
+
+
+def test_it_conforms(program: Path, tmp_path: Path) -> None:
+    done = kterm_here("check", f"command:'{program}'", "--profile", "smoke", "-n", "0", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "c-port" in done.stdout
 
 
 def test_it_declares_every_activation_and_ends_with_its_input(port: Port) -> None:

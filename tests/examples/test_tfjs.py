@@ -13,6 +13,7 @@ import pytest
 
 from kterm.reference import ACTIVATIONS, Array, Bias, Network, Parameters, backpropagate
 
+from ..support.here import kterm_here
 from ..support.port import Port, read_tensor, start_port, write_structure, write_tensor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,13 @@ def test_the_versions_agree(declared: dict[str, str]) -> None:
     locked = json.loads((FOLDER / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     assert declared["version"] == wanted == locked["node_modules/@tensorflow/tfjs"]["version"]
     assert f"TensorFlow.js](https://github.com/tensorflow/tfjs) {wanted}" in (FOLDER / "README.md").read_text("utf-8")
+
+
+def test_it_conforms_with_its_expectation_alone(tmp_path: Path) -> None:
+    spec = f"command:node '{FOLDER / 'adapter.mjs'}'"
+    known = ("--expectations", str(FOLDER / "expectations.toml"))
+    done = kterm_here("check", spec, "--profile", "smoke", "-n", "0", *known, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("bias", ["none", "pre", "post"])

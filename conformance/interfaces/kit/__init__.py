@@ -1,0 +1,1 @@
+"""What a framework's author starts from: an adapter with holes, its test, and a workflow."""
