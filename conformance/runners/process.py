@@ -18,6 +18,7 @@ from ..cases.draw import memory_of
 from ..cases.plan import OptionError
 from ..mutants.loading import mutant as mutant_of
 from .cache import with_cache
+from .environments import find_interpreter
 from .link.client import Client, NotLoadedError
 from .link.declared import CONVERTS, MEMORY, REREAD, SCRIPT, describe_declared
 from .link.messages import Backprop, Build, Built, Declaration, Nothing, Observed, ProgramNumber, ScriptMessage
@@ -57,7 +58,7 @@ class ProcessRunner:
     `spec` names an adapter in Python, which the suite's host holds, or a program as `command:PROGRAM ARGUMENTS`. If the
     process dies, hangs or breaks the protocol, the call raises NoAnswer and the next build starts another; one that
     does not start again is not tried a second time. `mutant` names a mutant to plant in the adapter, and `python` the
-    interpreter that the host runs under. Raises AdapterError, in one line, if the adapter does not load, and
+    interpreter that the host runs under: that of the adapter's environment by default, if there is one. Raises AdapterError, in one line, if the adapter does not load, and
     OptionError for an unknown mutant.
     """
 
@@ -73,7 +74,9 @@ class ProcessRunner:
             mutant_of(mutant)
             if spec.startswith(COMMAND):
                 raise OptionError(f"mutant {mutant}: {spec} is a program, only adapters in Python take mutants")
-        self._spec, self._device, self._timeout, self._mutant, self._python = spec, device, timeout, mutant, python
+        self._spec, self._device, self._timeout, self._mutant = spec, device, timeout, mutant
+        own = find_interpreter(spec)
+        self._python = python or (own and str(own))
         self._client: Client | None = None
         self._declared: Declaration
         self._programs: list[_Program] = []

@@ -86,6 +86,11 @@ class TwinPrograms:
                 self._built[-1] = twin, self._call(twin, runs).observation
             except NoAnswer as no:
                 if no.lost:
+                    # The next process has another state: what ended this one may not show again.
+                    self.findings.append(
+                        f"the adapter's process was lost at the program of {structure_id(twin.structure)}, of the same "
+                        f"shape, before that of this structure was built: {no.message}"
+                    )
                     self.discard()
                     return
 
