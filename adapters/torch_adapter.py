@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import Linear, Parameter
 
 from ..reference import Array, Bias, Parameters, Structure
-from ._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
 from .base import Function, Observation, Program
+from .frameworks._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
 from .scripts.script import Script
 from .scripts.torch_script import torch_script
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..reference import Array, Bias, Parameters, Structure
-from ._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
 from .base import Function, Observation, Program
+from .frameworks._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
 from .scripts.script import Script
 from .scripts.torch_script import torch_func_script
 

@@ -247,7 +247,7 @@ def test_values_at_kinks(name: str, point: str, left: str, right: str, torch: st
     assert (kink.left, kink.right) == pytest.approx((float(left), float(right)), abs=5e-5)
     given = ACTIVATIONS[name].parameters
     framework = pytest.importorskip("torch")
-    functions = pytest.importorskip("kterm.adapters._torch_shared").ACTIVATIONS
+    functions = pytest.importorskip("kterm.adapters.frameworks._torch_shared").ACTIVATIONS
     for dtype in (framework.float32, framework.float64):
         z = framework.tensor([at], dtype=dtype, requires_grad=True)
         functions[name](z, **given).sum().backward()
@@ -258,7 +258,9 @@ def test_values_at_kinks(name: str, point: str, left: str, right: str, torch: st
     assert float(slope) == pytest.approx(float(jax), abs=5e-5)
 
 
-@pytest.mark.parametrize(("framework", "module", "column"), [("torch", "_torch_shared", 4), ("jax", "jax_adapter", 5)])
+@pytest.mark.parametrize(
+    ("framework", "module", "column"), [("torch", "frameworks._torch_shared", 4), ("jax", "jax_adapter", 5)]
+)
 def test_adapters_declare_the_values_of_the_table(framework: str, module: str, column: int) -> None:
     pytest.importorskip(framework)
     declared = import_module(f"kterm.adapters.{module}").SLOPES_AT_KINKS

@@ -58,8 +58,9 @@ class ProcessRunner:
     `spec` names an adapter in Python, which the suite's host holds, or a program as `command:PROGRAM ARGUMENTS`. If the
     process dies, hangs or breaks the protocol, the call raises NoAnswer and the next build starts another; one that
     does not start again is not tried a second time. `mutant` names a mutant to plant in the adapter, and `python` the
-    interpreter that the host runs under: that of the adapter's environment by default, if there is one. Raises AdapterError, in one line, if the adapter does not load, and
-    OptionError for an unknown mutant.
+    interpreter that the host runs under: that of the adapter's environment by default, if there is one.
+
+    Raises AdapterError, in one line, if the adapter does not load, and OptionError for an unknown mutant.
     """
 
     def __init__(

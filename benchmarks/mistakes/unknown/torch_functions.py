@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kterm.adapters import Observation, Program
-from kterm.adapters._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
 from kterm.adapters.base import Function
+from kterm.adapters.frameworks._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
 from kterm.reference import Array, Parameters, Structure
 
 from .engine import gradients_alone

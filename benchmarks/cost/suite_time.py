@@ -1,6 +1,6 @@
 """Wall time of `kterm check` and cases per second, by the number of workers.
 
-python -m benchmarks.suite_time [--profile quick] [--write] [ADAPTER ...]
+python -m benchmarks.cost.suite_time [--profile quick] [--write] [ADAPTER ...]
 """
 
 import json

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..reference import DTYPES, Array
-from ..reference.arithmetic import Arithmetic
-from .base import Adapter
-from .layout import OUT_IN, WeightLayout
-from .scripts.script import Call
+from ...reference import DTYPES, Array
+from ...reference.arithmetic import Arithmetic
+from ..base import Adapter
+from ..layout import OUT_IN, WeightLayout
+from ..scripts.script import Call
 
 TORCH_DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 

@@ -1,6 +1,6 @@
 """What the link to adapters' processes costs: the CPU time of two trees of kterm on the same run, one after the other.
 
-    python benchmarks/link_cost.py OLD/src NEW/src --adapter numpy --profile quick --rounds 3
+    python benchmarks/cost/link_cost.py OLD/src NEW/src --adapter numpy --profile quick --rounds 3
 
 Prints user and system seconds of each run, all processes counted, and the ratio of the smallest times. Needs POSIX.
 """

@@ -1,6 +1,6 @@
 """CPU time of `kterm check` without the compilation cache, with an empty one, and with a filled one.
 
-python -m benchmarks.compile_cache [--profile quick] [--rounds 3] [--write] [ADAPTER ...]
+python -m benchmarks.cost.compile_cache [--profile quick] [--rounds 3] [--write] [ADAPTER ...]
 """
 
 import os

@@ -1,0 +1,1 @@
+"""What the suite costs: its tests, its link to adapters, its caches."""
