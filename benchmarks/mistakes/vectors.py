@@ -6,6 +6,7 @@ Each mistake is planted in NumPy, which answers to the vectors in one process, i
 """
 
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -77,7 +78,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measured = list(rows(Path(folder)))
     head = ("profile", "cases", "size", "results hold", "found", "known mistakes")
-    missed = [f"- {row[0]}, {row[3]}: {', '.join(names) or 'none'}" for row, names in measured]
+    missed = [
+        textwrap.fill(f"- {row[0]}, {row[3]}: {', '.join(names) or 'none'}", 120, subsequent_indent="  ",
+                      break_on_hyphens=False)
+        for row, names in measured
+    ]  # fmt: skip
     body = f"""How many known mistakes do [vectors](vectors.md) find? Each is planted in NumPy, which answers to the
 vectors of a profile in one process.
 
