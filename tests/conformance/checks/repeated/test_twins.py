@@ -21,7 +21,7 @@ from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.repeated.twins import twins_of
 from kterm.conformance.checks.verdict import Verdict, status
 from kterm.conformance.runners.process import ProcessRunner
-from kterm.conformance.runners.runner import LocalRunner, NoAnswer
+from kterm.conformance.runners.runner import Answer, LocalRunner, NoAnswer
 from kterm.reference import ACTIVATIONS, Array, Network, Parameters, Structure
 
 from ....support.command import kterm
@@ -354,3 +354,23 @@ def test_what_is_kept_by_a_part_of_the_inputs_is_found(
     found = [v.check for some in verdicts for v in some if v.is_finding]
     assert found
     assert check in (None, found[0])
+
+
+class _DiesOnce(LocalRunner):
+    """A process that is lost at its first call, as seen from outside: the next one answers."""
+
+    has_died = False
+
+    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
+        if not self.has_died:
+            self.has_died = True
+            raise NoAnswer("died", "the adapter's process exited with code 7")
+        return super().call(regime, parameters, x, y)
+
+
+def test_a_process_that_is_lost_at_the_program_of_a_twin_is_a_finding() -> None:
+    group = next(g for g in plan(EVERY, make_options("quick", 1)).groups if g.regime == "twins")
+    found = [v for some in examine(group, _DiesOnce(Miniature())).verdicts for v in some if v.is_finding]
+    assert [(v.check, v.quantity) for v in found] == [("contract", "twins")]
+    assert "process was lost at the program of" in found[0].message
+    assert "exited with code 7" in found[0].message
