@@ -233,13 +233,15 @@ def test_a_twin_that_is_not_answered_for_is_passed_over(how: str, bad: Callable[
         assert statuses == {gone if bad(group.structure) else "passed"}
 
 
-def test_a_process_lost_with_a_twin_costs_no_case_of_the_structure_itself(tmp_path: Path) -> None:
+def test_a_process_lost_with_a_twin_costs_one_case_of_the_structure_itself(tmp_path: Path) -> None:
     link = ProcessRunner(planted_file(tmp_path, caches.DiesInTwins))
     try:
-        verdicts = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), link).verdicts
+        first, *others = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), link).verdicts
     finally:
         link.close()
-    assert {status(some) for some in verdicts} == {"passed"}
+    assert status(first) == "failed"
+    assert any("process was lost at the program of" in v.message for v in first)
+    assert {status(some) for some in others} == {"passed"}
 
 
 def test_a_process_lost_with_a_twin_that_answered_before_is_told(tmp_path: Path) -> None:
