@@ -5,7 +5,7 @@ It is a step after the checks. It reads what an examination keeps, asks the adap
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from ..checks.comparison.compare import Comparison
 from ..checks.examine import Examination
 from ..checks.findings import is_expected_in
 from ..checks.verdict import NOTHING_EXPECTED, ExpectationFor, Verdict, failure_of
+from .evidence import compare
 from .explanation import DiagnosedVerdict, Explanation, with_diagnosis
+from .hypothesis import Hypothesis
 from .locate import locate
 from .question import Question, earlier_calls
 from .search import explain_all
@@ -105,7 +107,7 @@ def _question(
     """The question about some of the calls, by their indices. The other arguments are as in `Question`."""
     wide = np.dtype(np.float64)
     shown = stack_arrays([calls.observed[i] for i in chosen])
-    return Question(
+    asked = Question(
         calls.structure,
         calls.regime,
         calls.stack[np.array(chosen)].astype(wide),
@@ -117,6 +119,10 @@ def _question(
         tuple(cases),
         calls.arithmetic,
     )
+    if not calls.formulas:
+        return asked
+    known = compare(asked, Hypothesis("known", "the framework's own formulas", tuple(calls.formulas.values())))
+    return replace(asked, departs_as_known=bool((known.may < len(asked.observed)).any()))
 
 
 def diagnose(

@@ -29,7 +29,9 @@ class Question:
 
     `cases` are the ids of the calls' cases. `first` is the quantity that departs first. `ignored` are quantities that
     depart for a known other reason. `earlier` are the numbers of earlier calls, `conventions` the slopes declared at
-    kinks, and `arithmetic` what the adapter declares about its products in this dtype.
+    kinks, and `arithmetic` what the adapter declares about its products in this dtype. `departs_as_known` says that a
+    formula of the framework's own, which an expectation states, changes these answers too. They then do not speak
+    against a mistake.
     """
 
     structure: Structure
@@ -42,6 +44,7 @@ class Question:
     ignored: frozenset[str] = frozenset()
     cases: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
+    departs_as_known: bool = False
 
     @property
     def compared(self) -> dict[str, Array]:
@@ -157,7 +160,14 @@ def save(path: Path, questions: Iterable[Question]) -> None:
     data: dict[str, Array] = {}
     about: list[dict[str, Any]] = []
     for number, one in enumerate(questions):
-        about.append({"first": one.first, "ignored": sorted(one.ignored), "cases": one.cases})
+        about.append(
+            {
+                "first": one.first,
+                "ignored": sorted(one.ignored),
+                "cases": one.cases,
+                "departs_as_known": one.departs_as_known,
+            }
+        )
         data |= {f"{number}/shown/{name}": array for name, array in one.observed.items()}
         stacks = {"stack": one.stack}
         if one.earlier is not None:
@@ -185,7 +195,7 @@ def load(path: Path, adapter: Description) -> list[Question]:
             Question(
                 case.structure, case.regime, _draw(kinds["stack"]), kinds["shown"], one["first"], earlier,
                 adapter.conventions, frozenset(one["ignored"]), tuple(one["cases"]),
-                adapter.arithmetic_in(case.structure.dtype),
+                adapter.arithmetic_in(case.structure.dtype), one["departs_as_known"],
             )
         )  # fmt: skip
     return questions

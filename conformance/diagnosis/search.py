@@ -114,10 +114,10 @@ def _representative(
         return None
     kind = open_[0][2]
 
-    def cost(q: int) -> tuple[bool, float, bool, int, int]:
+    def cost(q: int) -> tuple[bool, bool, float, bool, int, int]:
         one = questions[q]
         # A network of one layer hides much, and in one call there may be nothing that was there before it.
-        return one.is_exact, one.structure.format.u, one.structure.network.depth < 3, one.size, q
+        return one.departs_as_known, one.is_exact, one.structure.format.u, one.structure.network.depth < 3, one.size, q
 
     best = min(by_kind[kind], key=cost)
     return kind, best, [i for q, i in left if q == best]
@@ -147,13 +147,14 @@ def _search(
     return Explained((), partial=partial, next_best=next_best)
 
 
-def _covers(tried: Tried, questions: Sequence[Question], left: dict[Call, None]) -> bool:
+def _covers(tried: Tried, questions: Sequence[Question], left: Iterable[Call]) -> bool:
     """Whether a mistake explains nearly all failing calls that are like those that it explains.
 
     A mistake of some layers only, or with a number, must explain all calls in which the same kind of quantity departs
     first: what explains some of them may be a part of something else.
     """
     is_variant = tried.hypothesis.is_variant
+    left = [call for call in left if call in tried.explained or not questions[call[0]].departs_as_known]
 
     def kind(call: Call) -> tuple[str, ...]:
         return kind_of(questions[call[0]])[: 1 if is_variant else 2]
@@ -200,7 +201,7 @@ def confirm(questions: Sequence[Question], left: dict[Call, None], hypothesis: H
         tried.account.add(_only(fit, mine))
         for i in np.flatnonzero(fit.fits & mine):
             tried.explained[q, int(i)] = float(fit.sigmas[i])
-        if not hypothesis.is_conditional:
+        if not hypothesis.is_conditional and not question.departs_as_known:
             tried.contradicting += [(q, int(i)) for i in np.flatnonzero(fit.contradicts)]
         if len(tried.contradicting) >= max(_HOPELESS, len(tried.explained)):
             return None

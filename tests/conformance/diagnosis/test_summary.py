@@ -19,7 +19,10 @@ from kterm.conformance.diagnosis.features import describe_cases
 from kterm.conformance.diagnosis.hypothesis import Hypothesis
 from kterm.conformance.diagnosis.question import load, save
 from kterm.conformance.diagnosis.summary import result_of, summarize_failures
+from kterm.conformance.evaluation.kills.recording import hide_intermediates
+from kterm.conformance.expectations.expectation import SHIPPED, matcher, read
 from kterm.conformance.mutants import MUTANTS
+from kterm.conformance.mutants.loading import loaded
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Structure
 from kterm.reference.steps import Work
@@ -177,3 +180,24 @@ def test_a_group_that_fails_in_words_is_one_cause() -> None:
     assert cause.cases == 9
     assert "no kernel" in cause.worst.message
     assert not cause.mistakes
+
+
+def test_what_the_framework_is_known_to_compute_speaks_against_no_mistake() -> None:
+    """Softplus that is the identity above 20 changes the gradients of a network that shows nothing else."""
+    pytest.importorskip("torch")
+    adapter = loaded("torch", None, "rate-inside")
+    described = describe(adapter, "torch")
+    entries = tuple(e for e in read(SHIPPED) if e.concerns(described))
+    runner = hide_intermediates(LocalRunner(adapter, "torch"))
+    results = []
+    tails = "2x3x2-softplus.tanh-b4-none-f64-tails"
+    for name in ("3x4x2-tanh.sigmoid-b5-pre-f64-normal", "4x5x3x2-sigmoid.tanh.identity-b6-pre-f64-normal", tails):
+        case = parse_case(f"{name}-s0", tuple(REGIMES))
+        group = Group(case.structure, case.regime, 0, (0, 1, 2))
+        examination = examine(group, runner, matcher(entries))
+        located = locate_failures(group, examination, matcher(entries))
+        results.append(result_of(group, located.verdicts, located.questions))
+    assert any(question.departs_as_known for question in results[-1].questions)
+    assert not any(question.departs_as_known for result in results[:2] for question in result.questions)
+    first = summarize_failures(described, results)[0]
+    assert [one.name for one in first.mistakes] == ["rate-inside"]
