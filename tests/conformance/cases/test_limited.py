@@ -44,7 +44,7 @@ def planned(limits: Limits | None, profile: str = "quick", adapter: Description 
         (Limits(speed=1e4, call_seconds=0.5), {"tiles", "means"}),
         (Limits(speed=1e5, run_seconds=3600), {}),
     ],
-    ids=lambda value: str(value).replace("=None", "")[:60],
+    ids=lambda value: str(value) if isinstance(value, Limits) else " ".join(sorted(value)) or "nothing",
 )
 def test_what_fits_is_kept_and_nothing_else_is_planned(limits: Limits, lost: Collection[str], profile: str) -> None:
     answer, everything = planned(limits, profile), planned(None, profile)
