@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from ....adapters import Adapter, Program, WeightLayout
+from ....adapters import Adapter, Limits, Program, WeightLayout
 from ....adapters.layout import IN_OUT, OUT_IN
 from ....reference import Structure
 from ....reference.arithmetic import Arithmetic
@@ -35,7 +35,10 @@ class _Declared(Adapter):
         self.framework, self.framework_version = declared.framework, declared.framework_version
         self.weight_layout = _layout_of(declared)
         self.dtypes, self.activations, self.biases = declared.dtypes, activations, biases
-        self.max_structures = declared.limits.max_structures
+        of_each = asdict(declared.limits)
+        self.max_structures = of_each.pop("max_structures")
+        limits = Limits(**of_each)
+        self.limits = None if limits == Limits() else limits
         slopes: dict[str, dict[float, float]] = {}
         for name, point, slope in declared.kinks:
             slopes.setdefault(name, {})[point] = slope

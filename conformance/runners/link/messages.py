@@ -48,9 +48,19 @@ class ArithmeticDeclaration(Struct, frozen=True, omit_defaults=True):
 
 
 class Limits(Struct, frozen=True, omit_defaults=True):
-    """What bounds the plan of a run."""
+    """What bounds the plan of a run: how many structures, and the limits of each, as in `kterm.Limits`."""
 
     max_structures: Count | None = None
+    width: Count | None = None
+    depth: Count | None = None
+    batch: Size | None = None
+    least_batch: Size = 0
+    entries: Count | None = None
+    speed: float | None = None
+    call_seconds: float | None = None
+    run_seconds: float | None = None
+    hidden_alike: bool = False
+    last_identity: bool = False
 
 
 class Declaration(Struct, frozen=True, omit_defaults=True):
