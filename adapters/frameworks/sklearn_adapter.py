@@ -7,6 +7,7 @@ from sklearn.neural_network import MLPRegressor
 
 from ...reference import Array, Parameters, Structure
 from ..base import Adapter, Observation, Program
+from ..limits import Limits
 
 NAMES = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 _BUILT_IN = dict.fromkeys(NAMES, lambda z: z)
@@ -22,18 +23,13 @@ class Sklearn(Adapter):
     version = version("scikit-learn")
     activations = _BUILT_IN
     biases = ("pre",)
+    limits = Limits(least_batch=1, hidden_alike=True, last_identity=True)
 
     def build(self, structure: Structure) -> Program:
         self.require(structure)
-        *hidden, last = structure.network.activations
-        if last != "identity" or len(set(hidden)) > 1:
-            raise NotImplementedError("sklearn has one activation for all hidden layers and none in the last")
-        if not structure.batch:
-            raise NotImplementedError("sklearn has no loss for a batch of 0")
+        first = structure.network.activations[0]  # of all hidden layers; if there are none, identity
         widths, rows = structure.network.widths, structure.batch
-        model = MLPRegressor(
-            hidden_layer_sizes=widths[1:-1], activation=NAMES[hidden[0] if hidden else last], alpha=0.0
-        )
+        model = MLPRegressor(hidden_layer_sizes=widths[1:-1], activation=NAMES[first], alpha=0.0)
         model.n_layers_, model.n_outputs_, model.out_activation_ = len(widths), widths[-1], "identity"
 
         def program(parameters: Parameters, x: Array, y: Array) -> Observation:
