@@ -8,7 +8,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-_MAIN = "from kterm.conformance.commands.cli import main; main()"
+# A process that starts in the background ignores interrupts, and so does what it starts, as these tests might.
+_HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+_MAIN = f"{_HEED}; from kterm.conformance.commands.cli import main; main()"
 
 
 def kterm(

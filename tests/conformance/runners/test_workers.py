@@ -54,7 +54,7 @@ def test_a_worker_process_that_ends_is_no_answer() -> None:
 
 
 _QUEUED = """
-import fcntl, time
+import fcntl, signal, time
 from kterm.conformance.runners.workers import open_executor, wait_for
 def work(number):
     file = open(f"task-{number}", "w")
@@ -62,6 +62,7 @@ def work(number):
     print("locked", file=file, flush=True)
     time.sleep(300)
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where these tests run in the background, it is ignored
     with open_executor(1) as executor:
         wait_for([executor.submit(work, number) for number in range(4)])
 """
@@ -77,7 +78,10 @@ def test_worker_processes_end_with_the_process_that_started_them(name: str, tmp_
     with subprocess.Popen([sys.executable, "queued.py"], cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         _wait_until(lambda: task.exists() and task.read_text(encoding="utf-8") == "locked\n")
         process.send_signal(signal.Signals[name])
-        assert process.wait(60) == -signal.Signals[name]
+        try:
+            assert process.wait(60) == -signal.Signals[name]
+        finally:
+            process.kill()
 
     def is_unlocked() -> bool:
         with task.open("a", encoding="utf-8") as file:
