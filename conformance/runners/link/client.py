@@ -15,7 +15,7 @@ from .text import clean_line, clean_lines_of
 _ENCODER = msgspec.json.Encoder()
 _FAREWELL = 1.0  # seconds in which a process may end by itself
 _PLAIN_REPLY = 2**20
-_UNLIKE = "its answer to {} is not as docs/protocol.md says"
+_UNLIKE = "its answer to {} is not as the protocol says"
 
 Result = TypeVar("Result")
 
