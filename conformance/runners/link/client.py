@@ -60,7 +60,7 @@ class Client:
         return reply.result
 
     def broken(self, what: str) -> NoAnswer:
-        """A violation of the protocol, after which the process is ended."""
+        """What breaks the protocol, after which the process is ended."""
         self._channel.close()
         return NoAnswer(BROKEN, what)
 
