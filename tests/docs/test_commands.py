@@ -74,6 +74,7 @@ ELSEWHERE = {
     "python -m venv .venv && . .venv/bin/activate": ".ci/run",
     "kterm env create tensorflow": "tests/conformance/runners",
     "kterm env list": "tests/conformance/runners",
+    'kterm check "command:node adapter.mjs"': "tests/examples",
 }
 """Run with other arguments: the solver on small sets of cases; virtual environments in other folders, without pip."""
 

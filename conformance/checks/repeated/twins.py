@@ -86,11 +86,11 @@ class TwinPrograms:
                 self._built[-1] = twin, self._call(twin, runs).observation
             except NoAnswer as no:
                 if no.lost:
-                    # The next process has another state: what ended this one may not show again.
-                    self.findings.append(
-                        f"the adapter's process was lost at the program of {structure_id(twin.structure)}, of the same "
-                        f"shape, before that of this structure was built: {no.message}"
-                    )
+                    if no.kind != "hung" and self._answers_now(twin, runs):
+                        self.findings.append(
+                            f"the adapter's process was lost at the program of {structure_id(twin.structure)}, of the "
+                            f"same shape, which answers in another process: {no.message}"
+                        )
                     self.discard()
                     return
 
@@ -119,6 +119,14 @@ class TwinPrograms:
                 )
         if self._built or self._late:
             runs.recall(own)
+
+    def _answers_now(self, twin: Twin, runs: Runner) -> bool:
+        """Whether a new process answers for a twin. If not, its own cases show it, where a run has them."""
+        try:
+            runs.build(twin.structure)
+            return self._call(twin, runs).observation is not None
+        except NoAnswer:
+            return False
 
     def _call(self, twin: Twin, runs: Runner) -> Answer:
         numbers = twin.numbers

@@ -233,15 +233,13 @@ def test_a_twin_that_is_not_answered_for_is_passed_over(how: str, bad: Callable[
         assert statuses == {gone if bad(group.structure) else "passed"}
 
 
-def test_a_process_lost_with_a_twin_costs_one_case_of_the_structure_itself(tmp_path: Path) -> None:
+def test_a_process_lost_with_a_twin_costs_no_case_of_the_structure_itself(tmp_path: Path) -> None:
     link = ProcessRunner(planted_file(tmp_path, caches.DiesInTwins))
     try:
-        first, *others = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), link).verdicts
+        verdicts = examine(group_of("3x2x4-tanh.silu-b3-pre-f64-twins"), link).verdicts
     finally:
         link.close()
-    assert status(first) == "failed"
-    assert any("process was lost at the program of" in v.message for v in first)
-    assert {status(some) for some in others} == {"passed"}
+    assert {status(some) for some in verdicts} == {"passed"}
 
 
 def test_a_process_lost_with_a_twin_that_answered_before_is_told(tmp_path: Path) -> None:
@@ -370,7 +368,7 @@ class _DiesOnce(LocalRunner):
         return super().call(regime, parameters, x, y)
 
 
-def test_a_process_that_is_lost_at_the_program_of_a_twin_is_a_finding() -> None:
+def test_a_process_that_is_lost_once_at_the_program_of_a_twin_is_a_finding() -> None:
     group = next(g for g in plan(EVERY, make_options("quick", 1)).groups if g.regime == "twins")
     found = [v for some in examine(group, _DiesOnce(Miniature())).verdicts for v in some if v.is_finding]
     assert [(v.check, v.quantity) for v in found] == [("contract", "twins")]
