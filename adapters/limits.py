@@ -1,8 +1,9 @@
 """Limits: how large a network a framework can bear, and which forms of networks it has."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
 from ..reference import Structure
 
@@ -35,6 +36,10 @@ class Limits:
     run_seconds: float | None = None
     hidden_alike: bool = False
     last_identity: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The limits in plain JSON types: NumPy's numbers have none."""
+        return {name: value.item() if hasattr(value, "item") else value for name, value in asdict(self).items()}
 
     def problem_of(self, structure: Structure) -> str:
         """What about a structure is outside the limits, in words; empty if it is within all of them."""

@@ -99,30 +99,7 @@ def describe(adapter: Adapter, spec: str) -> Description:
         adapter.framework or adapter.name,
         (adapter.framework and adapter.framework_version) or clean_version(adapter),
         tuple((dtype, adapter.arithmetic[dtype]) for dtype in DTYPES if _declares(adapter, dtype)),
-        adapter.limits and _plain_limits(adapter.limits),
-    )
-
-
-def _plain_limits(limits: Limits) -> Limits:
-    """The limits in plain numbers: NumPy's have no JSON."""
-
-    def whole(value: int | None) -> int | None:
-        return None if value is None else int(value)
-
-    def real(value: float | None) -> float | None:
-        return None if value is None else float(value)
-
-    return Limits(
-        whole(limits.width),
-        whole(limits.depth),
-        whole(limits.batch),
-        int(limits.least_batch),
-        whole(limits.entries),
-        real(limits.speed),
-        real(limits.call_seconds),
-        real(limits.run_seconds),
-        limits.hidden_alike,
-        limits.last_identity,
+        adapter.limits and Limits(**adapter.limits.to_json()),
     )
 
 

@@ -87,10 +87,7 @@ def _stop(message: str, code: int) -> None:
 def check(
     adapters: Annotated[
         list[str] | None,
-        typer.Argument(
-            help=_NAMED,
-            show_default=False,
-        ),
+        typer.Argument(help=_NAMED, show_default=False),
     ] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
@@ -191,10 +188,7 @@ def shrink(
 def kinks(
     adapters: Annotated[
         list[str] | None,
-        typer.Argument(
-            help=_NAMED,
-            show_default=False,
-        ),
+        typer.Argument(help=_NAMED, show_default=False),
     ] = None,
     record: Annotated[Path | None, typer.Option(help="Read the table from this record, and run nothing.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
@@ -212,10 +206,7 @@ def kinks(
 def arithmetic(
     adapters: Annotated[
         list[str] | None,
-        typer.Argument(
-            help=_NAMED,
-            show_default=False,
-        ),
+        typer.Argument(help=_NAMED, show_default=False),
     ] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
@@ -262,10 +253,7 @@ def ulp(
 def calibrate(
     adapters: Annotated[
         list[str] | None,
-        typer.Argument(
-            help=_NAMED,
-            show_default=False,
-        ),
+        typer.Argument(help=_NAMED, show_default=False),
     ] = None,
     draws: Annotated[int, typer.Option(help="Cases for each adapter.")] = 20_000,
     networks: Annotated[int, typer.Option(help="Networks for each activation and dtype to plant mistakes in.")] = 8,

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kterm.reference import ACTIVATIONS, Bias, Network, Parameters, backpropagate
+from kterm.reference import ACTIVATIONS, Bias, Network
 
 from ..support.here import kterm_here
-from ..support.port import Port, read_tensor, start_port, write_structure, write_tensor
+from ..support.port import Port, assert_follows_the_rule, read_tensor, start_port, write_structure, write_tensor
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "c"
@@ -73,35 +73,8 @@ def test_shutdown_ends_it(port: Port) -> None:
 @pytest.mark.parametrize("bias", ["none", "pre", "post"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_every_activation_gives_what_the_rule_gives(port: Port, bias: Bias, dtype: type) -> None:
-    # Each at layer 2 of 3, so that its value and its slope reach everything. The suite judges digits; this finds a
-    # wrong formula, order or shape without it.
-    rng = np.random.default_rng(0)
-    widths, batch = (3, 4, 2, 3), 5
-    for name in ACTIVATIONS:
-        network = Network(widths, ("tanh", name, "sigmoid"), bias)
-        weights = tuple(rng.normal(size=pair).astype(dtype) for pair in pairwise(widths))
-        biases = tuple(rng.normal(size=n).astype(dtype) for n in widths[1:]) if bias != "none" else ()
-        x, y = rng.normal(size=(batch, 3)).astype(dtype), rng.normal(size=(batch, 3)).astype(dtype)
-        due = backpropagate(network, Parameters(weights, biases), x, y)
-        number = port.ask("build", structure=write_structure(network, batch, f"f{8 * x.itemsize}"))["program"]
-        given = {"x": write_tensor(x), "y": write_tensor(y)}
-        lists = {"weights": [*map(write_tensor, weights)], "biases": [*map(write_tensor, biases)]}
-        answer = port.ask("backprop", program=number, **lists, **given)
-        assert port.ask("release", program=number) == {}
-        relative, absolute = (1e-4, 1e-5) if dtype is np.float32 else (1e-12, 1e-13)
-        for quantity, expected in (
-            ("z", due.z),
-            ("x", due.x[1:]),
-            ("k", due.k),
-            ("weight_gradients", due.weight_gradients),
-            ("bias_gradients", due.bias_gradients),
-        ):
-            assert len(answer[quantity]) == len(expected)
-            for tensor, array in zip(answer[quantity], expected, strict=True):
-                np.testing.assert_allclose(read_tensor(tensor), array, relative, absolute, err_msg=f"{name} {quantity}")
-                assert read_tensor(tensor).dtype == dtype
-        np.testing.assert_allclose(read_tensor(answer["error"]), due.error, relative, absolute)
-        assert answer["outputs"] == answer["x"][-1]
+    relative, absolute = (1e-4, 1e-5) if dtype is np.float32 else (1e-12, 1e-13)
+    assert_follows_the_rule(port, ACTIVATIONS, bias, dtype, relative, absolute)
 
 
 def test_an_empty_batch_and_a_width_of_zero_are_networks(port: Port) -> None:

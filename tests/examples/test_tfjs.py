@@ -5,16 +5,15 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kterm.reference import ACTIVATIONS, Array, Bias, Network, Parameters, backpropagate
+from kterm.reference import ACTIVATIONS, Array, Bias, Network
 
 from ..support.here import kterm_here
-from ..support.port import Port, read_tensor, start_port, write_structure, write_tensor
+from ..support.port import Port, assert_follows_the_rule, read_tensor, start_port, write_structure, write_tensor
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "tfjs"
@@ -51,28 +50,7 @@ def test_it_conforms_with_its_expectation_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bias", ["none", "pre", "post"])
 def test_every_activation_gives_what_the_rule_gives(port: Port, declared: dict[str, list], bias: Bias) -> None:
-    rng = np.random.default_rng(0)
-    widths, batch = (3, 4, 2, 3), 5
-    for name in declared["activations"]:
-        network = Network(widths, ("tanh", name, "sigmoid"), bias)
-        weights = tuple(rng.normal(size=pair).astype(np.float32) for pair in pairwise(widths))
-        biases = tuple(rng.normal(size=n).astype(np.float32) for n in widths[1:]) if bias != "none" else ()
-        x, y = (rng.normal(size=(batch, 3)).astype(np.float32) for _ in range(2))
-        due = backpropagate(network, Parameters(weights, biases), x, y)
-        number = port.ask("build", structure=write_structure(network, batch, "f32"))["program"]
-        lists = {"weights": [*map(write_tensor, weights)], "biases": [*map(write_tensor, biases)]}
-        answer = port.ask("backprop", program=number, x=write_tensor(x), y=write_tensor(y), **lists)
-        assert port.ask("release", program=number) == {}
-        for quantity, expected in (
-            ("z", due.z),
-            ("x", due.x[1:]),
-            ("k", due.k),
-            ("weight_gradients", due.weight_gradients),
-            ("bias_gradients", due.bias_gradients),
-        ):
-            for tensor, array in zip(answer[quantity], expected, strict=True):
-                np.testing.assert_allclose(read_tensor(tensor), array, 1e-4, 1e-5, err_msg=f"{name} {quantity}")
-        np.testing.assert_allclose(read_tensor(answer["error"]), due.error, 1e-4)
+    assert_follows_the_rule(port, declared["activations"], bias, np.float32, 1e-4, 1e-5)
 
 
 def _slope(port: Port, name: str, point: float) -> Array:

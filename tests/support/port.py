@@ -3,14 +3,15 @@
 import base64
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kterm.reference import ACTIVATIONS, Array, Network
+from kterm.reference import ACTIVATIONS, Array, Bias, Network, Parameters, backpropagate
 
 _FORMATS = {"f64": "<f8", "f32": "<f4"}
 
@@ -88,3 +89,36 @@ def read_tensor(tensor: dict[str, Any]) -> Array:
     """The array that a tensor holds."""
     data = base64.b64decode(tensor["data"], validate=True)
     return np.frombuffer(data, _FORMATS[tensor["dtype"]]).reshape(tensor["shape"])
+
+
+def assert_follows_the_rule(
+    port: Port, names: Iterable[str], bias: Bias, dtype: type, relative: float, absolute: float
+) -> None:
+    """That a program gives what the rule gives, for each activation at layer 2 of 3, so that its value and its slope
+    reach everything. The suite judges digits; this finds a wrong formula, order or shape without it.
+    """
+    rng = np.random.default_rng(0)
+    widths, batch = (3, 4, 2, 3), 5
+    for name in names:
+        network = Network(widths, ("tanh", name, "sigmoid"), bias)
+        weights = tuple(rng.normal(size=pair).astype(dtype) for pair in pairwise(widths))
+        biases = tuple(rng.normal(size=n).astype(dtype) for n in widths[1:]) if bias != "none" else ()
+        x, y = rng.normal(size=(batch, 3)).astype(dtype), rng.normal(size=(batch, 3)).astype(dtype)
+        due = backpropagate(network, Parameters(weights, biases), x, y)
+        number = port.ask("build", structure=write_structure(network, batch, f"f{8 * x.itemsize}"))["program"]
+        lists = {"weights": [*map(write_tensor, weights)], "biases": [*map(write_tensor, biases)]}
+        answer = port.ask("backprop", program=number, x=write_tensor(x), y=write_tensor(y), **lists)
+        assert port.ask("release", program=number) == {}
+        for quantity, expected in (
+            ("z", due.z),
+            ("x", due.x[1:]),
+            ("k", due.k),
+            ("weight_gradients", due.weight_gradients),
+            ("bias_gradients", due.bias_gradients),
+        ):
+            assert len(answer[quantity]) == len(expected)
+            for tensor, array in zip(answer[quantity], expected, strict=True):
+                np.testing.assert_allclose(read_tensor(tensor), array, relative, absolute, err_msg=f"{name} {quantity}")
+                assert read_tensor(tensor).dtype == dtype
+        np.testing.assert_allclose(read_tensor(answer["error"]), due.error, relative, absolute)
+        assert answer["outputs"] == answer["x"][-1]

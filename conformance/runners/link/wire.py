@@ -4,7 +4,6 @@ import json
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -43,17 +42,12 @@ def declare(adapter: Adapter) -> dict[str, Any]:
         ],
         "arithmetic": {dtype: one.to_json() for dtype, one in adapter.arithmetic.items()},
         "limits": {
-            "max_structures": _plain(adapter.max_structures),
-            **({} if adapter.limits is None else {k: _plain(v) for k, v in asdict(adapter.limits).items()}),
+            "max_structures": None if adapter.max_structures is None else int(adapter.max_structures),
+            **({} if adapter.limits is None else adapter.limits.to_json()),
         },
         "optional": OPTIONAL,
         "has_script": adapter.has_script,
     }
-
-
-def _plain(value: Any) -> Any:
-    """A number as JSON has it: NumPy's have none."""
-    return value.item() if hasattr(value, "item") else value
 
 
 def read_structure(message: Mapping[str, Any]) -> Structure:

@@ -1,6 +1,7 @@
 """Limits reach the plan from an adapter in another process."""
 
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from kterm.adapters import Limits
 from kterm.conformance.cases.description import Description
 from kterm.conformance.cases.plan import make_options, plan
+from kterm.conformance.runners.link import messages
 from kterm.conformance.runners.process import ProcessRunner
 
 ADAPTER = """
@@ -41,3 +43,7 @@ def test_limits_cross_the_link_and_cut_the_plan(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limits", ["None", "Limits()"])
 def test_no_limits_are_none(tmp_path: Path, limits: str) -> None:
     assert _described(tmp_path, limits).limits is None
+
+
+def test_a_message_has_every_limit() -> None:
+    assert set(messages.Limits.__struct_fields__) == {"max_structures", *(field.name for field in fields(Limits))}
