@@ -201,6 +201,28 @@ def _can_import(package: str) -> bool:
         return package in sys.modules
 
 
+def describe_error(error: BaseException) -> str:
+    """The type of an error and the line of its message that says most, in at most 400 characters.
+
+    That is the first line, or the last one of a message that quotes a traceback. Where something is None, a question
+    says what is None most often in an adapter.
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    if any(line.startswith(_TRACEBACK) for line in lines):
+        line = lines[-1] if not lines[-1].startswith(_TRACEBACK) else ""
+    else:
+        line = lines[0] if lines else ""
+    message = f"{type(error).__name__}: {line}".rstrip(": ")[:400]
+    if isinstance(error, AttributeError | TypeError) and "NoneType" in line:
+        message += " (is a gradient None? Then none reached that parameter)"
+    return message
+
+
+_TRACEBACK = "Traceback (most recent call last)"
+
+
 def _format_error(error: BaseException) -> str:
+    if _TRACEBACK in str(error):
+        return describe_error(error)
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__

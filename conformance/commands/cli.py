@@ -89,6 +89,7 @@ def check(
     workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+    regime: Annotated[list[str] | None, typer.Option(help="Keep to this regime of numbers; repeatable.")] = None,
     level: Annotated[str, typer.Option(help="What a tensor must reach: componentwise or normwise.")] = "componentwise",
     report: Annotated[Path | None, typer.Option(help="Write the record here, as JSON Lines.")] = None,
     expectations: Annotated[
@@ -112,7 +113,7 @@ def check(
 
         request = RunRequest(
             adapters=tuple(adapters or ()),
-            options=make_options(profile, seed, dtype or (), activation or (), level),
+            options=make_options(profile, seed, dtype or (), activation or (), level, regime or ()),
             expectations=expectations,
             device=device,
             timeout=TIMEOUT if timeout is None else timeout,

@@ -4,6 +4,7 @@ step that departs.
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
@@ -63,17 +64,21 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
         # Wide enough for every digit: Rich would cut the numbers to fit 80 columns.
         console = Console(highlight=False, soft_wrap=True, width=max(_WIDTH, Console().width))
         console.print(f"{case.id} on {versioned(described.to_json())}, weights {described.layout}", markup=False)
-        for problem in (*answer.problems, *twins.findings):
+        dtype_problems = (answer.dtype_problem,) if answer.dtype_problem else ()
+        for problem in (*answer.problems, *dtype_problems, *twins.findings):
             console.print(f"contract: {problem}", markup=False)
         if answer.observation is None:
             return 1
+        if answer.judged_in is not None:
+            structure = replace(group.structure, dtype=answer.judged_in)
+            group, stack = replace(group, structure=structure), stack.astype(structure.format.numpy)
         judged = _judge(group, stack, answer.observation, described)
         departs = _print_side_by_side(console, stack, answer.observation, *judged)
         if twins.findings and not departs:
             console.print("This call agrees with the rule. What is wrong with the twins needs other calls.")
             _print_needed_calls(console, case, runner)
             return 1
-        if departs or answer.problems:
+        if departs or answer.problems or dtype_problems:
             _print_first_departure(console, stack, answer.observation, *judged)
             return 1
         if not _print_further_calls(console, case, runner):

@@ -32,6 +32,7 @@ from ..diagnosis.diagnose import diagnose, locate_failures
 from ..diagnosis.summary import GroupResult, result_of, summarize_failures
 from ..expectations import expectation as known
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
+from ..records.coverage import Coverage, cover
 from ..records.report import failure_lines, printable
 from ..records.severity import below_line
 from ..records.whole_run import finding_lines
@@ -81,15 +82,20 @@ class Results:
         return list(verdicts_of(self.judged))
 
     @property
+    def coverage(self) -> Coverage:
+        """How many cases were judged beside the layout probes, and in which dtypes and with which activations."""
+        return cover(self.statuses().items())
+
+    @property
     def conforms(self) -> bool:
-        """Whether something was checked, nothing failed, errored or was blocked, the run as a whole has no unexpected
-        finding, and no expectation is stale or unmatched.
+        """Whether something was checked beside the layout, nothing failed, errored or was blocked, the run as a whole
+        has no unexpected finding, and no expectation is stale or unmatched.
         """
         if any(verdict.fails for verdict in self.of_run):
             return False
         found = set(self.statuses().values())
         audit_is_clean = all(one.state not in FAILING for one in self.audited)
-        return audit_is_clean and not found & {"failed", "errored", "blocked"} and bool(found & {"passed", "expected"})
+        return audit_is_clean and not found & {"failed", "errored", "blocked"} and self.coverage.cases > 0
 
     def raise_if_failed(self) -> None:
         """Raise NonConformance, with the failures by cause, where the adapter does not conform."""
@@ -142,7 +148,9 @@ class Results:
         lines += map(printable, finding_lines(self.adapter.name, self.judged))
         lines += [f"{self.adapter.name}: measured, and not declared: {one}" for one in self.undeclared]
         lines += [one.message for one in self.audited if one.message]
-        return "\n".join(lines) or f"{self.adapter.name} {self.adapter.version}: nothing was checked"
+        if not self.coverage.cases:
+            lines.append(f"{self.adapter.name} {self.adapter.version}: nothing was checked beside the layout")
+        return "\n".join(lines)
 
 
 def check_adapter(
@@ -154,18 +162,19 @@ def check_adapter(
     activations: Sequence[str] = (),
     expectations: Path | str | None = None,
     level: Level = "componentwise",
+    regimes: Sequence[str] = (),
 ) -> Results:
     """Check one adapter in this process: an instance, or a name as `kterm check` takes it.
 
-    `dtypes` and `activations` keep the check to those named; `expectations` is a file of known divergences in place of
-    the shipped one. At the `level` "normwise", a finding that is only componentwise passes. BLAS and OpenMP run on one
-    thread meanwhile, and on as many as before afterwards. Nothing protects the caller from an adapter that hangs or
-    ends the process: `kterm check` does.
+    `dtypes`, `activations` and `regimes` keep the check to those named; `expectations` is a file of known divergences
+    in place of the shipped one. At the `level` "normwise", a finding that is only componentwise passes. BLAS and OpenMP
+    run on one thread meanwhile, and on as many as before afterwards. Nothing protects the caller from an adapter that
+    hangs or ends the process: `kterm check` does.
 
-    Raises AdapterError for a name that does not load, OptionError for an unknown profile, dtype, activation or level,
-    and ExpectationError for a file of expectations that cannot be read.
+    Raises AdapterError for a name that does not load, OptionError for an unknown profile, dtype, activation, regime or
+    level, and ExpectationError for a file of expectations that cannot be read.
     """
-    options = make_options(profile, seed, dtypes, activations, level)
+    options = make_options(profile, seed, dtypes, activations, level, regimes)
     with ExitStack() as restored_after:
         restored_after.enter_context(threadpool_limits(1))
         runner = _runner(adapter)

@@ -28,6 +28,7 @@ from ..diagnosis.causes import Cause, causes
 from ..diagnosis.explanation import origin_of
 from ..expectations.expectation import Expectation
 from . import whole_run
+from .coverage import uncovered_lines
 from .record import Record
 from .severity import below_line, heading, size_lines
 
@@ -46,6 +47,7 @@ def title(header: dict[str, Any]) -> str:
     """One line: what is checked, in which versions, how much of it."""
     adapters = ", ".join(map(versioned, header["adapters"]))
     kept = "".join(f", {name} only" for name in (*header["dtypes"], *header["activations"]))
+    kept += "".join(f", regime {name} only" for name in header.get("regimes", ()))
     level = ", level normwise" if header["level"] == "normwise" else ""
     profile = f"profile {header['profile']}{kept}{level}, seed {header['seed']}"
     return printable(f"kterm {header['suite']}: {adapters}; {profile}")
@@ -127,6 +129,9 @@ def summary_lines(
     lines.append(f"planned {counts['planned']:,} = {parts}{missing}")
     lines += _run_lines(record)
     lines += _unchecked_lines(record)
+    for adapter in header["adapters"]:
+        covered = footer["judged"][adapter["name"]]
+        lines += uncovered_lines(adapter["name"], adapter, header, covered)
     lines += [one.message for one in record.audited if one.message]
     if below := record.below_level:
         lines.append(below_line(below, sum(any(v.below_level for v in some) for some in record.verdicts.values())))
@@ -155,6 +160,8 @@ def _unchecked_lines(record: Record) -> Iterable[str]:
     for name in record.unchecked:
         counts = record.footer["by_adapter"][name]
         found = " and ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts[status])
+        if found and counts["planned"] != counts["unsupported"] + counts["inconclusive"]:
+            found += ", no case beside the layout probes"
         yield f"nothing was checked of {name}: {found or 'no case is left by what was asked for and what it declares'}"
 
 

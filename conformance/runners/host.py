@@ -52,7 +52,7 @@ def main(spec: str, device: str, mutant: str) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     sys.stdout = sys.stderr
-    from ...adapters.registry import AdapterError
+    from ...adapters.registry import AdapterError, describe_error
     from ..mutants.loading import loaded
     from .runner import LocalRunner, NoAnswer
 
@@ -63,7 +63,7 @@ def main(spec: str, device: str, mutant: str) -> None:
         send(replies, ("load", str(error)))
         return
     except BaseException as error:
-        send(replies, ("load", f"adapter {spec}: {type(error).__name__}: {error}".splitlines()[0]))
+        send(replies, ("load", f"adapter {spec}: {describe_error(error)}"))
         return
     # A framework's modules are hundreds of thousands of objects that stay. Searching them for garbage again and again
     # takes a tenth of the time in which JAX traces and calls its programs.

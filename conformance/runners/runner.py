@@ -2,16 +2,18 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from ...adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, Script, WeightLayout
 from ...adapters.quantities import arrays, parts
+from ...adapters.registry import describe_error
 from ...reference import Array, Parameters, Structure
 from ..cases.description import Description, describe
 from ..cases.draw import present_arrays
+from .form import Answer, detached, examine_form
 from .specs import spec_of
 
 LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, OUT_IN)}
@@ -28,14 +30,6 @@ class NoAnswer(Exception):
     def lost(self) -> bool:
         """Whether the adapter's process is gone, and every program in it."""
         return self.kind in ("died", "hung")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An observation, checked for form. If `problems` says that the form is wrong, there may be no observation."""
-
-    observation: Observation | None
-    problems: tuple[str, ...] = ()
 
 
 Turn = Sequence[tuple[Parameters, Array, Array, Observation]]
@@ -108,7 +102,7 @@ class LocalRunner:
         problems = [] if _contents(given) == before else ["inputs were modified in place"]
         if current.first is None:
             current.first = observed, _bytes(observed)
-        return _examined(observed, current.structure, problems)
+        return examine_form(observed, current.structure, problems, self._adapter.result_dtypes)
 
     def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
         """`call_in_turn` of this runner, in one request."""
@@ -144,9 +138,8 @@ class _as_no_answer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if error is None or isinstance(error, KeyboardInterrupt):
             return
-        lines = str(error).strip().splitlines()
-        message = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
-        raise NoAnswer("unsupported" if isinstance(error, NotImplementedError) else "raised", message[:400]) from None
+        raised = "unsupported" if isinstance(error, NotImplementedError) else "raised"
+        raise NoAnswer(raised, describe_error(error)) from None
 
 
 def _same_array(a: Array, b: Array) -> bool:
@@ -201,37 +194,15 @@ def _unsigned_zeros(array: Array) -> Array:
     return np.where(array == 0, np.zeros((), array.dtype), array)
 
 
-def _examined(observed: Observation, structure: Structure, problems: list[str]) -> Answer:
-    depth = structure.network.depth
-    biases = 0 if structure.network.bias == "none" else depth
-    form: list[str] = []
-    for field, due in (
-        ("weight_gradients", depth),
-        ("bias_gradients", biases),
-        ("z", depth),
-        ("x", depth),
-        ("k", depth),
-    ):
-        values = getattr(observed, field)
-        if values is not None and len(values) != due:
-            form.append(f"{field} holds {len(values)} arrays; it should hold {due}, one a layer")
-    if not form:
-        for name, value, shape in parts(observed, structure):
-            if not isinstance(value, np.ndarray | np.generic):
-                form.append(f"{name} is a {type(value).__module__}.{type(value).__name__}; it should be a NumPy array")
-            elif value.shape != shape:
-                form.append(f"{name} has shape {value.shape}; it should be {shape}")
-            elif value.dtype != structure.format.numpy:
-                form.append(f"{name} has dtype {value.dtype}; it should be {structure.format.numpy}")
-    return Answer(None, (*problems, *form)) if form else Answer(detached(observed), tuple(problems))
-
-
-def detached(observed: Observation) -> Observation:
-    """The same numbers in new arrays, out of reach of later calls."""
-
-    def own(value: Any) -> Any:
-        if value is None:
-            return None
-        return tuple(np.array(a) for a in value) if isinstance(value, Sequence) else np.array(value)
-
-    return replace(observed, **{f.name: own(getattr(observed, f.name)) for f in fields(observed)})
+__all__ = [
+    "LAYOUTS",
+    "Answer",
+    "LocalRunner",
+    "NoAnswer",
+    "Runner",
+    "Turn",
+    "call_in_turn",
+    "detached",
+    "differing",
+    "same_bits",
+]

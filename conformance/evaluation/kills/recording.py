@@ -174,7 +174,9 @@ def _bits(outcome: Any) -> Any:
     if not isinstance(outcome, Answer):
         return outcome
     shown = {} if outcome.observation is None else arrays(outcome.observation)
-    return outcome.problems, {name: (a.dtype, a.shape, a.tobytes()) for name, a in shown.items()}
+    return (*outcome.problems, outcome.dtype_problem), {
+        name: (a.dtype, a.shape, a.tobytes()) for name, a in shown.items()
+    }
 
 
 class ChangesObservations:

@@ -166,6 +166,7 @@ def _is_same_outcome(a: Event, b: Event) -> bool:
         isinstance(a.answer, Answer)
         and isinstance(b.answer, Answer)
         and a.answer.problems == b.answer.problems
+        and a.answer.dtype_problem == b.answer.dtype_problem
         and _is_same_call(a.step, b.step)
         and not _differs(a.answer, b.answer)
     )
