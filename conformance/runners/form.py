@@ -49,7 +49,8 @@ def examine_form(
         problem = _dtype_problem(narrow, worst, structure, judged_in, fix)
         return Answer(_cast(own, worst), tuple(problems), problem, judged_in)
     known = {symbol: DTYPES[name].numpy for symbol, name in (declared or {}).items()}
-    found = [name for name, dtype in stray.items() if known.get(split_name(name)[0]) != dtype]
+    # Not known.get: to NumPy, None is float64.
+    found = [name for name in stray if (symbol := split_name(name)[0]) not in known or known[symbol] != stray[name]]
     problem = ""
     if found:
         dtype = stray[found[0]]

@@ -103,8 +103,8 @@ class Mine(Numpy):
 def test_what_is_declared_and_not_judged_is_named(tmp_path: Path) -> None:
     lacking = _ONLY_PROBES.replace("widths not in ((3, 3, 3), (2, 3, 4))", "depth > 9 or structure.dtype == 'f64'")
     (tmp_path / "mine.py").write_text(lacking)
-    kept = [f"--{what}={name}" for what, name in (("activation", "sin"), ("activation", "tanh"), ("regime", "normal"),
-                                                  ("regime", "tails"))]  # fmt: skip
+    kept = [f"--{what}={name}" for what, name in (("activation", "sin"), ("activation", "tanh"), ("regime", "converged"),
+                                                  ("regime", "twins"))]  # fmt: skip
     done = kterm_here("check", "mine.py:Mine", "--profile", "smoke", *kept, "-n", "0", folder=tmp_path)
-    assert "; profile smoke, sin only, tanh only, regime normal only, regime tails only, seed 0" in done.stdout
+    assert "; profile smoke, sin only, tanh only, regime converged only, regime twins only, seed 0" in done.stdout
     assert "mine declares but no case judged: dtypes f64" in done.stdout, done.stdout
