@@ -348,13 +348,6 @@ def test_an_expected_breach_of_the_contract_leaves_nothing_to_judge(tmp_path: Pa
     assert {name for case, some in checks.items() if "-none-" not in case for name in some} == {"contract"}
 
 
-def test_an_expected_dtype_leaves_all_to_judge(tmp_path: Path) -> None:
-    text = "[[expectation]]\nadapter = 'wrong-type'\nquantity = 'dtype'\nreason = 'answers in float64'"
-    results = _checked(tmp_path, miniatures.WrongType, text, ("f32",), "smoke")
-    assert results.conforms, str(results)
-    assert {v.check for some in results.verdicts.values() for v in some} >= {"contract", "weight_gradients", "batch"}
-
-
 def test_a_number_that_is_not_finite_can_be_expected_of_an_activation(tmp_path: Path) -> None:
     text = "[[expectation]]\nadapter = '*'\ncheck = 'contract'\nreason = 'NaN where x is large'\nactivation = "
     results = _checked(tmp_path, miniatures.NotANumber, text + "'*'")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,3 +145,11 @@ def test_a_finding_about_form_names_the_fix(change: Callable[[Any], Any], said: 
 )  # fmt: skip
 def test_an_error_is_described_by_the_line_that_says_most(error: BaseException, said: str) -> None:
     assert describe_error(error) == said
+
+
+def test_an_expected_dtype_leaves_all_to_judge(tmp_path: Path) -> None:
+    file = tmp_path / "expected.toml"
+    file.write_text("[[expectation]]\nadapter = 'changed'\nquantity = 'dtype'\nreason = 'answers in float64'\n")
+    results = check_adapter(_adapter(_cast(np.float64)), profile="smoke", dtypes=["f32"], expectations=file)
+    assert results.conforms, str(results)
+    assert {v.check for some in results.verdicts.values() for v in some} >= {"contract", "weight_gradients", "batch"}
