@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...adapters import Adapter, Limits
-from ...adapters.declarations import check_declarations, clean_version
+from ...adapters.declarations import QUANTITIES, check_declarations, clean_version
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias
 from ...reference.arithmetic import Arithmetic
 
@@ -37,6 +37,12 @@ class Description:
 
     limits: Limits | None = None
 
+    result_dtypes: tuple[tuple[str, str], ...] = ()
+    """(quantity, dtype) for quantities that always come back in a wider dtype than is asked for."""
+
+    python: str | None = None
+    """The Python interpreter that its host runs under, if the user named one."""
+
     def arithmetic_in(self, dtype: str) -> Arithmetic | None:
         """The arithmetic that it declares for a dtype; None if it declares none."""
         return dict(self.arithmetic).get(dtype)
@@ -55,10 +61,16 @@ class Description:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The description in plain JSON types. Limits are left out if it has none."""
+        """The description in plain JSON types. Limits, dtypes of results and an interpreter are left out if there are
+        none.
+        """
         plain = asdict(self)
-        if self.limits is None:
-            del plain["limits"]
+        del plain["result_dtypes"]
+        for name in ("limits", "python"):
+            if plain[name] is None:
+                del plain[name]
+        if self.result_dtypes:
+            plain["result_dtypes"] = dict(self.result_dtypes)
         return {
             **plain,
             "slopes_at_kinks": [list(one) for one in self.slopes_at_kinks],
@@ -71,6 +83,7 @@ class Description:
         lists: dict[str, Any] = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
         lists["slopes_at_kinks"] = tuple(map(tuple, data["slopes_at_kinks"]))
         lists["arithmetic"] = tuple((dtype, Arithmetic(**one)) for dtype, one in data.get("arithmetic", {}).items())
+        lists["result_dtypes"] = tuple(data.get("result_dtypes", {}).items())
         if data.get("limits") is not None:
             lists["limits"] = Limits(**data["limits"])
         return cls(**(data | lists))
@@ -100,6 +113,7 @@ def describe(adapter: Adapter, spec: str) -> Description:
         (adapter.framework and adapter.framework_version) or clean_version(adapter),
         tuple((dtype, adapter.arithmetic[dtype]) for dtype in DTYPES if _declares(adapter, dtype)),
         adapter.limits and Limits(**adapter.limits.to_json()),
+        tuple((name, adapter.result_dtypes[name]) for name in QUANTITIES if name in adapter.result_dtypes),
     )
 
 
