@@ -27,8 +27,8 @@ _U_WIDER = {"f64": 2.0**-64, "f32": DTYPES["f64"].u, "f16": DTYPES["f32"].u, "bf
 
 
 def sharpen(step: Quantity, activation: str, z: Array, seen: Array, tolerance: Array, reading: Reading) -> Array:
-    """The tolerance of an x or a k, (D, B, n_i), with what a formula without cancellation allows in the entries of
-    which the framework shows that it uses one.
+    """The tolerance of an x or a k, (D, B, n_i): what a formula without cancellation allows, in the entries where the
+    framework shows that it uses one.
 
     `z` (D, B, n_i) are the shown pre-activations. `seen` are the framework's values of the quantity that `step` is, and
     `tolerance` is what the cancelling formula allows.
