@@ -168,7 +168,7 @@ def _compare_format(question: Question, hypothesis: Hypothesis) -> Fit:
     nowhere, own = len(question.observed), question.structure.format
     most, bits, square, entries = np.zeros(calls), np.zeros(calls), np.zeros(calls), np.zeros(calls, int)
     predicts, may, departs = (np.full(calls, nowhere) for _ in range(3))
-    hidden = np.full(calls, narrow.u <= own.u)
+    hidden = np.full(calls, narrow.u <= own.u or hypothesis.regime not in ("", question.regime))
     if hidden.all():
         return Fit(most, hidden, predicts, may, departs, bits, np.zeros((calls, 2)), entries, square)
     wide = question.rule_in(narrow)
