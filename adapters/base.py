@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure
+from ..reference import ACTIVATIONS, BIASES, Array, Bias, Parameters, Structure, base_of, name_with
 from ..reference.arithmetic import Arithmetic
 from .layout import IN_OUT, WeightLayout
 from .limits import Limits
@@ -68,6 +68,10 @@ class Adapter(ABC):
     result_dtypes: Mapping[str, str] = MappingProxyType({})
     """The dtype of results that always come back in a wider one than is asked for, by quantity: {"E": "f64"}. The
     quantities are outputs, E, z, x, k, dE/dW and dE/db. They are rounded to the dtype asked for.
+    """
+    fixed_parameters: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    """The values of activations' parameters that the framework does not let one set, by activation and parameter:
+    {"leaky_relu": {"slope": 0.2}}. Its networks then have these values.
     """
     slopes_at_kinks: Mapping[str, Mapping[float, float]] = MappingProxyType({})
     """The slope f' that the framework takes exactly at a kink, by activation and kink. The suite then accepts only that
@@ -141,8 +145,16 @@ class Adapter(ABC):
         """
         self.require(structure)
         return tuple(
-            partial(self.activations[name], **ACTIVATIONS[name].parameters) for name in structure.network.activations
+            partial(self.activations[base_of(name)], **ACTIVATIONS[name].parameters)
+            for name in structure.network.activations
         )
+
+    @property
+    def activation_names(self) -> tuple[str, ...]:
+        """The names of the activations that its networks have: `leaky_relu_0d2` for a leaky_relu with a fixed slope of
+        0.2.
+        """
+        return tuple(name_with(name, self.fixed_parameters.get(name, {})) for name in self.activations)
 
     @property
     def has_script(self) -> bool:
@@ -163,7 +175,7 @@ class Adapter(ABC):
 
         Raises NotImplementedError if the activation is not declared as a `Call`.
         """
-        call = self.activations[name]
+        call = self.activations[base_of(name)]
         if not isinstance(call, Call):
             raise NotImplementedError(f"{self.name} has no script: its {name} is not a kterm.adapters.Call")
         return call.source(z, ACTIVATIONS[name].parameters)
@@ -173,7 +185,7 @@ class Adapter(ABC):
         with what is missing.
         """
         asked = ({structure.dtype}, set(structure.network.activations), {structure.network.bias})
-        offered = (set(self.dtypes), set(self.activations), set(self.biases))
+        offered = (set(self.dtypes), set(self.activation_names), set(self.biases))
         for kind, wanted, there in zip(("dtype", "activation", "bias placement"), asked, offered, strict=True):
             if wanted - there:
                 raise NotImplementedError(f"{self.name} has no {kind} {', '.join(sorted(wanted - there))}")

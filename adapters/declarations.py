@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, get_args
 
-from ..reference import ACTIVATIONS, BIASES, DTYPES
+from ..reference import ACTIVATIONS, BIASES, DTYPES, name_with
 from ..reference.arithmetic import ACCUMULATORS, OPERAND_FORMATS, Arithmetic, Direction, Flushing
 from .base import Adapter
 from .limits import Limits
@@ -42,6 +42,7 @@ def check_declarations(adapter: Adapter) -> None:
         ("max_structures", _check_max_structures(adapter)),
         ("limits", _check_limits(adapter)),
         ("result_dtypes", _check_result_dtypes(adapter)),
+        ("fixed_parameters", _check_fixed_parameters(adapter)),
         ("slopes_at_kinks", _check_slopes(adapter)),
         ("arithmetic", _check_arithmetic(adapter)),
     ):
@@ -92,7 +93,7 @@ def _check_activations(adapter: Adapter) -> str:
     declared = getattr(adapter, "activations", _MISSING)
     if not isinstance(declared, Mapping):
         return f'{_shown(declared)} is not a mapping; write activations = {{"tanh": function of z}}'
-    return _check_known(declared, ACTIVATIONS)
+    return _check_known(declared, tuple(ACTIVATIONS))
 
 
 def _check_names(adapter: Adapter, field: str, known: Collection[str], usual: str) -> str:
@@ -165,17 +166,43 @@ def _check_result_dtypes(adapter: Adapter) -> str:
     return ""
 
 
+def _check_fixed_parameters(adapter: Adapter) -> str:
+    declared: Any = getattr(adapter, "fixed_parameters", _MISSING)
+    usual = 'write fixed_parameters = {"leaky_relu": {"slope": 0.2}}'
+    if not isinstance(declared, Mapping):
+        return f"{_shown(declared)} is not a mapping; {usual}"
+    for name, values in declared.items():
+        if name not in tuple(ACTIVATIONS):
+            return f"unknown activation {_shown(name)}; known are {', '.join(ACTIVATIONS)}"
+        if not isinstance(values, Mapping):
+            return f"{name}: {_shown(values)} is not a mapping from parameters to values; {usual}"
+        for key, value in values.items():
+            if not isinstance(value, Real) or isinstance(value, bool):
+                return f"{name}: {key} = {_shown(value)} is not a number"
+        try:
+            name_with(name, values)
+        except ValueError as error:
+            return str(error)
+    return ""
+
+
+def _own_name(adapter: Adapter, name: str) -> str:
+    """The activation as the adapter has it; as in the table, where its fixed parameters are not as they should be."""
+    fixed = adapter.fixed_parameters
+    return name if _check_fixed_parameters(adapter) else name_with(name, fixed.get(name, {}))
+
+
 def _check_slopes(adapter: Adapter) -> str:
     declared = getattr(adapter, "slopes_at_kinks", _MISSING)
     usual = 'write slopes_at_kinks = {"relu": {0: 0}}'
     if not isinstance(declared, Mapping):
         return f"{_shown(declared)} is not a mapping; {usual}"
     for name, slopes in declared.items():
-        if name not in ACTIVATIONS:
+        if name not in tuple(ACTIVATIONS):
             return f"unknown activation {_shown(name)}; known are {', '.join(ACTIVATIONS)}"
         if not isinstance(slopes, Mapping):
             return f"{name}: {_shown(slopes)} is not a mapping from kinks to slopes; {usual}"
-        if problem := next(filter(None, _check_kinks(name, slopes)), ""):
+        if problem := next(filter(None, _check_kinks(_own_name(adapter, name), slopes)), ""):
             return problem
     return ""
 

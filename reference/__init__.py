@@ -1,6 +1,6 @@
 """The k-term rule of backpropagation in NumPy: the rule, its activations, and the rounding errors of both."""
 
-from .activations import ACTIVATIONS, Activation, Kink
+from .activations import ACTIVATIONS, Activation, Kink, base_of, name_with
 from .dtypes import DTYPES, DType
 from .network import BIASES, Array, Bias, Network, Parameters, Structure, validate
 from .rule import Pass, backpropagate, descend, forward, k_terms
@@ -19,8 +19,10 @@ __all__ = [
     "Pass",
     "Structure",
     "backpropagate",
+    "base_of",
     "descend",
     "forward",
     "k_terms",
+    "name_with",
     "validate",
 ]

@@ -1,4 +1,4 @@
-"""The type of one row of the activation table, and how its functions are evaluated."""
+"""The type of one row of the activation table, how its functions are evaluated, and the rows that have a parameter."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from . import special
+from .dtypes import DTYPES
 
 Array = NDArray[Any]
 Function = Callable[[Array], Array]
@@ -107,3 +110,129 @@ def _in_working_precision(function: Function, z: Array) -> Array:
         with np.errstate(over="ignore"):  # infinity is correct here: SELU scales its input up
             return wide.astype(z.dtype)
     return function(z)
+
+
+def step(condition: Array, z: Array) -> Array:
+    """1 where a condition holds and 0 elsewhere, in the dtype of z."""
+    return condition.astype(z.dtype)
+
+
+def _zero(z: Array) -> Array:
+    return np.zeros_like(z)
+
+
+def make_row(name: str, f: Function, slope: Function, f_error: Any, slope_error: Any, **rest: Any) -> Activation:
+    """A row. The errors are pairs: a number of ulps, and the size of the terms."""
+    return Activation(name, f, slope, f_error[0], f_error[1], slope_error[0], slope_error[1], **rest)
+
+
+EXACT = (0.0, _zero)
+"""The error of a function that rounds nothing."""
+
+
+def own_size(f: Function) -> Function:
+    """The size of the terms of a function in which nothing cancels: that of the function."""
+    return lambda z: np.abs(f(z))
+
+
+# Rows with a parameter. A framework rounds a value that is no number of a dtype, by up to u relative to it. `extra` is
+# 1 for such a value, else 0: as many units of u, times the terms of the row, are the most that it changes f and f'.
+
+
+def make_leaky_relu(name: str, slope: float) -> Activation:
+    """The row of max(z, slope z)."""
+    extra = _extra(slope)
+
+    def f(z: Array) -> Array:
+        return np.maximum(z, slope * z)
+
+    def derivative(z: Array) -> Array:
+        return np.maximum(step(z > 0, z), slope)
+
+    return make_row(
+        name, f, derivative, (1 + extra, own_size(f)), (1 + extra, derivative), parameters={"slope": slope},
+        # On small integers, exact where the slope is an eighth.
+        kinks=(Kink(0, slope, 1),), piecewise_linear=(8 * slope).is_integer(),
+    )  # fmt: skip
+
+
+def make_elu(name: str, alpha: float) -> Activation:
+    """The row of z where it is positive, else alpha expm1(z)."""
+    extra = _extra(alpha)
+
+    def f(z: Array) -> Array:
+        return special.elu(z, alpha)
+
+    def derivative(z: Array) -> Array:
+        return special.elu_slope(z, alpha)
+
+    at_zero: Any = {"seams": (0.0,)} if alpha == 1 else {"kinks": (Kink(0, alpha, 1),)}
+    errors = (6 + extra, own_size(f)), (4 + extra, derivative)
+    return make_row(name, f, derivative, *errors, parameters={"alpha": alpha}, **at_zero)
+
+
+def make_celu(name: str, alpha: float) -> Activation:
+    """The row of max(z, 0) + alpha expm1(min(z, 0) / alpha)."""
+    extra = _extra(alpha)
+
+    def f(z: Array) -> Array:
+        return np.maximum(z, 0) + alpha * np.expm1(np.minimum(z, 0) / alpha)
+
+    def derivative(z: Array) -> Array:
+        return np.exp(np.minimum(z, 0) / alpha)
+
+    return make_row(
+        name, f, derivative, (6 + extra, own_size(f)),
+        (3 + extra, lambda z: derivative(z) * (1 + np.minimum(np.abs(z), 1000) / alpha)),
+        parameters={"alpha": alpha}, underflow_gain=lambda z: np.full_like(z, alpha), seams=(0.0,),
+    )  # fmt: skip
+
+
+def make_softshrink(name: str, threshold: float) -> Activation:
+    """The row of z moved by the threshold towards 0, at most to 0."""
+    extra = _extra(threshold)
+
+    def f(z: Array) -> Array:
+        return z - np.clip(z, -threshold, threshold)
+
+    def f_terms(z: Array) -> Array:
+        return np.abs(f(z)) + extra * threshold * step(np.abs(z) > threshold, z)
+
+    kinks = (Kink(-threshold, 1, 0, blur=extra * threshold), Kink(threshold, 0, 1, blur=extra * threshold))
+    return make_row(
+        name, f, lambda z: step(np.abs(z) > threshold, z), (1, f_terms), EXACT, parameters={"threshold": threshold},
+        kinks=kinks,
+    )  # fmt: skip
+
+
+def make_hardshrink(name: str, threshold: float) -> Activation:
+    """The row of z where it is beyond the threshold, else 0."""
+    blur = _extra(threshold) * threshold
+
+    def outside(z: Array) -> Array:
+        return step(np.abs(z) > threshold, z)
+
+    return make_row(
+        name, lambda z: z * outside(z), outside, EXACT, EXACT, parameters={"threshold": threshold},
+        kinks=(Kink(-threshold, 1, 0, threshold, blur), Kink(threshold, 0, 1, threshold, blur)),
+    )  # fmt: skip
+
+
+def make_squareplus(name: str, b: float) -> Activation:
+    """The row of (z + sqrt(z**2 + b)) / 2."""
+    extra = _extra(b)
+
+    def f(z: Array) -> Array:
+        return special.squareplus(z, b)[0]
+
+    def derivative(z: Array) -> Array:
+        return special.squareplus(z, b)[1]
+
+    return make_row(
+        name, f, derivative, (3 + extra, lambda z: np.abs(z) / 2 + np.hypot(z, b**0.5) / 2), (3 + extra, ones),
+        parameters={"b": b}, tail=Tail(f, derivative),
+    )  # fmt: skip
+
+
+def _extra(value: float) -> int:
+    return int(any(float(dtype.numpy.type(value)) != value for dtype in DTYPES.values()))

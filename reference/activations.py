@@ -13,28 +13,32 @@ A row (`Activation`) holds:
 - where a usual formula cancels, the magnitudes of one that does not (`Tail`).
 """
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 
 from . import special
-from .activation import Activation, Array, Function, Kink, Tail, ones
+from .activation import (
+    EXACT,
+    Activation,
+    Array,
+    Function,
+    Kink,
+    Tail,
+    make_celu,
+    make_elu,
+    make_hardshrink,
+    make_leaky_relu,
+    make_row,
+    make_softshrink,
+    make_squareplus,
+    ones,
+    own_size,
+    step,
+)
 
-__all__ = ["ACTIVATIONS", "Activation", "Kink", "Tail"]
-
-Number = float | np.floating[Any]
-
-
-def _step(condition: Array, z: Array) -> Array:
-    return condition.astype(z.dtype)
-
-
-def _silu_slope(z: Array) -> Array:
-    # s (1 + z (1 - s)), with s = e / (1 + e). It is 1 in every dtype from z = 50 on.
-    z = np.minimum(z, 50)
-    e = np.exp(z)
-    total = 1 + e
-    return e / total * (1 + z / total)
+__all__ = ["ACTIVATIONS", "Activation", "Kink", "Tail", "base_of", "name_with"]
 
 
 def _gelu_slope(z: Array) -> Array:
@@ -42,43 +46,22 @@ def _gelu_slope(z: Array) -> Array:
 
 
 def _hard_swish_slope(z: Array) -> Array:
-    return _step(np.abs(z) < 3, z) * (np.clip(z, -3, 3) / 3 + 0.5) + _step(z >= 3, z)
-
-
-def _elu(z: Array, alpha: Number) -> Array:
-    return np.maximum(z, 0) + alpha * np.expm1(np.minimum(z, 0))
-
-
-def _elu_slope(z: Array, alpha: Number) -> Array:
-    return np.where(z > 0, 1, alpha * np.exp(np.minimum(z, 0)))
+    return step(np.abs(z) < 3, z) * (np.clip(z, -3, 3) / 3 + 0.5) + step(z >= 3, z)
 
 
 def _selu(z: Array) -> Array:
     alpha, scale = z.dtype.type(SELU_ALPHA), z.dtype.type(SELU_SCALE)
     with np.errstate(over="ignore"):  # infinity is correct here: the scale is above 1
-        return scale * _elu(z, alpha)
+        return scale * special.elu(z, alpha)
 
 
 def _selu_slope(z: Array) -> Array:
     alpha, scale = z.dtype.type(SELU_ALPHA), z.dtype.type(SELU_SCALE)
-    return scale * _elu_slope(z, alpha)
-
-
-def _squareplus(z: Array, b: float) -> tuple[Array, Array]:
-    # Returns f and f' = f / r. f = (z + r) / 2 with r = sqrt(z**2 + b). For negative z this would cancel, and
-    # f = (b / 4) / ((|z| + r) / 2) is used.
-    r = np.hypot(z, np.sqrt(z.dtype.type(b)))
-    larger = np.abs(z) / 2 + r / 2
-    f = np.where(z >= 0, larger, b / 4 / larger)
-    return f, f / r
+    return scale * special.elu_slope(z, alpha)
 
 
 def _abs(z: Array) -> Array:
     return np.abs(z)
-
-
-def _zero(z: Array) -> Array:
-    return np.zeros_like(z)
 
 
 LEAKY_SLOPE = 0.125
@@ -90,55 +73,20 @@ SELU_ALPHA = np.longdouble("1.6732632423543772848170429916717")
 SELU_SCALE = np.longdouble("1.0507009873554804934193349852946")
 
 
-def _row(name: str, f: Function, slope: Function, f_error: Any, slope_error: Any, **rest: Any) -> Activation:
-    return Activation(name, f, slope, f_error[0], f_error[1], slope_error[0], slope_error[1], **rest)
-
-
 def _table() -> tuple[Activation, ...]:
     sigmoid, softplus = special.sigmoid, special.softplus
-    exact = (0.0, _zero)
-    own_f = lambda f: lambda z: np.abs(f(z))  # noqa: E731  (nothing cancels, so the size of the terms is that of f)
+    exact, own_f = EXACT, own_size
     gated = lambda z: 1 + np.abs(z)  # noqa: E731
-    inside = lambda low, high: lambda z: _step((z > low) & (z < high), z)  # noqa: E731
-
-    def elu_slope(z: Array) -> Array:
-        return _elu_slope(z, ELU_ALPHA)
-
-    def elu(z: Array) -> Array:
-        return _elu(z, ELU_ALPHA)
-
-    def celu(z: Array) -> Array:
-        return np.maximum(z, 0) + CELU_ALPHA * np.expm1(np.minimum(z, 0) / CELU_ALPHA)
-
-    def celu_slope(z: Array) -> Array:
-        return np.exp(np.minimum(z, 0) / CELU_ALPHA)
-
-    def leaky(z: Array) -> Array:
-        return np.maximum(z, LEAKY_SLOPE * z)
-
-    def leaky_slope(z: Array) -> Array:
-        return np.maximum(_step(z > 0, z), LEAKY_SLOPE)
+    inside = lambda low, high: lambda z: step((z > low) & (z < high), z)  # noqa: E731
 
     def hard_sigmoid(z: Array) -> Array:
         return np.clip(z + 3, 0, 6) / 6
 
     def hard_sigmoid_slope(z: Array) -> Array:
-        return _step(np.abs(z) < 3, z) / 6
+        return step(np.abs(z) < 3, z) / 6
 
     def soft_reciprocal(z: Array) -> Array:
         return 1 / (1 + np.abs(z))
-
-    def squareplus(z: Array) -> Array:
-        return _squareplus(z, SQUAREPLUS_B)[0]
-
-    def squareplus_slope(z: Array) -> Array:
-        return _squareplus(z, SQUAREPLUS_B)[1]
-
-    def softshrink(z: Array) -> Array:
-        return z - np.clip(z, -SHRINK, SHRINK)
-
-    def outside(z: Array) -> Array:
-        return _step(np.abs(z) > SHRINK, z)
 
     def pdf_term(z: Array) -> Array:
         return np.abs(z) * special.normal_pdf(z) * (1 + np.square(np.minimum(np.abs(z), 160)))
@@ -174,8 +122,8 @@ def _table() -> tuple[Activation, ...]:
         return 1 + np.where(np.abs(w) < 40, np.abs(z) * w_slope, 0)
 
     return (
-        _row("identity", lambda z: z.copy(), ones, exact, exact, piecewise_linear=True),
-        _row(
+        make_row("identity", lambda z: z.copy(), ones, exact, exact, piecewise_linear=True),
+        make_row(
             "sigmoid",
             sigmoid,
             special.sigmoid_derivative,
@@ -184,7 +132,7 @@ def _table() -> tuple[Activation, ...]:
             turning=(0.0,),
             tail=Tail(slope_terms=tail_of(special.sigmoid_derivative)),
         ),
-        _row(
+        make_row(
             "tanh",
             np.tanh,
             special.tanh_derivative,
@@ -193,26 +141,17 @@ def _table() -> tuple[Activation, ...]:
             turning=(0.0,),
             tail=Tail(slope_terms=tail_of(special.tanh_derivative)),
         ),
-        _row(
+        make_row(
             "relu",
             lambda z: np.maximum(z, 0),
-            lambda z: _step(z > 0, z),
+            lambda z: step(z > 0, z),
             exact,
             exact,
             kinks=(Kink(0, 0, 1),),
             piecewise_linear=True,
         ),
-        _row(
-            "leaky_relu",
-            leaky,
-            leaky_slope,
-            (1, own_f(leaky)),
-            (1, leaky_slope),
-            parameters={"slope": LEAKY_SLOPE},
-            kinks=(Kink(0, LEAKY_SLOPE, 1),),
-            piecewise_linear=True,
-        ),
-        _row(
+        make_leaky_relu("leaky_relu", LEAKY_SLOPE),
+        make_row(
             "relu6",
             lambda z: np.clip(z, 0, 6),
             inside(0, 6),
@@ -221,7 +160,7 @@ def _table() -> tuple[Activation, ...]:
             kinks=(Kink(0, 0, 1), Kink(6, 1, 0)),
             piecewise_linear=True,
         ),
-        _row(
+        make_row(
             "hardtanh",
             lambda z: np.clip(z, -1, 1),
             inside(-1, 1),
@@ -230,15 +169,15 @@ def _table() -> tuple[Activation, ...]:
             kinks=(Kink(-1, 0, 1), Kink(1, 1, 0)),
             piecewise_linear=True,
         ),
-        _row(
+        make_row(
             "hard_sigmoid",
             hard_sigmoid,
             hard_sigmoid_slope,
             (2, lambda z: np.minimum(np.abs(z) + 3, 6) / 6),
-            (1, lambda z: _step(np.abs(z) < 4, z) / 6),  # also at the kinks, where 1/6 is one of the right values
+            (1, lambda z: step(np.abs(z) < 4, z) / 6),  # also at the kinks, where 1/6 is one of the right values
             kinks=(Kink(-3, 0, 1 / 6), Kink(3, 1 / 6, 0, blur=6)),
         ),
-        _row(
+        make_row(
             "hard_swish",
             lambda z: z * hard_sigmoid(z),
             _hard_swish_slope,
@@ -246,8 +185,8 @@ def _table() -> tuple[Activation, ...]:
             (3, lambda z: np.where(z < -3, 0, np.minimum(np.abs(z), 3) / 3 + 0.5)),
             kinks=(Kink(-3, 0, -0.5), Kink(3, 1.5, 1, blur=6)),
         ),
-        _row("elu", elu, elu_slope, (6, own_f(elu)), (4, elu_slope), parameters={"alpha": ELU_ALPHA}, seams=(0.0,)),
-        _row(
+        make_elu("elu", ELU_ALPHA),
+        make_row(
             "selu",
             _selu,
             _selu_slope,
@@ -255,25 +194,16 @@ def _table() -> tuple[Activation, ...]:
             (5, _selu_slope),
             kinks=(Kink(0, float(SELU_SCALE * SELU_ALPHA), float(SELU_SCALE)),),
         ),
-        _row(
-            "celu",
-            celu,
-            celu_slope,
-            (6, own_f(celu)),
-            (3, lambda z: celu_slope(z) * (1 + np.minimum(np.abs(z), 1000) / CELU_ALPHA)),
-            parameters={"alpha": CELU_ALPHA},
-            underflow_gain=lambda z: np.full_like(z, CELU_ALPHA),
-            seams=(0.0,),
-        ),
+        make_celu("celu", CELU_ALPHA),
         # A usual derivative is exp(z - f(z)), whose argument has the rounding error of z - f.
-        _row(
+        make_row(
             "softplus",
             softplus,
             sigmoid,
             (7, own_f(softplus)),
             (4, lambda z: sigmoid(z) * (1 + np.minimum(np.abs(z), 40))),
         ),
-        _row(
+        make_row(
             "softsign",
             lambda z: z / (1 + np.abs(z)),
             lambda z: np.square(soft_reciprocal(z)),
@@ -282,16 +212,16 @@ def _table() -> tuple[Activation, ...]:
             turning=(0.0,),
             tail=Tail(slope_terms=lambda z: np.square(soft_reciprocal(z))),
         ),
-        _row(
+        make_row(
             "silu",
             lambda z: z * sigmoid(z),
-            _silu_slope,
+            special.silu_slope,
             (5, lambda z: np.abs(z) * sigmoid(z)),
             (6, lambda z: sigmoid(z) * (1 + np.abs(z))),
             underflow_gain=gated,
             turning=(-2.3993572805154677, 2.3993572805154677),
         ),
-        _row(
+        make_row(
             "gelu",
             lambda z: z * special.normal_cdf(z),
             _gelu_slope,
@@ -305,7 +235,7 @@ def _table() -> tuple[Activation, ...]:
                 tail_of(lambda z: z * special.normal_cdf(z), np.square), tail_of(gelu_parts, np.square), 2.0**-12
             ),
         ),
-        _row(
+        make_row(
             "gelu_tanh",
             special.gelu_tanh,
             special.gelu_tanh_slope,
@@ -315,7 +245,7 @@ def _table() -> tuple[Activation, ...]:
             turning=(-1.4185040087908284, 1.4185040087908284),
             tail=Tail(tail_of(special.gelu_tanh, gelu_gate), tail_of(gelu_tanh_parts, gelu_gate)),
         ),
-        _row(
+        make_row(
             "mish",
             special.mish,
             special.mish_slope,
@@ -324,14 +254,14 @@ def _table() -> tuple[Activation, ...]:
             underflow_gain=gated,
             turning=(-2.256376396360793, 1.4905711794854285),
         ),
-        _row(
+        make_row(
             "log_sigmoid",
             lambda z: -softplus(-z),
             lambda z: sigmoid(-z),
             (7, lambda z: softplus(-z)),
             (4, lambda z: sigmoid(-z) * (1 + np.minimum(np.abs(z), 40))),
         ),
-        _row(
+        make_row(
             "tanhshrink",
             special.tanhshrink,
             lambda z: np.square(np.tanh(z)),
@@ -340,35 +270,75 @@ def _table() -> tuple[Activation, ...]:
             turning=(0.0,),
             tail=Tail(own_f(special.tanhshrink), lambda z: np.square(np.tanh(z))),
         ),
-        _row(
-            "softshrink",
-            softshrink,
-            outside,
-            (1, own_f(softshrink)),
-            exact,
-            parameters={"threshold": SHRINK},
-            kinks=(Kink(-SHRINK, 1, 0), Kink(SHRINK, 0, 1)),
-        ),
-        _row(
-            "hardshrink",
-            lambda z: z * outside(z),
-            outside,
-            exact,
-            exact,
-            parameters={"threshold": SHRINK},
-            kinks=(Kink(-SHRINK, 1, 0, jump=SHRINK), Kink(SHRINK, 0, 1, jump=SHRINK)),
-        ),
-        _row(
-            "squareplus",
-            squareplus,
-            squareplus_slope,
-            (3, lambda z: np.abs(z) / 2 + np.hypot(z, SQUAREPLUS_B**0.5) / 2),
-            (3, ones),
-            parameters={"b": SQUAREPLUS_B},
-            tail=Tail(squareplus, squareplus_slope),
-        ),
-        _row("sin", np.sin, np.cos, (2, ones), (2, ones), turning=(0.0,), turning_period=np.pi),
+        make_softshrink("softshrink", SHRINK),
+        make_hardshrink("hardshrink", SHRINK),
+        make_squareplus("squareplus", SQUAREPLUS_B),
+        make_row("sin", np.sin, np.cos, (2, ones), (2, ones), turning=(0.0,), turning_period=np.pi),
     )
 
 
-ACTIVATIONS: dict[str, Activation] = {row.name: row for row in _table()}
+_FAMILIES: dict[str, tuple[Callable[[str, float], Activation], float]] = {
+    "leaky_relu": (make_leaky_relu, 1),
+    "elu": (make_elu, np.inf),
+    "celu": (make_celu, np.inf),
+    "softshrink": (make_softshrink, np.inf),
+    "hardshrink": (make_hardshrink, np.inf),
+    "squareplus": (make_squareplus, np.inf),
+}
+"""How the row of another value of a parameter is made. Values lie between 0 and the second entry."""
+
+
+class _Table(dict[str, Activation]):
+    """The rows by name. The row of another value of a parameter, such as `leaky_relu_0d2`, is made when it is looked
+    up, and iteration does not give it.
+    """
+
+    def __missing__(self, name: str) -> Activation:
+        made = _make_row(name)
+        if made is None:
+            raise KeyError(name)
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and _make_row(name) is not None)
+
+
+ACTIVATIONS: dict[str, Activation] = _Table({row.name: row for row in _table()})
+"""The rows of the table by name, and by `name_with` those of other values of a parameter."""
+
+
+def name_with(name: str, parameters: Mapping[str, float]) -> str:
+    """The name of an activation with other values of its parameters: leaky_relu_0d2 for leaky_relu and slope 0.2. It is
+    `name` itself where the values are those of the table.
+
+    Raises ValueError, in one line, for parameters that the activation does not have, or that are out of range.
+    """
+    own = ACTIVATIONS[name].parameters
+    for key, value in parameters.items():
+        if key not in own:
+            raise ValueError(f"{name} has no parameter {key!r}; it has {', '.join(own) or 'none'}")
+        _, most = _FAMILIES[name]
+        if not 0 < value < most:
+            raise ValueError(f"{name}: {key} = {value!r} should be a number between 0 and {most:g}")
+    changed = {key: float(value) for key, value in parameters.items() if value != own[key]}
+    return "_".join((name, *(repr(value).replace(".", "d").replace("-", "m") for value in changed.values())))
+
+
+def base_of(name: str) -> str:
+    """The name in the table of an activation with other values of its parameters: leaky_relu for leaky_relu_0d2."""
+    base, _, value = name.rpartition("_")
+    return base if base in _FAMILIES and value else name
+
+
+@cache
+def _make_row(name: str) -> Activation | None:
+    base, _, text = name.rpartition("_")
+    if base not in _FAMILIES:
+        return None
+    make, most = _FAMILIES[base]
+    try:
+        value = float(text.replace("d", ".").replace("m", "-"))
+    except ValueError:
+        return None
+    (key,) = ACTIVATIONS[base].parameters
+    return make(name, value) if 0 < value < most and name_with(base, {key: value}) == name else None

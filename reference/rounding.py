@@ -241,9 +241,11 @@ def activation(row: Activation, z: Estimate, reading: Reading) -> Estimate:
         jump = None if z.jump is None else steepest * z.jump
     for kink in row.kinks:
         if kink.jump:
-            near = np.abs(z.value - kink.point) <= (0.0 if reach is None else reach)
-            # An exact z at the point has the value that the definition gives. Only an uncertain z may cross over.
-            jump = _sum(jump, np.where(near & (reach is not None), kink.jump, 0.0))
+            blur = kink.blur * reading.u
+            near = np.abs(z.value - kink.point) <= (0.0 if reach is None else reach) + blur
+            # An exact z at the point has the value that the definition gives. Only an uncertain z may cross over, or
+            # one near a point that the framework has rounded.
+            jump = _sum(jump, np.where(near & (reach is not None or blur > 0), kink.jump + blur, 0.0))
     return Estimate(value, error, jump)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Number = float | np.floating[Any]
 
 PI = np.longdouble("3.14159265358979323846264338327950288")
 _SQRT_HALF = np.sqrt(np.longdouble(0.5))
@@ -145,3 +146,31 @@ def _erfc_longdouble(z: Array) -> Array:
     tail = np.exp(-np.square(far)) / (_SQRT_PI * fraction)
     positive = np.where(a < split, 1 - erf, tail)
     return np.where(z < 0, 2 - positive, positive)
+
+
+def silu_slope(z: Array) -> Array:
+    """s (1 + z (1 - s)), with s = e / (1 + e). It is 1 in every dtype from z = 50 on."""
+    z = np.minimum(z, 50)
+    e = np.exp(z)
+    total = 1 + e
+    return e / total * (1 + z / total)
+
+
+def elu(z: Array, alpha: Number) -> Array:
+    """max(z, 0) + alpha expm1(min(z, 0))."""
+    return np.maximum(z, 0) + alpha * np.expm1(np.minimum(z, 0))
+
+
+def elu_slope(z: Array, alpha: Number) -> Array:
+    """1 for positive z, else alpha exp(z)."""
+    return np.where(z > 0, 1, alpha * np.exp(np.minimum(z, 0)))
+
+
+def squareplus(z: Array, b: float) -> tuple[Array, Array]:
+    """f = (z + r) / 2 with r = sqrt(z**2 + b), and f' = f / r. For negative z this would cancel, and
+    f = (b / 4) / ((|z| + r) / 2) is used.
+    """
+    r = np.hypot(z, np.sqrt(z.dtype.type(b)))
+    larger = np.abs(z) / 2 + r / 2
+    f = np.where(z >= 0, larger, b / 4 / larger)
+    return f, f / r

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ...reference import ACTIVATIONS
+from ...reference import ACTIVATIONS, base_of
 from .script import fill_in
 
 
@@ -75,12 +75,12 @@ FORMULAS: Mapping[str, Formula] = {
 
 def value_of(name: str, z: str = "z") -> str:
     """f of an activation, as an expression; `z` is the name of the variable that it takes."""
-    return fill_in(FORMULAS[name].value, z, ACTIVATIONS[name].parameters)
+    return fill_in(FORMULAS[base_of(name)].value, z, ACTIVATIONS[name].parameters)
 
 
 def slope_of(name: str, z: str = "z") -> str:
     """f' of an activation, as an expression; `z` is the name of the variable that it takes."""
-    return fill_in(FORMULAS[name].slope, z, ACTIVATIONS[name].parameters)
+    return fill_in(FORMULAS[base_of(name)].slope, z, ACTIVATIONS[name].parameters)
 
 
 def as_factor(expression: str) -> str:

@@ -1,11 +1,12 @@
 """What an adapter declares, as plain data."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...adapters import Adapter, Limits
 from ...adapters.declarations import QUANTITIES, check_declarations, clean_version
-from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias
+from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, name_with
 from ...reference.arithmetic import Arithmetic
 
 
@@ -96,17 +97,18 @@ def describe(adapter: Adapter, spec: str) -> Description:
     `kterm.adapters.declarations.check_declarations`.
     """
     check_declarations(adapter)
+    fixed = adapter.fixed_parameters
     return Description(
         spec,
         adapter.name,
         clean_version(adapter),
         adapter.weight_layout.name,
         tuple(name for name in DTYPES if name in adapter.dtypes),
-        tuple(name for name in ACTIVATIONS if name in adapter.activations),
+        tuple(name_with(name, fixed.get(name, {})) for name in ACTIVATIONS if name in adapter.activations),
         tuple(name for name in BIASES if name in adapter.biases),
         adapter.device,
         None if adapter.max_structures is None else int(adapter.max_structures),
-        tuple(one for one in _slopes_at_kinks(adapter) if one[0] in adapter.activations),
+        tuple(_slopes_at_kinks(adapter)),
         adapter.planted_mutant,
         adapter.has_script,
         adapter.framework or adapter.name,
@@ -121,12 +123,11 @@ def _declares(adapter: Adapter, dtype: str) -> bool:
     return dtype in adapter.dtypes and dtype in adapter.arithmetic
 
 
-def _slopes_at_kinks(adapter: Adapter) -> list[tuple[str, float, float]]:
-    """The declared (activation, kink, slope), in canonical order."""
-    declared = adapter.slopes_at_kinks
-    return [
-        (name, float(kink.point), float(declared[name][kink.point]))
-        for name, row in ACTIVATIONS.items()
-        for kink in row.kinks
-        if kink.point in declared.get(name, {})
-    ]
+def _slopes_at_kinks(adapter: Adapter) -> Iterator[tuple[str, float, float]]:
+    """The declared (activation, kink, slope) of activations that the adapter has, in canonical order."""
+    for name in ACTIVATIONS:
+        if name in adapter.activations and name in adapter.slopes_at_kinks:
+            own, declared = name_with(name, adapter.fixed_parameters.get(name, {})), adapter.slopes_at_kinks[name]
+            for kink in ACTIVATIONS[own].kinks:
+                if kink.point in declared:
+                    yield own, float(kink.point), float(declared[kink.point])

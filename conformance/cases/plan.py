@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure
+from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure, base_of
 from . import smoke
 from .case import Group
 from .description import Description
@@ -85,7 +85,7 @@ def make_options(
     for what, given, known in (
         ("profile", (profile,), PROFILES),
         ("dtype", dtypes, DTYPES),
-        ("activation", activations, ACTIVATIONS),
+        ("activation", activations, tuple(ACTIVATIONS)),
         ("regime", regimes, [name for name in REGIMES if name != "layout"]),
     ):
         if isinstance(given, str):
@@ -115,9 +115,11 @@ def plan(adapter: Description, options: Options) -> Plan:
     wanted_dtypes = options.dtypes or tuple(DTYPES)
     wanted_activations = options.activations or tuple(ACTIVATIONS)
     dtypes = [name for name in wanted_dtypes if name in adapter.dtypes]
-    pool = [name for name in wanted_activations if name in adapter.activations]
+    own = {base_of(name): name for name in adapter.activations}
+    pool = [own[name] for name in wanted_activations if name in own]
     left_out: list[str] = [f"dtype {name}" for name in wanted_dtypes if name not in dtypes]
-    left_out += [f"activation {name}" for name in wanted_activations if name not in pool]
+    left_out += [f"activation {name}" for name in wanted_activations if name not in own]
+    left_out += [_describe_values(name, own[name]) for name in wanted_activations if own.get(name, name) != name]
     left_out += [f"bias {name}" for name in BIASES if name not in adapter.biases]
     if not dtypes or not pool:
         return Plan((), tuple(left_out))
@@ -136,6 +138,14 @@ def plan(adapter: Description, options: Options) -> Plan:
     everything = _distinct(itertools.chain(*others))
     groups, cut = limit_time((*probes, *_sampled(everything, count, adapter.max_structures)), limits, cut)
     return Plan(groups, tuple(left_out), replace(cut, twins=count_twins(groups, adapter, limits)))
+
+
+def _describe_values(name: str, own: str) -> str:
+    """An activation with the values of its parameters in the table, and those that an adapter has instead."""
+    (of_table, of_adapter) = (
+        ", ".join(f"{key} = {value:g}" for key, value in ACTIVATIONS[one].parameters.items()) for one in (name, own)
+    )
+    return f"activation {name} with {of_table} (it has {of_adapter})"
 
 
 def _kept(groups: tuple[Group, ...], options: Options) -> tuple[Group, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from ...reference import ACTIVATIONS, BIASES, Bias, Network, Structure
+from ...reference import ACTIVATIONS, BIASES, Bias, Network, Structure, base_of
 from .case import Group, parse_case
 from .regimes import REGIMES
 
@@ -42,8 +42,8 @@ class Recipe:
         suited = [name for name in names if REGIMES[self.regime].pool(ACTIVATIONS[name])]
         if not suited:
             return None
-        order = list(ACTIVATIONS)
-        given = tuple(n if n in names else suited[order.index(n) % len(suited)] for n in self.network.activations)
+        order, has = list(ACTIVATIONS), {base_of(name): name for name in names}
+        given = tuple(has.get(n) or suited[order.index(n) % len(suited)] for n in self.network.activations)
         own = self.network.bias
         bias = own if own in biases else biases[BIASES.index(own) % len(biases)]
         network = replace(self.network, activations=given, bias=bias)

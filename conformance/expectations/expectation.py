@@ -37,7 +37,7 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from ...reference import ACTIVATIONS, DTYPES
+from ...reference import ACTIVATIONS, DTYPES, base_of
 from ...reference.steps import Made
 from ..cases.description import Description
 from ..checks.verdict import CHECKS, FINDINGS, RUN_CHECKS, RUN_QUANTITIES, ExpectationFor, Verdict, quantity_of
@@ -120,7 +120,7 @@ class Expectation:
             and (verdict.check not in RUN_CHECKS or self.is_of_run)
             and (self._is("check", verdict.check) or (asked is not None and self._is("check", asked)))
             and self._is("quantity", verdict.quantity)
-            and (bool(self.formula) or self._is("activation", verdict.activation or ""))
+            and (bool(self.formula) or self._is_activation(verdict.activation or ""))
             and self._is("grade", verdict.grade)
             and self._is("case", verdict.case)
             and (not self.size or (verdict.slack is not None and verdict.slack <= self._most(verdict.case)))
@@ -146,10 +146,12 @@ class Expectation:
         _, names, *_, regime, _ = case.split("-")
         return regime != "layout" and any(self._is_about(name) for name in names.split("."))
 
+    def _is_activation(self, name: str) -> bool:
+        """Whether its pattern matches an activation, also with other values of the parameters."""
+        return self._is("activation", name) or self._is("activation", base_of(name))
+
     def _is_about(self, activation: str) -> bool:
-        return self._is("activation", activation) and (
-            not self.formula or FORMULAS[self.formula].applies_to(activation)
-        )
+        return self._is_activation(activation) and (not self.formula or FORMULAS[self.formula].applies_to(activation))
 
     @property
     def changes(self) -> Made:
@@ -268,7 +270,7 @@ def _require_known(where: str, one: Expectation) -> None:
         raise ExpectationError(
             f'{where}: size {one.size!r} is not a size; write one such as "2 u" or "2.1e-9"'
         ) from None
-    known_names = [("check", EXPECTABLE), ("activation", ACTIVATIONS), ("grade", FINDINGS)]
+    known_names = [("check", EXPECTABLE), ("activation", tuple(ACTIVATIONS)), ("grade", FINDINGS)]
     for key, known in (*known_names, *([("quantity", RUN_QUANTITIES)] if one.is_of_run else ())):
         pattern = getattr(one, key)
         if not any(fnmatchcase(name, pattern) for name in known):

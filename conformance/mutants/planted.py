@@ -28,6 +28,7 @@ _DECLARED = (
     "max_structures",
     "limits",
     "result_dtypes",
+    "fixed_parameters",
     "device",
     "slopes_at_kinks",
     "arithmetic",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ...reference import ACTIVATIONS, DTYPES
+from ...reference import ACTIVATIONS, DTYPES, base_of
 from ..checks.verdict import Status
 
 _NOT_JUDGED = ("unsupported", "inconclusive")
@@ -39,7 +39,9 @@ def cover(statuses: Iterable[tuple[str, Status]]) -> Coverage:
     names = {name for some, _ in structures for name in some.split(".")}
     dtypes = {dtype for _, dtype in structures}
     return Coverage(
-        count, tuple(name for name in DTYPES if name in dtypes), tuple(name for name in ACTIVATIONS if name in names)
+        count,
+        tuple(name for name in DTYPES if name in dtypes),
+        tuple(sorted(names, key=lambda name: (list(ACTIVATIONS).index(base_of(name)), name))),
     )
 
 
@@ -50,10 +52,11 @@ def uncovered_lines(
     `covered` what was judged, as plain dicts; `kept` are the dtypes and activations that the run was kept to, all if
     empty.
     """
+    asked = {what: kept[what] or [*map(base_of, adapter[what])] for what in ("dtypes", "activations")}
     missing = [
         f"{what} {', '.join(some)}"
-        for what in ("dtypes", "activations")
-        if (some := [n for n in adapter[what] if n not in covered[what] and (n in kept[what] or not kept[what])])
+        for what, names in asked.items()
+        if (some := [name for name in adapter[what] if name not in covered[what] and base_of(name) in names])
     ]
     if covered["cases"] and missing:
         yield f"{name} declares but no case judged: {'; '.join(missing)}"

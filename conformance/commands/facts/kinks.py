@@ -88,8 +88,9 @@ def _collect_slopes(adapter: str, verdicts: Sequence[Verdict], slopes: _Slopes) 
 def _make_table(versions: Mapping[str, str], slopes: _Slopes) -> Table:
     adapters = [Column(Text(printable(f"{name} {version}"))) for name, version in versions.items()]
     table = Table("activation", "point", "from the left", "from the right", *adapters, box=None, pad_edge=False)
-    for name, row in ACTIVATIONS.items():
-        for point, (left, right) in points(row).items():
+    others = sorted({name for _, name, _ in slopes} - {*ACTIVATIONS})
+    for name in (*ACTIVATIONS, *others):
+        for point, (left, right) in points(ACTIVATIONS[name]).items():
             cells = [_format_slopes(slopes.get((adapter, name, point), {}), left, right) for adapter in versions]
             table.add_row(name, f"{point:g}", f"{left:.5g}", f"{right:.5g}", *cells)
     return table

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ....reference import ACTIVATIONS, Array
+from ....reference import ACTIVATIONS, Array, base_of
 from ....reference.steps import Change, Work
 from ....reference.value import Value, exact
 from ..mutant import Mutant
@@ -31,7 +31,7 @@ def _output_form(w: Work, i: int, right: Callable[[], Value]) -> Value:
 def other(name: str) -> str:
     """The activation whose f' is taken for that of another: the next of the table that has another f' throughout."""
     names = list(ACTIVATIONS)
-    return names[(names.index(name) + 1) % len(names)]
+    return names[(names.index(base_of(name)) + 1) % len(names)]
 
 
 def _slope_parameter(w: Work, i: int, right: Callable[[], Value]) -> Value:

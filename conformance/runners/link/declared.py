@@ -45,6 +45,7 @@ class _Declared(Adapter):
         self.slopes_at_kinks = slopes
         self.arithmetic = {dtype: Arithmetic(**asdict(one)) for dtype, one in declared.arithmetic.items()}
         self.result_dtypes = declared.result_dtypes
+        self.fixed_parameters = declared.fixed_parameters
         self.device = declared.device or device or "cpu"
         self.planted_mutant = mutant
         self._has_script = declared.has_script and SCRIPT in declared.optional

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from ....adapters import Observation
-from ....reference import ACTIVATIONS, DTYPES, Array, Structure
+from ....reference import ACTIVATIONS, DTYPES, Array, Structure, base_of
 from ..form import Foreign
 from .messages import ActivationCall, Observed, StructureMessage, Tensor, Value
 from .text import clean_line
@@ -74,7 +74,7 @@ def structure_message(structure: Structure) -> StructureMessage:
     network = structure.network
     return StructureMessage(
         tuple(map(int, network.widths)),
-        tuple(ActivationCall(name, dict(ACTIVATIONS[name].parameters)) for name in network.activations),
+        tuple(ActivationCall(base_of(name), dict(ACTIVATIONS[name].parameters)) for name in network.activations),
         network.bias,
         structure.dtype,
         int(structure.batch),

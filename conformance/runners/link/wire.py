@@ -11,7 +11,7 @@ import numpy as np
 from ....adapters import Adapter, Observation
 from ....adapters.declarations import check_declarations, clean_version
 from ....adapters.layout import IN_OUT, OUT_IN
-from ....reference import ACTIVATIONS, BIASES, DTYPES, Array, Network, Parameters, Structure
+from ....reference import ACTIVATIONS, BIASES, DTYPES, Array, Network, Parameters, Structure, name_with
 from ..form import holds_none
 
 _NAMES = {dtype.numpy: name for name, dtype in DTYPES.items()}
@@ -43,6 +43,10 @@ def declare(adapter: Adapter) -> dict[str, Any]:
         ],
         "arithmetic": {dtype: one.to_json() for dtype, one in adapter.arithmetic.items()},
         "result_dtypes": dict(adapter.result_dtypes),
+        "fixed_parameters": {
+            name: {key: float(value) for key, value in values.items()}
+            for name, values in adapter.fixed_parameters.items()
+        },
         "limits": {
             "max_structures": None if adapter.max_structures is None else int(adapter.max_structures),
             **({} if adapter.limits is None else adapter.limits.to_json()),
@@ -54,7 +58,7 @@ def declare(adapter: Adapter) -> dict[str, Any]:
 
 def read_structure(message: Mapping[str, Any]) -> Structure:
     """The structure of a `build` request."""
-    names = tuple(one["name"] for one in message["activations"])
+    names = tuple(name_with(one["name"], one["parameters"]) for one in message["activations"])
     network = Network(tuple(message["widths"]), names, message["bias"])
     return Structure(network, message["batch"], message["dtype"])
 

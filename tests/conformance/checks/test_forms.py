@@ -67,6 +67,7 @@ def test_a_run_says_what_the_limits_left_out(tmp_path: Path) -> None:
                       folder=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the limits of scalar-graph leave out 4 structures: 3 tiles, 1 degenerate" in done.stdout
+    assert "the limits of scalar-graph leave out 1 twin program\n" in done.stdout
     assert "the limits of scalar-graph change structures: " in done.stdout
 
 

@@ -94,6 +94,13 @@ def test_what_breaks_the_protocol_is_one_line(tmp_path: Path, does: str, kind: s
     assert words in found.message
 
 
+def test_of_a_traceback_in_a_message_its_last_line_is_shown(tmp_path: Path) -> None:
+    text = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n    ~^^\nKeyError: 3\n'
+    assert _called(_program(tmp_path, f"fail(-32002, {text!r})"), 8.0).message == "KeyError: 3"
+    two = _called(_program(tmp_path, "fail(-32002, 'no such kernel\\n  at f (a.js:1)')"), 8.0)
+    assert two.message == "no such kernel at f (a.js:1)"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(
     ("does", "kind", "words"),
