@@ -134,6 +134,7 @@ class Jax(Adapter):
     """
 
     name = "jax"
+    zero_width = True
     version = jax.__version__
     framework = "jax"
     framework_version = jax.__version__

@@ -35,10 +35,21 @@ def make_backpropagate(activations: Sequence[Function], bias: Bias) -> Function:
     return backpropagate
 
 
+def _into_fortran_order(layer: Linear) -> Function:
+    """The layer with its results in Fortran order. Activations after it keep that order, and so does the gradient that
+    the next layer passes back.
+    """
+    return lambda out: layer(out).mT.contiguous().mT
+
+
 class Torch(TorchAdapter):
-    """Layers are made once for a structure and loaded for each draw. k_i is the retained gradient of z_i."""
+    """Layers are made once for a structure and loaded for each draw. k_i is the retained gradient of z_i.
+
+    Where x is in Fortran order, all z_i are, too.
+    """
 
     name = "torch"
+    zero_width = True
 
     def build(self, structure: Structure) -> Program:
         network, device = structure.network, self.device
@@ -58,7 +69,9 @@ class Torch(TorchAdapter):
                 for tensor, array in zip((*weights, *biases), (*parameters.weights, *parameters.biases), strict=True):
                     tensor.copy_(to_tensor(array, device))
                     tensor.grad = None
-            error, zs, xs = backpropagate(layers, outside, to_tensor(x, device), to_tensor(y, device))
+            inputs = to_tensor(x, device, keeps_order=True)
+            called = layers if inputs.is_contiguous() else [*map(_into_fortran_order, layers)]
+            error, zs, xs = backpropagate(called, outside, inputs, to_tensor(y, device))
             return Observation(
                 outputs=to_array(xs[-1]),
                 error=to_array(error),

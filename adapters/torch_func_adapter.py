@@ -45,6 +45,7 @@ class TorchFunc(TorchAdapter):
     """k_i is the gradient with respect to zeros that are added to z_i."""
 
     name = "torch-func"
+    zero_width = True
 
     def build(self, structure: Structure) -> Program:
         network, device = structure.network, self.device

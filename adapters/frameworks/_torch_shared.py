@@ -18,10 +18,13 @@ from ..scripts.script import Call
 TORCH_DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
-def to_tensor(array: Array, device: str) -> Tensor:
-    """Copy an array, of any strides, into a new contiguous tensor with the same bits."""
+def to_tensor(array: Array, device: str, keeps_order: bool = False) -> Tensor:
+    """Copy an array, of any strides, into a new tensor with the same bits. It is contiguous; with `keeps_order`, one of
+    an array in Fortran order is in Fortran order too.
+    """
     # from_numpy refuses negative strides, warns about read-only memory and shares what it is given, so it gets a copy.
-    own = np.array(array, order="C")
+    is_fortran = keeps_order and array.flags.f_contiguous
+    own = np.array(array, order="F" if is_fortran else "C")
     if own.dtype == ml_dtypes.bfloat16:  # PyTorch cannot take bfloat16 from NumPy
         return torch.from_numpy(own.view(np.int16)).view(torch.bfloat16).to(device)
     return torch.from_numpy(own).to(device)

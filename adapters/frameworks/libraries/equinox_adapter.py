@@ -17,6 +17,7 @@ class Equinox(Jax):
     """A layer takes one example. k_i is the gradient with respect to zeros that are added to z_i."""
 
     name = "equinox"
+    zero_width = False
     version = eqx.__version__
     weight_layout = OUT_IN
     script = Adapter.script

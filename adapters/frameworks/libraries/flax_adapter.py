@@ -15,6 +15,7 @@ class Flax(Jax):
     """k_i is the gradient with respect to zeros that are added to z_i."""
 
     name = "flax"
+    zero_width = False
     version = flax.__version__
     script = Adapter.script
 

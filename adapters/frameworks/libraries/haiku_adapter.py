@@ -14,6 +14,7 @@ class Haiku(Jax):
     """k_i is the gradient with respect to zeros that are added to z_i."""
 
     name = "haiku"
+    zero_width = False
     version = hk.__version__
     script = Adapter.script
 
