@@ -2,7 +2,7 @@
 
 A batch has a row whose input is NaN, say, and two ordinary rows. NaN is due in that row of z, x and k, in E and in
 dE/dW. A framework that gives a finite number there has swallowed it: a user who watches the loss or the gradients for
-NaN does not see that the run is broken. PyTorch's `relu` gives k = 0 there, for example, since NaN > 0 is false.
+NaN does not see that the run is broken. JAX's `relu` gives k = 0 there, for example, since NaN > 0 is false.
 
 The rule's own values at an infinity are limits: silu(-inf) is 0. A framework that computes -inf * 0 gives NaN. That
 is another value, but nothing is swallowed.
@@ -35,7 +35,7 @@ class Fact:
     """What an adapter gives for one activation, dtype and input.
 
     `due` and `found` hold the values of x and k in the row with that input, and of E and the gradients, by name;
-    `found` holds those that the adapter shows, and dE/db only in the place of k. `swallowed` names those that are
+    `found` holds those that the adapter shows, and dE/db only instead of k. `swallowed` names those that are
     finite where an infinity or NaN is due, and `spread` those that have other values in the other rows than without
     that input. If there is no answer, `missing` says why.
     """

@@ -65,7 +65,7 @@ class Regime:
     numbers: Callable[[Structure, np.random.Generator], Draw]
     shape: Callable[[int, Deal, Deal, np.random.Generator], Shape]
     every_fifth: Callable[[Structure, np.random.Generator], Draw] | None = None
-    """What makes every fifth draw in the place of `numbers`, beginning with draw 4, if anything does."""
+    """What makes every fifth draw instead of `numbers`, beginning with draw 4, if anything does."""
     wide: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     narrow: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     pool: Callable[[Activation], bool] = lambda row: True

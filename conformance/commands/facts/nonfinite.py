@@ -24,7 +24,7 @@ from ...runners.threads import pin_here
 from ...runners.workers import choose_adapters
 from ..output import make_console
 
-_LEAST_WIDTH = 120
+_LEAST_WIDTH = 200
 _ByPlace = dict[tuple[str, str], list[Fact]]
 
 
@@ -69,14 +69,15 @@ def make_table(measured: Sequence[tuple[Description, _ByPlace]]) -> Table:
     for name, row in ACTIVATIONS.items():
         for given, value in GIVEN.items():
             found = [by_place.get((name, given)) or by_place.get((name, ""), []) for _, by_place in measured]
-            cells = list(map(_format_cell, found))
+            cells = list(map(format_cell, found))
             if any(cells):
                 due = due_values(row, value)
                 table.add_row(name, given, *(format_value(due[q]) for q in ("x", "k")), *map(Text, cells))
     return table
 
 
-def _format_cell(facts: Sequence[Fact]) -> str:
+def format_cell(facts: Sequence[Fact]) -> str:
+    """What an adapter gives for one activation and input, in a few words, by dtype where dtypes differ."""
     return printable("; ".join(_format_fact(fact, len(facts) > 1) for fact in facts))
 
 
