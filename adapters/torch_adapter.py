@@ -1,5 +1,6 @@
 """PyTorch as its users run it: `torch.nn.Linear` layers, `mse_loss` and `backward()`."""
 
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -55,11 +56,13 @@ class Torch(TorchAdapter):
         network, device = structure.network, self.device
         backpropagate = make_backpropagate(self.functions(structure), network.bias)
         dtype, inside = TORCH_DTYPES[structure.dtype], network.bias == "pre"
-        # On "meta" first: the initialisation of Linear would draw from the random numbers of this process.
-        layers = [
-            Linear(n_in, n_out, bias=inside, device="meta", dtype=dtype).to_empty(device=device)
-            for n_in, n_out in pairwise(network.widths)
-        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns that a layer without units is not initialised
+            # On "meta" first: the initialisation of Linear would draw from the random numbers of this process.
+            layers = [
+                Linear(n_in, n_out, bias=inside, device="meta", dtype=dtype).to_empty(device=device)
+                for n_in, n_out in pairwise(network.widths)
+            ]
         outside = [Parameter(torch.empty(n, device=device, dtype=dtype)) for n in network.widths[1:]]
         weights: list[Tensor] = [layer.weight for layer in layers]
         biases: list[Tensor] = {"none": [], "pre": [layer.bias for layer in layers], "post": outside}[network.bias]

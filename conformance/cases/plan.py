@@ -43,6 +43,8 @@ PROFILES: dict[str, tuple[Share, ...]] = {
 
 _HOLLOW = 3
 """Networks with a layer without units, in f32 and f64 each, for an adapter that has such layers."""
+_CUBES = ("gelu_tanh",)
+"""Activations with a power of z. In f16 every run has draws of tails in which the power overflows."""
 _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
 
 
@@ -147,9 +149,15 @@ def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool
         for dtype in dtypes_due:
             if dtype in dtypes and not (dtype in besides and share.dtypes == NARROW):
                 yield from _share(share, dtype, pool, adapter.biases, options.seed)
-    if adapter.zero_width and options.profile != "smoke":
+    if options.profile == "smoke":
+        return
+    if adapter.zero_width:
         for dtype in (name for name in dtypes if name in WIDE):
             yield from _hollow(dtype, pool, adapter.biases, options.seed)
+    if "f16" in dtypes:
+        for name in (name for name in _CUBES if name in pool):
+            network = Network((6, 5), (name,), adapter.biases[options.seed % len(adapter.biases)])
+            yield Group(Structure(network, 6, "f16"), "tails", options.seed, (4, 9))
 
 
 def _hollow(dtype: str, names: Sequence[str], biases: Sequence[Bias], seed: int) -> Iterator[Group]:
