@@ -157,7 +157,7 @@ def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool
     if "f16" in dtypes:
         for name in (name for name in _CUBES if name in pool):
             network = Network((6, 5), (name,), adapter.biases[options.seed % len(adapter.biases)])
-            yield Group(Structure(network, 6, "f16"), "tails", options.seed, (4, 9))
+            yield Group(Structure(network, 6, "f16"), "tails", options.seed, tuple(range(5)))
 
 
 def _hollow(dtype: str, names: Sequence[str], biases: Sequence[Bias], seed: int) -> Iterator[Group]:
