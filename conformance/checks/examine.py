@@ -5,21 +5,21 @@ kept here.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ...adapters import Observation
 from ...adapters.quantities import arrays
-from ...reference import Array
+from ...reference import Array, Structure
 from ..cases.case import Case, Group
 from ..cases.draw import make_draws
 from ..cases.level import Level
 from ..cases.regimes import REGIMES, Draw
 from ..runners.runner import Answer, NoAnswer, Runner
 from .comparison.calls import Call, Calls, JudgedCalls, before_each
-from .contract import check_answer, check_finite
-from .findings import ExpectationFor, blocked, judge, with_contract
+from .contract import check_answer, check_dtypes, check_finite
+from .findings import ExpectationFor, blocked, judge, with_contract, with_expectation
 from .kink_choices import with_kink_slopes
 from .layout_probe import probe
 from .repeated.repeats import Repeats, ask_repeats
@@ -128,48 +128,65 @@ class _Examiner:
                 found, self._draws, first, max(observed), self._conventions, self._formulas
             )
         sound = {i: observation for i, observation in observed.items() if not self._fails(i)}
-        for chosen in self._stack_by_quantities(sound):
-            self._judge_draws(chosen, [sound[i] for i in chosen])
+        judged_in = {i: answer.judged_in for i, answer in enumerate(answers) if isinstance(answer, Answer)}
+        for chosen in self._stack_by_quantities(sound, judged_in):
+            self._judge_draws(chosen, [sound[i] for i in chosen], self._structure_in(judged_in[chosen[0]]))
+        of_dtypes = check_dtypes(cases, answers)
         if first is not None and repeats is not None:
+            # Steps and parts in a narrower dtype than the structure's are not judged.
+            before = [*self._verdicts[first], *(of_dtypes.values() if any(judged_in.values()) else ())]
             found, judged = repeats.check_numbers(
-                group, cases[first], self._draws[first], self._verdicts[first], self._expectation_for, self._level
+                group, cases[first], self._draws[first], before, self._expectation_for, self._level
             )
             self._verdicts[first] += found
             self._judged += judged
         verdicts = [_with_passed_contract(case, some) for case, some in zip(cases, self._verdicts, strict=True)]
+        for i, finding in of_dtypes.items():
+            # The last of its case: a wrong number is the better answer to what is wrong.
+            verdicts[i] = [*verdicts[i], with_expectation(finding, self._expectation_for)]
         moments = merge([collect(self._sums)])
         return Examination(verdicts, self._draws, tuple(answers), repeats, tuple(self._judged), moments, self._level)
 
     def _fails(self, i: int) -> bool:
         return any(verdict.is_unexpected for verdict in self._verdicts[i])
 
-    def _stack_by_quantities(self, observed: dict[int, Observation]) -> list[list[int]]:
-        """The cases whose observations show the same quantities, without those that are not finite where they should
-        be: these fail the contract.
+    def _structure_in(self, dtype: str | None) -> Structure:
+        """The structure in the dtype that its answers are judged in, if that is another than its own."""
+        structure = self._group.structure
+        return structure if dtype is None else replace(structure, dtype=dtype)
+
+    def _stack_by_quantities(
+        self, observed: dict[int, Observation], judged_in: dict[int, str | None]
+    ) -> list[list[int]]:
+        """The cases whose observations show the same quantities in the same dtype, without those that are not finite
+        where they should be: these fail the contract.
         """
-        stacks: dict[tuple[str, ...], list[int]] = {}
+        stacks: dict[tuple[str | None, ...], list[int]] = {}
         for i, observation in observed.items():
-            found = check_finite(self._group, self._cases[i], self._draws[i], observation)
+            group = replace(self._group, structure=self._structure_in(judged_in[i]))
+            found = check_finite(group, self._cases[i], self._draws[i], observation)
             if found is None:
-                stacks.setdefault(tuple(arrays(observation)), []).append(i)
+                stacks.setdefault((judged_in[i], *arrays(observation)), []).append(i)
             else:
                 self._verdicts[i] += with_contract(self._cases[i], [found], self._expectation_for)
         return list(stacks.values())
 
-    def _judge_draws(self, chosen: Sequence[int], observed: Sequence[Observation]) -> None:
+    def _judge_draws(self, chosen: Sequence[int], observed: Sequence[Observation], structure: Structure) -> None:
         """Compare a stack of answers with the rule, and stop each case at the first check that fails."""
-        group = self._group
+        group, is_own = self._group, structure == self._group.structure
+        # In a narrower dtype the numbers are those that it has: a framework that computes in it rounds them so first.
+        draws = self._draws if is_own else self._draws.astype(structure.format.numpy)
         calls = Calls(
-            group.structure,
+            structure,
             group.regime,
-            self._draws[np.array(chosen)],
+            draws[np.array(chosen)],
             tuple(observed),
-            self._draws,
+            draws,
             tuple(before_each(chosen)),
             self._conventions,
-            self._arithmetic,
+            self._arithmetic if is_own else None,
             self._formulas,
-            measure_tensor if REGIMES[group.regime].enters_statistics else None,
+            measure_tensor if REGIMES[group.regime].enters_statistics and is_own else None,
         )
         judged: list[tuple[Verdict, ...]] = []
         for at, i in enumerate(chosen):

@@ -12,6 +12,7 @@ from ....adapters import Adapter, Observation
 from ....adapters.declarations import check_declarations, clean_version
 from ....adapters.layout import IN_OUT, OUT_IN
 from ....reference import ACTIVATIONS, BIASES, DTYPES, Array, Network, Parameters, Structure
+from ..form import holds_none
 
 _NAMES = {dtype.numpy: name for name, dtype in DTYPES.items()}
 _WIRE_NAMES = {IN_OUT.name: "in_out", OUT_IN.name: "out_in"}
@@ -43,6 +44,7 @@ def declare(adapter: Adapter) -> dict[str, Any]:
         "zero_width": adapter.zero_width,
         "propagates": list(adapter.propagates),
         "arithmetic": {dtype: one.to_json() for dtype, one in adapter.arithmetic.items()},
+        "result_dtypes": dict(adapter.result_dtypes),
         "limits": {
             "max_structures": None if adapter.max_structures is None else int(adapter.max_structures),
             **({} if adapter.limits is None else adapter.limits.to_json()),
@@ -111,6 +113,8 @@ def _write_value(value: Any) -> bytes:
         return to_json(f"{type(value).__module__}.{type(value).__name__}")
     # What it says of itself does not count: a subclass may say anything.
     plain = np.array(value, order="C", subok=False)
+    if holds_none(plain):
+        return b"null"
     name = _NAMES.get(plain.dtype)
     if name is None:
         return to_json({"dtype": str(plain.dtype), "shape": plain.shape, "data": ""})

@@ -40,7 +40,7 @@ def test_a_sound_framework_conforms(sound: type[miniatures.Miniature], seed: int
         (miniatures.WeightDecay, "weight_gradients", "dE/dW_"),
         (miniatures.NoBiasGradient, "bias_gradients", "dE/db_"),
         (miniatures.NotANumber, "contract", "not finite"),
-        (miniatures.WrongType, "contract", "has dtype float64; it should be float32"),
+        (miniatures.WrongType, "contract", "come back as float64 where float32 is asked for"),
         (miniatures.WrongShape, "contract", "has shape (1, "),
         (miniatures.Accumulates, "contract", "the same call, made again, gave other bits in dE/dW_1"),
         (miniatures.Overwrites, "contract", "an earlier observation was changed by a later call"),
