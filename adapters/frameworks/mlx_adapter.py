@@ -34,15 +34,11 @@ class Mlx(TensorAdapter):
         forward, inside = self.make_forward(structure), structure.network.bias == "pre"
         layers = [nn.Linear(n_in, n_out, bias=inside) for n_in, n_out in pairwise(structure.network.widths)]
 
-        def squared_error(given: Any, x: mx.array, y: mx.array) -> tuple:
-            weights, biases, shifts = given
+        def squared_error(weights: Any, biases: Any, shifts: Any, x: mx.array, y: mx.array) -> tuple:
             for i, layer in enumerate(layers):
                 layer.update({"weight": weights[i], "bias": biases[i]} if inside else {"weight": weights[i]})
             zs, xs = forward(lambda i, x: layers[i](x) + shifts[i], biases, x)
             return nn.losses.mse_loss(xs[-1], y, reduction="sum") / 2, zs, xs
 
-        def backpropagate(weights: Any, biases: Any, shifts: Any, *data: mx.array) -> tuple:
-            answer, gradients = mx.value_and_grad(squared_error)((weights, biases, shifts), *data)
-            return gradients, answer
-
-        return backpropagate
+        gradients = mx.value_and_grad(squared_error, argnums=(0, 1, 2))
+        return lambda *given: gradients(*given)[::-1]
