@@ -8,7 +8,7 @@ The rule's own values at an infinity are limits: silu(-inf) is 0. A framework th
 is another value, but nothing is swallowed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,9 +113,8 @@ def due_values(row: Activation, z: float) -> dict[str, float]:
     return {"x": f, "E": float(error), "k": float(k), "dE/db": float(k), "dE/dW": float(gradient)}
 
 
-def _limit(row: Activation, function: object, z: float) -> float:
+def _limit(row: Activation, function: Callable[[Array], Array], z: float) -> float:
     """The limit of a formula of a row. A formula that divides infinities has it at a large number; `sin` has none."""
-    assert callable(function)
     value = float(function(np.array([z]))[0])
     if np.isnan(z) or row.turning_period is not None:
         return float("nan")
