@@ -102,11 +102,11 @@ class Account:
 def compare(question: Question, hypothesis: Hypothesis) -> Fit:
     """A hypothesis compared with every call of a question.
 
-    If formulas of the framework's own change the answers too, each call is compared with the mistake in the rule, and
+    If formulas of the framework's own change the numbers too, each call is compared with the mistake in the rule, and
     in the rule with these formulas, and the nearer one counts.
     """
     fit = _compare(question, hypothesis)
-    if not question.departs_as_known:
+    if not question.formulas:
         return fit
     other = _compare(question.with_formulas, hypothesis)
     is_nearer = other.sigmas < fit.sigmas

@@ -30,8 +30,9 @@ class Question:
     `cases` are the ids of the calls' cases. `first` is the quantity that departs first. `ignored` are quantities that
     depart for a known other reason. `earlier` are the numbers of earlier calls, `conventions` the slopes declared at
     kinks, and `arithmetic` what the adapter declares about its products in this dtype. `formulas` are the steps that
-    the framework is known to compute by formulas of its own, which expectations state, if they change these answers
-    too. The answers then do not speak against a mistake. `rule_has_formulas` says that they are part of the rule.
+    the framework is known to compute by formulas of its own, which expectations state, if they change any number here.
+    `departs_as_known` says that they change these answers visibly. The answers then do not speak against a mistake.
+    `rule_has_formulas` says that the formulas are part of the rule.
     """
 
     structure: Structure
@@ -45,12 +46,8 @@ class Question:
     cases: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
     formulas: tuple[Made, ...] = ()
+    departs_as_known: bool = False
     rule_has_formulas: bool = False
-
-    @property
-    def departs_as_known(self) -> bool:
-        """Whether formulas of the framework's own change these answers too."""
-        return bool(self.formulas)
 
     @cached_property
     def with_formulas(self) -> "Question":
@@ -183,6 +180,7 @@ def save(path: Path, questions: Iterable[Question]) -> None:
                 "first": one.first,
                 "ignored": sorted(one.ignored),
                 "cases": one.cases,
+                "has_formulas": bool(one.formulas),
                 "departs_as_known": one.departs_as_known,
             }
         )
@@ -211,12 +209,12 @@ def load(path: Path, adapter: Description, expectation_for: ExpectationFor = NOT
         kinds = found[str(number)]
         case: Case = parse_case(one["cases"][0], tuple(REGIMES))
         earlier = Earlier(_draw(kinds["call"]), _draw(kinds["begun"])) if "call" in kinds else None
-        formulas = tuple(expectation_for.formulas_for(one["cases"]).values()) if one["departs_as_known"] else ()
+        formulas = tuple(expectation_for.formulas_for(one["cases"]).values()) if one["has_formulas"] else ()
         questions.append(
             Question(
                 case.structure, case.regime, _draw(kinds["stack"]), kinds["shown"], one["first"], earlier,
                 adapter.conventions, frozenset(one["ignored"]), tuple(one["cases"]),
-                adapter.arithmetic_in(case.structure.dtype), formulas,
+                adapter.arithmetic_in(case.structure.dtype), formulas, one["departs_as_known"],
             )
         )  # fmt: skip
     return questions

@@ -61,7 +61,7 @@ def test_a_kernel_that_ignores_the_strides_of_inner_arrays_is_found() -> None:
 
 
 def test_tensors_keep_fortran_order_only_where_asked() -> None:
-    from kterm.adapters.frameworks._torch_shared import to_tensor
+    from kterm.adapters.frameworks.shared.torch_shared import to_tensor
 
     array = np.asfortranarray(np.arange(6.0).reshape(2, 3))
     for given in (array, array[:, ::-1], np.repeat(array, 2, axis=1)[:, ::2]):
