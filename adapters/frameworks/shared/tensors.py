@@ -36,7 +36,7 @@ class TensorAdapter(Adapter):
     """An adapter of a framework with tensors of its own. A subclass implements `make_backpropagate`."""
 
     to_tensor: Callable[[Array], Any] = staticmethod(np.asarray)
-    """Gives a tensor with the numbers of an array, which is the program's own, in C order except where `keeps_order` says so."""
+    """Gives a tensor with the numbers of an array, which is the program's own, and contiguous unless `keeps_order`."""
     to_array: Callable[[Any], Array] = staticmethod(_copy)
     """Gives a new array with the numbers of a tensor."""
     keeps_order = False
