@@ -156,12 +156,11 @@ def _measure_witnesses(dtype: str) -> dict[str, Outcome]:
 
 @pytest.mark.parametrize("check", WITNESSES)
 def test_without_a_check_its_witness_survives(check: Check) -> None:
-    name = WITNESSES[check]
-    for dtype in WIDE:
-        _, outcome = measure_outcomes(replace(SMOKE, without=(check,)), dtype, [name])
-        assert outcome.differs
-        assert not outcome.is_found
-        assert {found for cell in _measure_witnesses(dtype)[name].regimes.values() for found in cell.checks} == {check}
+    name, dtype = WITNESSES[check], WIDE[list(WITNESSES).index(check) % 2]
+    _, outcome = measure_outcomes(replace(SMOKE, without=(check,)), dtype, [name])
+    assert outcome.differs
+    assert not outcome.is_found
+    assert {found for cell in _measure_witnesses(dtype)[name].regimes.values() for found in cell.checks} == {check}
 
 
 def test_every_check_except_the_layout_has_a_witness() -> None:
