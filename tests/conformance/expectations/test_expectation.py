@@ -315,8 +315,9 @@ def test_a_run_that_is_kept_to_some_cases_judges_what_it_holds_whole(
     tmp_path: Path, dtypes: tuple[str, ...], activations: tuple[str, ...], state: str
 ) -> None:
     path = _file(tmp_path, "[[expectation]]\nadapter = '*'\ncase = '*-f64-*'\nactivation = 'elu'\nreason = 'r'")
-    kept = {"dtypes": dtypes, "activations": activations}
-    results = check_adapter(miniatures.Miniature(), profile="smoke", expectations=path, **kept)
+    results = check_adapter(
+        miniatures.Miniature(), profile="smoke", dtypes=dtypes, activations=activations, expectations=path
+    )
     assert _states(results) == [state]
     assert results.conforms == (state == "open")
 
