@@ -211,9 +211,15 @@ def run(w: Work, mistakes: Sequence[Made] = (), give: Give = as_computed, base: 
     `afresh`. A step with the same inputs as there is not computed again.
     """
 
+    of_step: dict[str, list[tuple[Change, Callable[[int, int], bool]]]] = {}
+    for changes, takes in mistakes:
+        for step, change in changes.items():
+            of_step.setdefault(step, []).append((change, takes))
+
     def at(step: str, i: int) -> Value:
-        made = [changes[step] for changes, takes in mistakes if step in changes and takes(i, n)]
-        return _changed(w, step, i, made, base)
+        # Most steps have no change, and a diagnosis makes hundreds of passes.
+        made = [change for change, takes in of_step[step] if takes(i, n)] if step in of_step else []
+        return _changed(w, step, i, made, base) if made else _right(w, step, i, base)
 
     def keep(name: str, value: Value) -> Value:
         w.given[name] = value
@@ -242,8 +248,6 @@ def run(w: Work, mistakes: Sequence[Made] = (), give: Give = as_computed, base: 
 
 def _changed(w: Work, step: str, i: int, changes: Sequence[Change], base: Work | None) -> Value:
     """What a step gives at layer i, with each change applied to what the previous one gives."""
-    if not changes:
-        return _right(w, step, i, base)
     right = partial(_right, w, step, i, base)
     try:
         value = reduce(lambda inner, change: partial(change, w, i, inner), changes, right)()
