@@ -46,8 +46,8 @@ PRINTED = 3
 """How many of the mistakes that explain the same cases a report names."""
 
 STANDS_FOR: Mapping[str, frozenset[str]] = {
-    "weights-ignored": frozenset({"stale-answer"}),
-    "targets-ignored": frozenset({"stale-answer"}),
+    "weights-ignored": frozenset({"stale-answer", "first-answer"}),
+    "targets-ignored": frozenset({"stale-answer", "first-answer"}),
     "float32-inside": frozenset({"computed-in-f32"}),
     "stale-dtype": frozenset({"computed-in-f32"}),
 }

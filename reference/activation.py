@@ -32,6 +32,21 @@ class Kink:
 
 
 @dataclass(frozen=True)
+class Tail:
+    """Where a usual formula of f or f' cancels: the errors of a formula that does not.
+
+    For example, 1 - tanh(z)**2 has an absolute error of u, and is 0 from z = 9 on in float32, while 4 e / (1 + e)**2
+    with e = exp(-2|z|) keeps its digits. `f_terms` and `slope_terms` are the size of the terms of the second kind of
+    formula, as in a row; None if nothing cancels in the first. Where the cancelling formula has no digits left, its
+    relative error exceeds `resolves`.
+    """
+
+    f_terms: Function | None = None
+    slope_terms: Function | None = None
+    resolves: float = 0.25
+
+
+@dataclass(frozen=True)
 class Activation:
     """One row of the activation table: all that the suite knows of an activation.
 
@@ -58,6 +73,8 @@ class Activation:
     """The factor by which a usual formula multiplies an intermediate result that may underflow: |z| in z sigmoid(z)."""
     piecewise_linear: bool = False
     """Whether f and f' are exact on small integers, as the lattice regime requires."""
+    tail: Tail | None = None
+    """The errors of formulas that do not cancel, where a usual one does."""
 
     def f(self, z: Array) -> Array:
         """f(z), elementwise, in z's dtype (float16 and bfloat16 are computed in float32 and rounded once)."""

@@ -9,7 +9,8 @@ A row (`Activation`) holds:
 - the error magnitudes of a sound implementation. Computed values of `f` are within `f_ulps * u * f_terms(z)`, where
   `f_terms` is the size of the terms that may cancel in a usual formula. `f_ulps` covers the largest error measured over
   NumPy, PyTorch and XLA (whose tanh has an error of up to 5 u) in the formats that they compute in. The same holds for
-  `f'`. A framework with larger errors is reported; no magnitude is widened to hide it.
+  `f'`. A framework with larger errors is reported; no magnitude is widened to hide it;
+- where a usual formula cancels, the magnitudes of one that does not (`Tail`).
 """
 
 from typing import Any
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from . import special
-from .activation import Activation, Array, Function, Kink, ones
+from .activation import Activation, Array, Function, Kink, Tail, ones
 
-__all__ = ["ACTIVATIONS", "Activation", "Kink"]
+__all__ = ["ACTIVATIONS", "Activation", "Kink", "Tail"]
 
 Number = float | np.floating[Any]
 
@@ -38,50 +39,6 @@ def _silu_slope(z: Array) -> Array:
 
 def _gelu_slope(z: Array) -> Array:
     return special.normal_cdf(z) + z * special.normal_pdf(z)
-
-
-_GELU_SCALE = 2 * np.sqrt(2 / special.PI)
-_GELU_CUBE = 0.044715
-
-
-def _gelu_tanh_gate(z: Array) -> tuple[Array, Array, Array]:
-    # (1 + tanh v) / 2 = sigmoid(2 v). Returns z, 2 v and the derivative of 2 v. z is clipped to a range outside which
-    # the gate is 0 or 1 in every dtype.
-    z = np.clip(z, -100, 10)
-    scale = z.dtype.type(_GELU_SCALE)
-    cube = _GELU_CUBE * z * z
-    return z, scale * z * (1 + cube), scale * (1 + 3 * cube)
-
-
-def _gelu_tanh(z: Array) -> Array:
-    return z * special.sigmoid(_gelu_tanh_gate(z)[1])
-
-
-def _gelu_tanh_slope(z: Array) -> Array:
-    # s (1 + z w' (1 - s)), with s = sigmoid(w) = e / (1 + e).
-    z, w, w_slope = _gelu_tanh_gate(z)
-    e = np.exp(w)
-    total = 1 + e
-    return e / total * (1 + z * w_slope / total)
-
-
-def _mish_gate(z: Array) -> tuple[Array, Array, Array]:
-    # tanh(log(1 + e)) = n / (n + 2), with e = exp(z) and n = e (e + 2), so that nothing cancels. Returns z, e and n. z
-    # is clipped at 40, where the quotient is already 1 in every dtype.
-    z = np.minimum(z, 40)
-    e = np.exp(z)
-    return z, e, e * (e + 2)
-
-
-def _mish(z: Array) -> Array:
-    _, _, n = _mish_gate(z)
-    return z * (n / (n + 2))
-
-
-def _mish_slope(z: Array) -> Array:
-    # The gate's own slope is (1 - tanh**2) sigmoid(z), and 1 - tanh**2 = 4 (1 + e)**2 / (n + 2)**2.
-    z, e, n = _mish_gate(z)
-    return n / (n + 2) + z * (4 * e / (n + 2)) * ((1 + e) / (n + 2))
 
 
 def _hard_swish_slope(z: Array) -> Array:
@@ -186,8 +143,24 @@ def _table() -> tuple[Activation, ...]:
     def pdf_term(z: Array) -> Array:
         return np.abs(z) * special.normal_pdf(z) * (1 + np.square(np.minimum(np.abs(z), 160)))
 
+    # Formulas of the tails that do not cancel. The argument of an exponential may be rounded first: z by u |z|, z**2 by
+    # u z**2, so that errors grow with the argument.
+    def tail_of(function: Function, argument: Function = _abs) -> Function:
+        return lambda z: np.abs(function(z)) * (1 + np.minimum(argument(z), 2000))
+
+    def gelu_parts(z: Array) -> Array:
+        return special.normal_cdf(z) + np.abs(z) * special.normal_pdf(z)
+
+    def gelu_tanh_parts(z: Array) -> Array:
+        z, w, w_slope = special.gelu_tanh_gate(z)
+        gate = sigmoid(w)
+        return gate * (1 + np.abs(z) * w_slope * sigmoid(-w))
+
+    def gelu_gate(z: Array) -> Array:
+        return np.abs(special.gelu_tanh_gate(z)[1])
+
     def mish_gate(z: Array) -> Array:
-        _, _, n = _mish_gate(z)
+        _, _, n = special.mish_gate(z)
         return n / (n + 2)
 
     def mish_slope_terms(z: Array) -> Array:
@@ -197,13 +170,29 @@ def _table() -> tuple[Activation, ...]:
 
     def gelu_tanh_slope_terms(z: Array) -> Array:
         # 1 - tanh(v)**2 has an absolute error of u until tanh(v) is exactly 1, and is multiplied by z v'.
-        z, w, w_slope = _gelu_tanh_gate(z)
+        z, w, w_slope = special.gelu_tanh_gate(z)
         return 1 + np.where(np.abs(w) < 40, np.abs(z) * w_slope, 0)
 
     return (
         _row("identity", lambda z: z.copy(), ones, exact, exact, piecewise_linear=True),
-        _row("sigmoid", sigmoid, special.sigmoid_derivative, (5, sigmoid), (5, sigmoid), turning=(0.0,)),
-        _row("tanh", np.tanh, special.tanh_derivative, (8, own_f(np.tanh)), (15, ones), turning=(0.0,)),
+        _row(
+            "sigmoid",
+            sigmoid,
+            special.sigmoid_derivative,
+            (5, sigmoid),
+            (5, sigmoid),
+            turning=(0.0,),
+            tail=Tail(slope_terms=tail_of(special.sigmoid_derivative)),
+        ),
+        _row(
+            "tanh",
+            np.tanh,
+            special.tanh_derivative,
+            (8, own_f(np.tanh)),
+            (15, ones),
+            turning=(0.0,),
+            tail=Tail(slope_terms=tail_of(special.tanh_derivative)),
+        ),
         _row(
             "relu",
             lambda z: np.maximum(z, 0),
@@ -291,6 +280,7 @@ def _table() -> tuple[Activation, ...]:
             (3, lambda z: np.abs(z) * soft_reciprocal(z)),
             (4, soft_reciprocal),
             turning=(0.0,),
+            tail=Tail(slope_terms=lambda z: np.square(soft_reciprocal(z))),
         ),
         _row(
             "silu",
@@ -309,21 +299,27 @@ def _table() -> tuple[Activation, ...]:
             (5, lambda z: 1 + pdf_term(z)),
             underflow_gain=gated,
             turning=(-(2**0.5), 2**0.5),
+            # Where 1 + erf has no digits left, z pdf(z) still has some: it is off from the slope by 1 / z**2, at least
+            # 2**-11.
+            tail=Tail(
+                tail_of(lambda z: z * special.normal_cdf(z), np.square), tail_of(gelu_parts, np.square), 2.0**-12
+            ),
         ),
         _row(
             "gelu_tanh",
-            _gelu_tanh,
-            _gelu_tanh_slope,
+            special.gelu_tanh,
+            special.gelu_tanh_slope,
             (6, _abs),
             (5, gelu_tanh_slope_terms),
-            underflow_gain=lambda z: 1 + np.abs(z) * _gelu_tanh_gate(z)[1],
+            underflow_gain=lambda z: 1 + np.abs(z) * special.gelu_tanh_gate(z)[1],
             turning=(-1.4185040087908284, 1.4185040087908284),
+            tail=Tail(tail_of(special.gelu_tanh, gelu_gate), tail_of(gelu_tanh_parts, gelu_gate)),
         ),
         _row(
             "mish",
-            _mish,
-            _mish_slope,
-            (7, own_f(_mish)),
+            special.mish,
+            special.mish_slope,
+            (7, own_f(special.mish)),
             (14, mish_slope_terms),
             underflow_gain=gated,
             turning=(-2.256376396360793, 1.4905711794854285),
@@ -342,6 +338,7 @@ def _table() -> tuple[Activation, ...]:
             (3, lambda z: np.abs(z) + np.abs(np.tanh(z))),
             (15, ones),
             turning=(0.0,),
+            tail=Tail(own_f(special.tanhshrink), lambda z: np.square(np.tanh(z))),
         ),
         _row(
             "softshrink",
@@ -368,6 +365,7 @@ def _table() -> tuple[Activation, ...]:
             (3, lambda z: np.abs(z) / 2 + np.hypot(z, SQUAREPLUS_B**0.5) / 2),
             (3, ones),
             parameters={"b": SQUAREPLUS_B},
+            tail=Tail(squareplus, squareplus_slope),
         ),
         _row("sin", np.sin, np.cos, (2, ones), (2, ones), turning=(0.0,), turning_period=np.pi),
     )

@@ -1,12 +1,14 @@
 """Every quantity of the rule with its rounding error, in the order of computation: what a verdict compares with."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+from . import rounding
+from .activations import ACTIVATIONS, Activation
 from .error_model import Estimate, Reading
 from .network import Array, Network, Parameters, Structure
 from .rounding import Conventions
-from .steps import Made, run, start
+from .steps import Made, Work, run, start
 from .value import Value
 
 
@@ -27,13 +29,15 @@ class Quantity:
     """One quantity of the rule with its error.
 
     `symbol` is z, x, E, k, W (for dE/dW) or b (for dE/db). Layers count from 1; E has layer 0. For k_i, `side` holds
-    dE/dx_i, which is k_i before the multiplication by f'.
+    dE/dx_i, which is k_i before the multiplication by f'. For an x or a k of a layer whose activation has a `Tail`,
+    `sharp` gives the estimate for a formula of f or f' that does not cancel; it is None for others.
     """
 
     symbol: str
     layer: int
     estimate: Estimate
     side: Array | None = None
+    sharp: Callable[[], Estimate] | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -86,6 +90,28 @@ def propagate(
         elif symbol == "dE/dW":
             yield Quantity("W", int(layer), value.estimate)
         elif symbol == "k":
-            yield Quantity("k", int(layer), value.estimate, work.s[int(layer)].value)
+            i = int(layer)
+            yield Quantity("k", i, value.estimate, work.s[i].value, _sharp_k(work, i))
+        elif symbol == "x":
+            yield Quantity("x", int(layer), value.estimate, sharp=_sharp_x(work, int(layer)))
         elif name != "outputs":
             yield Quantity(symbol, int(layer), value.estimate)
+
+
+def _sharp_x(work: Work, i: int) -> Callable[[], Estimate] | None:
+    row, reading, z = ACTIVATIONS[work.name(i)], work.reading, work.z[i]
+    # A bias that is added behind f hides its tail.
+    if row.tail is None or row.tail.f_terms is None or reading is None or work.network.bias == "post":
+        return None
+    sharp = replace(row, f_terms=row.tail.f_terms)
+    return lambda: rounding.activation(sharp, z.estimate, reading)
+
+
+def _sharp_k(work: Work, i: int) -> Callable[[], Estimate] | None:
+    row, z, s = ACTIVATIONS[work.name(i)], work.z[i], work.s[i]
+    reading = s.reading
+    if row.tail is None or row.tail.slope_terms is None or reading is None:
+        return None
+    sharp: Activation = replace(row, slope_terms=row.tail.slope_terms)
+    at_kinks = work.conventions.get(row.name)
+    return lambda: rounding.hadamard(s.estimate, rounding.derivative(sharp, z.estimate, reading, at_kinks), reading)

@@ -79,6 +79,54 @@ def normal_pdf(z: Array) -> Array:
     return np.exp(np.square(np.minimum(np.abs(z), 160)) / -2) * constant
 
 
+_GELU_SCALE = 2 * np.sqrt(2 / PI)
+_GELU_CUBE = 0.044715
+
+
+def gelu_tanh_gate(z: Array) -> tuple[Array, Array, Array]:
+    """(1 + tanh v) / 2 = sigmoid(2 v). Returns z, 2 v and the derivative of 2 v. z is clipped to a range outside which
+    the gate is 0 or 1 in every dtype.
+    """
+    z = np.clip(z, -100, 10)
+    scale = z.dtype.type(_GELU_SCALE)
+    cube = _GELU_CUBE * z * z
+    return z, scale * z * (1 + cube), scale * (1 + 3 * cube)
+
+
+def gelu_tanh(z: Array) -> Array:
+    """z times the gate."""
+    return z * sigmoid(gelu_tanh_gate(z)[1])
+
+
+def gelu_tanh_slope(z: Array) -> Array:
+    """s (1 + z w' (1 - s)), with s = sigmoid(w) = e / (1 + e)."""
+    z, w, w_slope = gelu_tanh_gate(z)
+    e = np.exp(w)
+    total = 1 + e
+    return e / total * (1 + z * w_slope / total)
+
+
+def mish_gate(z: Array) -> tuple[Array, Array, Array]:
+    """tanh(log(1 + e)) = n / (n + 2), with e = exp(z) and n = e (e + 2), so that nothing cancels. Returns z, e and n. z
+    is clipped at 40, where the quotient is already 1 in every dtype.
+    """
+    z = np.minimum(z, 40)
+    e = np.exp(z)
+    return z, e, e * (e + 2)
+
+
+def mish(z: Array) -> Array:
+    """z times the gate."""
+    _, _, n = mish_gate(z)
+    return z * (n / (n + 2))
+
+
+def mish_slope(z: Array) -> Array:
+    """The gate's own slope is (1 - tanh**2) sigmoid(z), and 1 - tanh**2 = 4 (1 + e)**2 / (n + 2)**2."""
+    z, e, n = mish_gate(z)
+    return n / (n + 2) + z * (4 * e / (n + 2)) * ((1 + e) / (n + 2))
+
+
 def _erfc_longdouble(z: Array) -> Array:
     # SciPy has no longdouble erfc. Up to `split` this sums a series of positive terms for erf (DLMF 7.6.2). Beyond it,
     # where 1 - erf would cancel, it uses the continued fraction DLMF 7.9.2. Both converge most slowly at the split, and

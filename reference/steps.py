@@ -203,12 +203,19 @@ def showing(shown: Mapping[str, Array]) -> Give:
     return give
 
 
-def run(w: Work, mistakes: Sequence[Made] = (), give: Give = as_computed, base: Work | None = None) -> Work:
-    """Carry out a pass. Each change is made at the layers i of n that its predicate accepts.
+def run(
+    w: Work,
+    mistakes: Sequence[Made] = (),
+    give: Give = as_computed,
+    base: Work | None = None,
+    known: Sequence[Made] = (),
+) -> Work:
+    """Carry out a pass. Each change is made at the layers i of n that its predicate accepts. Those in `known` are part
+    of the rule: a mistake changes what they give.
 
     A change whose arrays do not fit a layer is not made there: in a framework it would have raised an error of shapes.
-    `base` is a finished pass without changes from which `w` was made by
-    `afresh`. A step with the same inputs as there is not computed again.
+    `base` is a finished pass without mistakes, with what is known, from which `w` was made by `afresh`. A step with the
+    same inputs as there is not computed again.
     """
 
     of_step: dict[str, list[tuple[Change, Callable[[int, int], bool]]]] = {}
@@ -217,9 +224,12 @@ def run(w: Work, mistakes: Sequence[Made] = (), give: Give = as_computed, base: 
             of_step.setdefault(step, []).append((change, takes))
 
     def at(step: str, i: int) -> Value:
-        # Most steps have no change, and a diagnosis makes hundreds of passes.
         made = [change for change, takes in of_step[step] if takes(i, n)] if step in of_step else []
-        return _changed(w, step, i, made, base) if made else _right(w, step, i, base)
+        own = [changes[step] for changes, takes in known if step in changes and takes(i, n)]
+        # Most steps have no change, and a diagnosis makes hundreds of passes.
+        if not made:
+            return _right(w, step, i, base, own)
+        return _changed(w, step, i, made, partial(_right, w, step, i, base, own))
 
     def keep(name: str, value: Value) -> Value:
         w.given[name] = value
@@ -246,9 +256,8 @@ def run(w: Work, mistakes: Sequence[Made] = (), give: Give = as_computed, base: 
     return w
 
 
-def _changed(w: Work, step: str, i: int, changes: Sequence[Change], base: Work | None) -> Value:
+def _changed(w: Work, step: str, i: int, changes: Sequence[Change], right: Callable[[], Value]) -> Value:
     """What a step gives at layer i, with each change applied to what the previous one gives."""
-    right = partial(_right, w, step, i, base)
     try:
         value = reduce(lambda inner, change: partial(change, w, i, inner), changes, right)()
     except (ValueError, KeyError, IndexError):  # shapes that do not fit, or a layer that does not exist
@@ -256,11 +265,11 @@ def _changed(w: Work, step: str, i: int, changes: Sequence[Change], base: Work |
     return value if value.shape[-2:] == _due(w, step, i) else right()
 
 
-def _right(w: Work, step: str, i: int, base: Work | None) -> Value:
+def _right(w: Work, step: str, i: int, base: Work | None, known: Sequence[Change]) -> Value:
     """What a step gives at layer i by the rule; from `base` if it has the same inputs there."""
     if base is not None and _SAME_INPUTS[step](w, base, i):
         return _COMPUTED[step](base, i)
-    return RULE[step](w, i)
+    return _changed(w, step, i, known, partial(RULE[step], w, i)) if known else RULE[step](w, i)
 
 
 def _due(w: Work, step: str, i: int) -> tuple[int, int]:

@@ -121,8 +121,11 @@ def _question(
     )
     if not calls.formulas:
         return asked
-    known = compare(asked, Hypothesis("known", "the framework's own formulas", tuple(calls.formulas.values())))
-    return replace(asked, departs_as_known=bool((known.may < len(asked.observed)).any()))
+    formulas = tuple(calls.formulas.values())
+    known = compare(asked, Hypothesis("known", "the framework's own formulas", formulas))
+    if known.hidden.all():
+        return asked
+    return replace(asked, formulas=formulas, departs_as_known=bool((known.may < len(asked.observed)).any()))
 
 
 def diagnose(

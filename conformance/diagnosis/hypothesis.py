@@ -90,6 +90,8 @@ class Hypothesis:
     is_variant: bool = False
     format: str = ""
     symbols: frozenset[str] = frozenset()
+    regime: str = ""
+    """The only regime in which it can be made; empty for any."""
     is_sharp: bool = False
     """Whether a slope that may be anything between two values does not explain an entry that departs from the rule."""
     limit: "Limit | None" = None

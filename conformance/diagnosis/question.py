@@ -12,12 +12,12 @@ import numpy as np
 from ...reference import Array, DType, Parameters, Structure
 from ...reference.arithmetic import Arithmetic
 from ...reference.rounding import Conventions, Reading, deviation
-from ...reference.steps import Give, Work, afresh, run, showing, start
+from ...reference.steps import Give, Made, Work, afresh, run, showing, start
 from ..cases.case import Case, parse_case
 from ..cases.description import Description
 from ..cases.regimes import REGIMES, Draw, each
 from ..checks.comparison.compare import readings
-from ..checks.verdict import quantity_of
+from ..checks.verdict import NOTHING_EXPECTED, ExpectationFor, quantity_of
 from .hypothesis import Asked, Earlier, Hypothesis
 
 RULE = Hypothesis("rule", "nothing wrong")
@@ -29,9 +29,10 @@ class Question:
 
     `cases` are the ids of the calls' cases. `first` is the quantity that departs first. `ignored` are quantities that
     depart for a known other reason. `earlier` are the numbers of earlier calls, `conventions` the slopes declared at
-    kinks, and `arithmetic` what the adapter declares about its products in this dtype. `departs_as_known` says that a
-    formula of the framework's own, which an expectation states, changes these answers too. They then do not speak
-    against a mistake.
+    kinks, and `arithmetic` what the adapter declares about its products in this dtype. `formulas` are the steps that
+    the framework is known to compute by formulas of its own, which expectations state, if they change any number here.
+    `departs_as_known` says that they change these answers visibly. The answers then do not speak against a mistake.
+    `rule_has_formulas` says that the formulas are part of the rule.
     """
 
     structure: Structure
@@ -44,7 +45,14 @@ class Question:
     ignored: frozenset[str] = frozenset()
     cases: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
+    formulas: tuple[Made, ...] = ()
     departs_as_known: bool = False
+    rule_has_formulas: bool = False
+
+    @cached_property
+    def with_formulas(self) -> "Question":
+        """The same, with the framework's own formulas as part of the rule."""
+        return replace(self, rule_has_formulas=True)
 
     @property
     def compared(self) -> dict[str, Array]:
@@ -94,9 +102,14 @@ class Question:
         if hypothesis.draw is None:
             # Steps before the mistake, and after a value that the framework shows, are those of the rule itself.
             base = self.rule if with_errors else self.right
-            return run(afresh(base, self._before[with_errors]), hypothesis.mistakes, self._give, base)
+            return run(afresh(base, self._before[with_errors]), hypothesis.mistakes, self._give, base, self._known)
         one = hypothesis.draw(Asked(self.structure, self.regime, self.stack, self.earlier))
-        return run(self._work(one, self.reading if with_errors else None, None), hypothesis.mistakes, self._give)
+        work = self._work(one, self.reading if with_errors else None, None)
+        return run(work, hypothesis.mistakes, self._give, known=self._known)
+
+    @property
+    def _known(self) -> tuple[Made, ...]:
+        return self.formulas if self.rule_has_formulas else ()
 
     @cached_property
     def _give(self) -> Give:
@@ -105,12 +118,12 @@ class Question:
     @cached_property
     def right(self) -> Work:
         """The pass of the rule itself, without errors."""
-        return run(self._work(self.stack, None, self._before[0]), (), self._give)
+        return run(self._work(self.stack, None, self._before[0]), (), self._give, known=self._known)
 
     @cached_property
     def rule(self) -> Work:
         """The pass of the rule itself, with errors."""
-        return run(self._work(self.stack, self.reading, self._before[1]), (), self._give)
+        return run(self._work(self.stack, self.reading, self._before[1]), (), self._give, known=self._known)
 
     @cached_property
     def sharp_rule(self) -> Work:
@@ -118,7 +131,7 @@ class Question:
         if not self.is_exact:
             return self.rule
         reading, _ = readings(self.structure, self.regime, self.arithmetic)
-        return run(self._work(self.stack, reading, None), (), self._give)
+        return run(self._work(self.stack, reading, None), (), self._give, known=self._known)
 
     def apart(self, name: str, value: Array) -> Array:
         """How far a value is from the observed one of this name: the norm of the difference by the sum of both norms,
@@ -145,14 +158,16 @@ class Question:
 
     def rule_in(self, format_: DType) -> Work:
         """The pass of the rule with the errors of another format."""
-        return run(self._work(self.stack, deviation(format_), None), (), self._give)
+        return run(self._work(self.stack, deviation(format_), None), (), self._give, known=self._known)
 
     @cached_property
     def _before(self) -> tuple[Work | None, Work | None]:
         """The passes of the earlier calls, without and with errors."""
         if self.earlier is None:
             return None, None
-        return run(self._work(self.earlier.call, None, None)), run(self._work(self.earlier.call, self.reading, None))
+        works = (self._work(self.earlier.call, reading, None) for reading in (None, self.reading))
+        right, rule = (run(work, known=self._known) for work in works)
+        return right, rule
 
     def _work(self, one: Draw, reading: Reading | None, before: Work | None) -> Work:
         return start(self.structure, one.parameters, one.x, one.y, reading, before, self.conventions)
@@ -188,6 +203,7 @@ def save(path: Path, questions: Iterable[Question]) -> None:
                 "first": one.first,
                 "ignored": sorted(one.ignored),
                 "cases": one.cases,
+                "has_formulas": bool(one.formulas),
                 "departs_as_known": one.departs_as_known,
             }
         )
@@ -200,8 +216,10 @@ def save(path: Path, questions: Iterable[Question]) -> None:
     np.savez(path, about=np.array(json.dumps(about)), **data)  # pyright: ignore[reportArgumentType]
 
 
-def load(path: Path, adapter: Description) -> list[Question]:
-    """The questions in a file that `save` wrote. `adapter` is what the adapter declares."""
+def load(path: Path, adapter: Description, expectation_for: ExpectationFor = NOTHING_EXPECTED) -> list[Question]:
+    """The questions in a file that `save` wrote. `adapter` is what the adapter declares, and `expectation_for` what is
+    known of it.
+    """
     with np.load(path, allow_pickle=False) as stored:
         found: dict[str, dict[str, dict[str, Array]]] = {}
         for key in stored.files:
@@ -214,11 +232,12 @@ def load(path: Path, adapter: Description) -> list[Question]:
         kinds = found[str(number)]
         case: Case = parse_case(one["cases"][0], tuple(REGIMES))
         earlier = Earlier(_draw(kinds["call"]), _draw(kinds["begun"])) if "call" in kinds else None
+        formulas = tuple(expectation_for.formulas_for(one["cases"]).values()) if one["has_formulas"] else ()
         questions.append(
             Question(
                 case.structure, case.regime, _draw(kinds["stack"]), kinds["shown"], one["first"], earlier,
                 adapter.conventions, frozenset(one["ignored"]), tuple(one["cases"]),
-                adapter.arithmetic_in(case.structure.dtype), one["departs_as_known"],
+                adapter.arithmetic_in(case.structure.dtype), formulas, one["departs_as_known"],
             )
         )  # fmt: skip
     return questions

@@ -302,7 +302,7 @@ def _with_fingerprints(run: Run, folder: Path) -> Run:
     return replace(run, fingerprints=tuple(measured))
 
 
-def _find_causes(folder: Path, groups: Sequence[tuple[Description, Group]]) -> list[Cause]:
+def _find_causes(run: Run, folder: Path, groups: Sequence[tuple[Description, Group]]) -> list[Cause]:
     """The causes of all failures of a run, given its groups in the order of the plan. The order in which workers
     finished does not matter, nor does their number.
     """
@@ -313,7 +313,9 @@ def _find_causes(folder: Path, groups: Sequence[tuple[Description, Group]]) -> l
         if part.exists():
             passed, failing = read_part(part)
             kept = part.with_suffix(".npz")
-            questions = stored.load(kept, adapter) if failing and kept.exists() else []
+            questions = (
+                stored.load(kept, adapter, run.expectation_for(adapter.name)) if failing and kept.exists() else []
+            )
             results.setdefault(adapter.name, []).append(GroupResult(group, failing, passed, tuple(questions)))
     with threadpool_limits(1):
         return order(cause for name, some in results.items() for cause in summarize_failures(described[name], some))
@@ -332,7 +334,7 @@ def conclude(run: Run, folder: RunFolder) -> Path:
             chosen |= set(json.loads(note.read_text(encoding="utf-8")))
         planned = run.cases(sorted(chosen) if notes else None)
         record = folder.path / "record.jsonl"
-        found = _find_causes(folder.path, run.groups)
+        found = _find_causes(run, folder.path, run.groups)
         header = _with_fingerprints(run, folder.path).header()
         finish(record, folder.path, header, planned, run.audit, found)
     except OSError as error:

@@ -20,7 +20,7 @@ from . import PAGES, ROOT, page
 MUTANT = "--mutant no-slope-last"
 INSTEAD: dict[str, str] = {
     # placeholders
-    "kterm kinks path/to/file.py:Class": "kterm kinks examples/autograd_adapter.py:Autograd --dtype f64",
+    "kterm kinks path/to/file.py:Class": "kterm kinks examples/shown_adapter.py:Shown --dtype f64",
     "kterm check my-port --profile quick --report run.jsonl": (
         "kterm check numpy --profile smoke -n 0 --report run.jsonl"
     ),
@@ -54,7 +54,7 @@ CODES: dict[str, int] = {
     "kterm replay 4x8x3-relu.tanh-b5-pre-f32-normal-s17 torch": 0,
     "pytest --pyargs kterm.conformance --kterm-adapter torch --kterm-profile smoke -n 2": 0,
     "kterm check examples/minimal_adapter.py:MyFramework --profile smoke": 0,
-    "kterm check examples/autograd_adapter.py:Autograd --profile quick": 0,
+    "kterm check examples/shown_adapter.py:Shown --profile quick": 0,
     "kterm reproduce 1x2-elu-b1-none-f32-tails-s1 jax -o bug.py": 0,
     "kterm shrink 4x8x3-silu.tanh-b5-pre-f32-normal-s0 numpy --mutant no-slope-hidden": 0,
     "kterm mutants --list": 0,

@@ -15,6 +15,7 @@ from ....reference.steps import Made
 from ...cases.regimes import REGIMES, Draw
 from ..verdict import Check, Grade
 from .norms import Inputs, Norms, measure_norms, ratio_of_norms
+from .tails import sharpen
 
 _CHECK_OF: dict[str, Check] = {
     "z": "forward",
@@ -101,13 +102,17 @@ def compare(
             # The outputs are the last x, shown or not, and both must be right.
             targets.append(("outputs", views["outputs"]))
         for name, value in targets:
-            seen, tolerance = value.astype(np.float64), tolerated(step.estimate, reading)
-            compared = _compared(structure, step, name, seen, tolerance)
+            seen, usual = value.astype(np.float64), tolerated(step.estimate, reading)
+            tolerance = usual
+            if step.sharp is not None and f"z_{step.layer}" in views:
+                activation = structure.network.activations[step.layer - 1]
+                tolerance = sharpen(step, activation, computed["z", step.layer], seen, usual, reading)
+            compared = _compared(structure, step, name, seen, tolerance, usual)
             if (compared.worst > 1).any():
                 # The second reading costs as much again, and only a departure needs it and the norms.
                 bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions, changes))
                 most = tolerated(bounds[number].estimate, worst_case)
-                limit = _compared(structure, bounds[number], name, seen, most)
+                limit = _compared(structure, bounds[number], name, seen, most, most)
                 ratio = departures(structure, step.estimate.value, seen, tolerance)
                 inputs = Inputs(computed.get(("z", step.layer)), computed.get(("x", step.layer - 1)))
                 norms = measure_norms(step, seen, ratio, reading, inputs)
@@ -163,7 +168,10 @@ def steps_of(
         yield from propagate(structure.network, wide.parameters, wide.x, wide.y, reading, given, conventions, changes)
 
 
-def _compared(structure: Structure, step: Quantity, name: str, observed: Array, tolerance: Array) -> Comparison:
+def _compared(
+    structure: Structure, step: Quantity, name: str, observed: Array, tolerance: Array, usual: Array
+) -> Comparison:
+    """`usual` is the tolerance that the power is measured by."""
     value = step.estimate.value
     ratio = departures(structure, value, observed, tolerance)
     cases = ratio.shape[0]
@@ -174,7 +182,7 @@ def _compared(structure: Structure, step: Quantity, name: str, observed: Array, 
     else:
         at, rows = flat.argmax(1), np.arange(cases)
         pick = [array.reshape(cases, -1)[rows, at] for array in (observed, value, tolerance)]
-        worst, power = flat[rows, at], compute_power(value, tolerance, step.estimate.jump)
+        worst, power = flat[rows, at], compute_power(value, usual, step.estimate.jump)
     return Comparison(
         check=_CHECK_OF[step.symbol],
         quantity=name,

@@ -122,4 +122,12 @@ def of_parts() -> Iterator[Hypothesis]:
             yield Hypothesis(f"{kind}-{name}", text.format(name), format=name, symbols=symbols)
 
 
+def of_a_twin_in_another_dtype() -> Iterator[Hypothesis]:
+    """The program of the same structure in a narrower dtype."""
+    for name in ("f32", "f16", "bf16"):
+        text = f"everything computed in {name}: a program reused whatever its dtype"
+        symbols = PARTS["computed-in"][1]
+        yield Hypothesis("stale-dtype", text, is_conditional=True, format=name, symbols=symbols, regime="twins")
+
+
 FORMATS: tuple[Hypothesis, ...] = (*of_products(), *of_accumulators())

@@ -62,6 +62,9 @@ def of_other_inputs(has_earlier: bool, regime: str) -> Iterator[Hypothesis]:
     """The right answer to other numbers: those of an earlier call, or what arrays hold if their strides are ignored."""
     if has_earlier:
         yield _stale("stale-answer", "the numbers of the call before: an answer kept by too little", _all_before)
+        yield _stale(
+            "first-answer", "the numbers of the program's first call: an answer kept by too little", _all_first
+        )
         yield _stale("constant-weights", "the weights of the program's first call, compiled in", _first_weights)
         yield _stale("stale-x", "the inputs x_0 of the call before", lambda asked, old: replace(asked.stack, x=old.x))
         yield _stale("stale-y", "the targets y of the call before", lambda asked, old: replace(asked.stack, y=old.y))
@@ -81,6 +84,11 @@ def _stale(name: str, mistake: str, change: Callable[[Asked, Draw], Draw]) -> Hy
 
 def _all_before(asked: Asked, old: Draw) -> Draw:
     return old
+
+
+def _all_first(asked: Asked, old: Draw) -> Draw:
+    assert asked.earlier is not None
+    return asked.earlier.first
 
 
 def _first_weights(asked: Asked, old: Draw) -> Draw:

@@ -13,7 +13,7 @@ from ..hypothesis import EVERYWHERE, PLACES, STEP_OF, Hypothesis, Takes, everywh
 from ..question import Question
 from .activations import AT_ZERO, of_one_activation
 from .families import FAMILIES, Family, Formula, formulas, least_squares
-from .formats import FORMATS, of_parts
+from .formats import FORMATS, of_a_twin_in_another_dtype, of_parts
 from .losses import LOSSES, of_clipped_gradients, of_clipped_k, of_each_norm, of_huber, of_norm
 from .machinery import STALE, of_a_twin, of_other_inputs
 
@@ -111,7 +111,7 @@ def stages(question: Question) -> Iterator[Iterable[list[Hypothesis]]]:
     others = of_other_inputs(question.earlier is not None, question.regime)
     yield [
         *kept((*PLAIN, *of_one_gradient(), *of_a_twin(network), *others)),
-        *([one] for one in of_parts() if one.steps & possible),
+        *([one] for one in (*of_parts(), *of_a_twin_in_another_dtype()) if one.steps & possible),
     ]
     yield with_limits(question)
     yield fitted(question)

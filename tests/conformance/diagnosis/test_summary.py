@@ -182,6 +182,30 @@ def test_a_group_that_fails_in_words_is_one_cause() -> None:
     assert not cause.mistakes
 
 
+@pytest.mark.parametrize(
+    ("mutant", "groups", "says"),
+    [
+        ("weights-ignored", GROUPS, "the numbers of the program's first call: an answer kept by too little"),
+        (
+            "stale-dtype",
+            (GROUPS[0], "3x2x5-sigmoid.tanh-b7-pre-f64-twins"),
+            "everything computed in f32: a program reused whatever its dtype",
+        ),
+    ],
+)
+def test_a_program_or_an_answer_that_is_kept_by_too_little_is_named(
+    mutant: str, groups: tuple[str, ...], says: str
+) -> None:
+    (cause,) = causes_of(loaded("numpy", None, mutant), groups)
+    assert [one.mistake for one in cause.mistakes] == [says]
+    assert cause.is_fact
+
+
+def test_a_program_of_another_dtype_is_no_explanation_where_nothing_is_reused() -> None:
+    (cause,) = causes_of(loaded("numpy", None, "float32-inside"), (GROUPS[0], "3x2x5-sigmoid.tanh-b7-pre-f64-twins"))
+    assert [one.mistake for one in cause.mistakes] == ["everything computed in f32"]
+
+
 def test_what_the_framework_is_known_to_compute_speaks_against_no_mistake() -> None:
     """Softplus that is the identity above 20 changes the gradients of a network that shows nothing else."""
     pytest.importorskip("torch")
@@ -199,5 +223,8 @@ def test_what_the_framework_is_known_to_compute_speaks_against_no_mistake() -> N
         results.append(result_of(group, located.verdicts, located.questions))
     assert any(question.departs_as_known for question in results[-1].questions)
     assert not any(question.departs_as_known for result in results[:2] for question in result.questions)
-    first = summarize_failures(described, results)[0]
+    first, *others = summarize_failures(described, results)
     assert [one.name for one in first.mistakes] == ["rate-inside"]
+    # With the formula as part of the rule, the mistake explains these answers too.
+    assert not others
+    assert first.cases == 9

@@ -315,9 +315,8 @@ def test_a_run_that_is_kept_to_some_cases_judges_what_it_holds_whole(
     tmp_path: Path, dtypes: tuple[str, ...], activations: tuple[str, ...], state: str
 ) -> None:
     path = _file(tmp_path, "[[expectation]]\nadapter = '*'\ncase = '*-f64-*'\nactivation = 'elu'\nreason = 'r'")
-    results = check_adapter(
-        miniatures.Miniature(), profile="smoke", dtypes=dtypes, activations=activations, expectations=path
-    )
+    sound = miniatures.Miniature()
+    results = check_adapter(sound, profile="smoke", dtypes=dtypes, activations=activations, expectations=path)
     assert _states(results) == [state]
     assert results.conforms == (state == "open")
 

@@ -34,7 +34,8 @@ WRONG = '''
 import jax
 import jax.numpy as jnp
 
-from kterm.adapters.jax_adapter import ACTIVATIONS, Call, Jax
+from kterm.adapters.frameworks.shared.jax_shared import ACTIVATIONS, Call
+from kterm.adapters.jax_adapter import Jax
 
 
 @jax.custom_jvp

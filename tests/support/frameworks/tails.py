@@ -3,7 +3,10 @@
 They are loaded by the path of this file, so it imports nothing from its folder.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
+from scipy import special
 
 from kterm.adapters import Observation, Program
 from kterm.adapters.numpy_adapter import Numpy
@@ -100,3 +103,72 @@ class SubtractingElu(Coarse):
     def f(self, name: str, z: Array) -> Array:
         """f(z)."""
         return np.where(z > 0, z, np.exp(np.minimum(z, 0)) - 1) if name == "elu" else super().f(name, z)
+
+
+def _logistic(z: Array) -> Array:
+    return 1 / (1 + np.exp(-z))
+
+
+def _erf(z: Array) -> Array:
+    return special.erf(z.astype(np.float64)).astype(z.dtype)  # SciPy has none in longdouble
+
+
+def _normal_pdf(z: Array) -> Array:
+    return np.exp(-z * z / 2) / z.dtype.type((2 * np.pi) ** 0.5)
+
+
+def _gelu_tanh_slope(z: Array) -> Array:
+    root, cube = z.dtype.type((2 / np.pi) ** 0.5), z.dtype.type(0.044715)
+    t = np.tanh(root * (z + cube * z * z * z))
+    slope = z / 2 * (1 - t * t) * root * (1 + 3 * cube * z * z)
+    return (1 + t) / 2 + np.where(np.isnan(slope), 0, slope)
+
+
+SLOPES: Mapping[str, tuple[str, Callable[[Array], Array]]] = {
+    "1-t2": ("tanh", lambda z: 1 - np.tanh(z) ** 2),
+    "(1-t)(1+t)": ("tanh", lambda z: (1 - np.tanh(z)) * (1 + np.tanh(z))),
+    "sech": ("tanh", lambda z: 1 / np.cosh(z) ** 2),
+    "4s(1-s)": ("tanh", lambda z: 4 * _logistic(2 * z) * (1 - _logistic(2 * z))),
+    "two-exponentials": ("tanh", lambda z: (2 / (np.exp(z) + np.exp(-z))) ** 2),
+    "s(1-s)": ("sigmoid", lambda z: _logistic(z) * (1 - _logistic(z))),
+    "s-s2": ("sigmoid", lambda z: _logistic(z) - _logistic(z) ** 2),
+    "s(z)s(-z)": ("sigmoid", lambda z: _logistic(z) * _logistic(-z)),
+    "quotient": ("softsign", lambda z: 1 / (1 + np.abs(z)) - np.abs(z) / (1 + np.abs(z)) ** 2),
+    "1+erf": ("gelu", lambda z: (1 + _erf(z * z.dtype.type(0.5**0.5))) / 2 + z * _normal_pdf(z)),
+    "1+tanh": ("gelu_tanh", _gelu_tanh_slope),
+    "1-(1-t2)": ("tanhshrink", lambda z: 1 - (1 - np.tanh(z) ** 2)),
+    "t2": ("tanhshrink", lambda z: np.tanh(z) ** 2),
+    "1+z/r": ("squareplus", lambda z: (1 + z / np.sqrt(z * z + z.dtype.type(2))) / 2),
+}
+"""Sound formulas of a slope: the activation, and the formula in the dtype of z. Some cancel in a tail, some do not."""
+
+
+def slope_as(formula: str, wide: bool = False) -> type[Coarse]:
+    """A port that computes one slope by a row of `SLOPES`, with `wide` in the next wider format."""
+    about, slope = SLOPES[formula]
+
+    class Port(Coarse):
+        name = "slope-as"
+        activations = {name: Numpy.activations[name] for name in ("identity", about)}  # noqa: RUF012
+
+        def slope(self, name: str, z: Array) -> Array:
+            if name != about:
+                return super().slope(name, z)
+            wider = z.dtype if not wide else np.float64 if z.dtype == np.float32 else np.longdouble
+            return slope(z.astype(wider)).astype(z.dtype)
+
+    return Port
+
+
+def steep(activation: str, where: Callable[[Array], Array], factor: float) -> type[Coarse]:
+    """A port without cancellation whose slope is wrong by a factor for some z."""
+
+    class Steep(Coarse):
+        name = "steep"
+        activations = {name: Numpy.activations[name] for name in ("identity", activation)}  # noqa: RUF012
+
+        def slope(self, name: str, z: Array) -> Array:
+            right = super().slope(name, z)
+            return np.where(where(z), right * z.dtype.type(factor), right) if name == activation else right
+
+    return Steep

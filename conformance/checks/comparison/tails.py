@@ -1,0 +1,74 @@
+"""The tails of f and f', where a usual formula cancels: there a framework that keeps its digits must keep them.
+
+For example, 1 - tanh(z)**2 has an absolute error of u. In float32 it is 0 from z = 9 on, where the slope is 6e-8. Most
+frameworks compute it so, and the tolerance of k allows for it. A framework that computes the slope by another formula
+has right digits there, and then a slope that is off by a thousandth is a mistake, however small it is.
+
+So the tolerance of an x or a k is that of a formula without cancellation (`Tail`) if the framework shows, in the same
+draw and on the same side of 0, that it uses one: an entry that is right where the cancelling formula has no digits
+left. Such an entry is smaller than a quarter of the cancelling formula's roundoff: that formula gives 0 there, or a
+number several times too large.
+
+A framework may also compute the cancelling formula in the next wider format and round the result. So an error of that
+formula in the wider format is no finding either, unless an entry is right where that one has no digits left.
+"""
+
+import numpy as np
+
+from ....reference import ACTIVATIONS, DTYPES, Array
+from ....reference.activations import Activation
+from ....reference.propagation import Quantity
+from ....reference.rounding import Reading
+
+_LEAST = 1 / 4
+"""An entry below this part of the cancelling formula's roundoff tells the formulas apart."""
+_U_WIDER = {"f64": 2.0**-64, "f32": DTYPES["f64"].u, "f16": DTYPES["f32"].u, "bf16": DTYPES["f32"].u}
+"""The unit roundoff of the next wider format: of x87's and C's long double for f64."""
+
+
+def sharpen(step: Quantity, activation: str, z: Array, seen: Array, tolerance: Array, reading: Reading) -> Array:
+    """The tolerance of an x or a k, (D, B, n_i): what a formula without cancellation allows, in the entries where the
+    framework shows that it uses one.
+
+    `z` (D, B, n_i) are the shown pre-activations. `seen` are the framework's values of the quantity that `step` is, and
+    `tolerance` is what the cancelling formula allows.
+    """
+    if step.sharp is None or not reading.u:
+        return tolerance
+    row = ACTIVATIONS[activation]
+    tail = row.tail
+    assert tail is not None  # `sharp` is None without
+    terms = _roundoff_terms(row, step, z)
+    value = step.estimate.value
+    size = np.abs(value)
+    tells = (size < _LEAST * reading.format.u * terms) & (size > 0)
+    if 8 * reading.u > tail.resolves or not tells.any():
+        return tolerance
+    sharp = step.sharp()
+    if not np.array_equal(sharp.value, value):
+        return tolerance  # another formula of f or f' is compared with, and it has its own rounding
+    fine = sharp.tolerance(reading)
+    right = np.maximum(fine, np.abs(seen - value)) <= tail.resolves * size
+    ulps, u_wider = row.slope_ulps if step.symbol == "k" else row.f_ulps, _U_WIDER[reading.format.name]
+    allowed = np.where(
+        _on_shown_sides(right & tells & (size < _LEAST * u_wider * terms), z),
+        fine,
+        np.maximum(fine, reading.kappa * ulps * u_wider * terms),
+    )
+    return np.where(_on_shown_sides(right & tells, z), np.minimum(tolerance, allowed), tolerance)
+
+
+def _on_shown_sides(shows: Array, z: Array) -> Array:
+    """Elementwise: whether an entry of the same draw, on the same side of 0, is one of those in `shows`."""
+    held = np.zeros(z.shape, bool)
+    for side in (z < 0, z > 0):
+        held |= side & (shows & side).any((-2, -1), keepdims=True)
+    return held
+
+
+def _roundoff_terms(row: Activation, step: Quantity, z: Array) -> Array:
+    """The size of the terms that cancel in the usual formula: one u of them is its roundoff."""
+    if step.symbol == "x":
+        return row.f_terms(z)
+    assert step.side is not None  # a k has one
+    return row.slope_terms(z) * np.abs(step.side)
