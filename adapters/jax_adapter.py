@@ -17,6 +17,7 @@ class Jax(JaxAdapter):
     """
 
     name = "jax"
+    zero_width = True
     make_gradients = staticmethod(compile_gradients)
 
     def make_backpropagate(self, structure: Structure) -> Function:

@@ -45,6 +45,7 @@ class TorchFunc(TorchAdapter):
     """k_i is the gradient with respect to zeros that are added to z_i."""
 
     name = "torch-func"
+    zero_width = True
 
     def make_backpropagate(self, structure: Structure) -> Function:
         return take_gradients(make_squared_error(self.functions(structure), structure.network.bias))

@@ -36,6 +36,10 @@ class Description:
     """The arithmetic of matrix products that it declares, by dtype, for dtypes that it has."""
 
     limits: Limits | None = None
+    zero_width: bool = False
+    """Whether layers may have no units."""
+    propagates: tuple[str, ...] = ()
+    """What it promises not to lose on the way: some of "nan" and "inf"."""
 
     def arithmetic_in(self, dtype: str) -> Arithmetic | None:
         """The arithmetic that it declares for a dtype; None if it declares none."""
@@ -55,10 +59,11 @@ class Description:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The description in plain JSON types. Limits are left out if it has none."""
+        """The description in plain JSON types. What it need not declare is left out if it does not."""
         plain = asdict(self)
-        if self.limits is None:
-            del plain["limits"]
+        for name in ("limits", "zero_width", "propagates"):
+            if not getattr(self, name):
+                del plain[name]
         return {
             **plain,
             "slopes_at_kinks": [list(one) for one in self.slopes_at_kinks],
@@ -100,6 +105,8 @@ def describe(adapter: Adapter, spec: str) -> Description:
         (adapter.framework and adapter.framework_version) or clean_version(adapter),
         tuple((dtype, adapter.arithmetic[dtype]) for dtype in DTYPES if _declares(adapter, dtype)),
         adapter.limits and Limits(**adapter.limits.to_json()),
+        adapter.zero_width,
+        tuple(adapter.propagates),
     )
 
 

@@ -5,7 +5,7 @@ Adapters import the types that they name from here too.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class TensorAdapter(Adapter):
 
     to_tensor: Callable[[Array], Any] = staticmethod(np.asarray)
     """Gives a tensor with the numbers of an array, which is the program's own and contiguous."""
+    x_order: Literal["C", "K"] = "C"
+    """The order of x in memory. With "K", an x in Fortran order keeps it."""
     to_array: Callable[[Any], Array] = staticmethod(_copy)
     """Gives a new array with the numbers of a tensor."""
 
@@ -54,15 +56,16 @@ class TensorAdapter(Adapter):
         dtype, backpropagate = structure.format.numpy, self.make_backpropagate(structure)
         shapes = [(structure.batch, n) for n in structure.network.widths[1:]]
 
-        def take(arrays: Iterable[Array]) -> list[Any]:
-            return [self.to_tensor(np.array(array, order="C")) for array in arrays]
+        def take(array: Array, order: Literal["C", "K"] = "C") -> Any:
+            return self.to_tensor(np.array(array, order=order))
 
         def give(tensors: Iterable[Any] | None) -> Any:
             return None if tensors is None else tuple(map(self.to_array, tensors))
 
         def program(parameters: Parameters, x: Array, y: Array) -> Observation:
-            shifts = take(np.zeros(shape, dtype) for shape in shapes)
-            answer = backpropagate(take(parameters.weights), take(parameters.biases), shifts, *take((x, y)))
+            weights, biases = (list(map(take, some)) for some in (parameters.weights, parameters.biases))
+            shifts = [self.to_tensor(np.zeros(shape, dtype)) for shape in shapes]
+            answer = backpropagate(weights, biases, shifts, take(x, self.x_order), take(y))
             (by_weight, by_bias, k), (error, zs, xs) = answer
             outputs, E = give((xs[-1], error))
             return Observation(outputs, E, give(by_weight), give(by_bias), z=give(zs), x=give(xs), k=give(k))

@@ -20,12 +20,10 @@ TORCH_DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat
 
 
 def to_tensor(array: Array, device: str) -> Tensor:
-    """Copy an array, of any strides, into a new contiguous tensor with the same bits."""
-    # from_numpy refuses negative strides, warns about read-only memory and shares what it is given, so it gets a copy.
-    own = np.array(array, order="C")
-    if own.dtype == ml_dtypes.bfloat16:  # PyTorch cannot take bfloat16 from NumPy
-        return torch.from_numpy(own.view(np.int16)).view(torch.bfloat16).to(device)
-    return torch.from_numpy(own).to(device)
+    """A tensor with the bits of an array. On a CPU it shares the memory of the array, which nothing else may use."""
+    if array.dtype == ml_dtypes.bfloat16:  # PyTorch cannot take bfloat16 from NumPy
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device)
+    return torch.from_numpy(array).to(device)
 
 
 def to_array(tensor: Tensor) -> Array:

@@ -41,6 +41,8 @@ def declare(adapter: Adapter) -> dict[str, Any]:
             for name, slopes in adapter.slopes_at_kinks.items()
             for point, slope in slopes.items()
         ],
+        "zero_width": adapter.zero_width,
+        "propagates": list(adapter.propagates),
         "arithmetic": {dtype: one.to_json() for dtype, one in adapter.arithmetic.items()},
         "limits": {
             "max_structures": None if adapter.max_structures is None else int(adapter.max_structures),

@@ -326,7 +326,7 @@ def test_long_sums_keep_their_power(dtype: str) -> None:
 def test_no_other_regime_sees_past_128() -> None:
     results = check_adapter(Kernel(past(128, "hidden", "z")), dtypes=["f64"])
     assert not results.conforms
-    assert all("-tiles-" in verdict.case for verdict in results.failures)
+    assert {case.rsplit("-", 2)[1] for case in (verdict.case for verdict in results.failures)} <= {"tiles", "large"}
     assert {verdict.check for verdict in results.failures} == {"forward"}
 
 
