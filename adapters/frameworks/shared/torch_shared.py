@@ -105,7 +105,7 @@ class TorchAdapter(TensorAdapter):
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
-        self.to_tensor = partial(to_tensor, device=device, keeps_order=self.keeps_order)
+        self.to_tensor = partial(to_tensor, device=device)
         torch.set_num_threads(1)
         if device == "cpu":  # another device may round factors to tf32, as PyTorch's settings say
             self.arithmetic = ON_CPU
