@@ -65,6 +65,10 @@ class Adapter(ABC):
     """The most structures that a run plans for this adapter, at least 1. None means no limit."""
     limits: Limits | None = None
     """How large a network the framework can bear, and which forms it has. The plan is cut to it."""
+    result_dtypes: Mapping[str, str] = MappingProxyType({})
+    """The dtype of results that always come back in a wider one than is asked for, by quantity: {"E": "f64"}. The
+    quantities are outputs, E, z, x, k, dE/dW and dE/db. They are rounded to the dtype asked for.
+    """
     slopes_at_kinks: Mapping[str, Mapping[float, float]] = MappingProxyType({})
     """The slope f' that the framework takes exactly at a kink, by activation and kink. The suite then accepts only that
     slope there. At any other kink it accepts every slope between the one-sided derivatives.
@@ -129,9 +133,9 @@ class Adapter(ABC):
                 raise TypeError(f"the program returned a {type(observed).__name__}; it should return an Observation")
             if scale != 1:
                 observed = rescaled(observed, scale)
-            return replace(
-                observed, weight_gradients=tuple(layout.from_native(gradient) for gradient in observed.weight_gradients)
-            )
+            # A gradient that is None stays None, for the check of the form.
+            gradients = (None if g is None else layout.from_native(g) for g in observed.weight_gradients)
+            return replace(observed, weight_gradients=tuple(gradients))
 
         return canonical
 

@@ -20,7 +20,8 @@ def check_declarations(adapter: Adapter) -> None:
     `name` must be a line of text and `device` too; `version` must hold text. `framework` and `framework_version` must
     be lines of text or empty. `dtypes` and `biases` must be collections of known names, `activations` a mapping from
     them, and none of the three may be empty. `weight_layout` must have `name`, `to_native` and `from_native`.
-    `max_structures` must be None or an integer of at least 1, and `limits` None or a `Limits`. Each slope in
+    `max_structures` must be None or an integer of at least 1, `limits` None or a `Limits`, and
+    `result_dtypes` a mapping from quantities to dtypes. Each slope in
     `slopes_at_kinks` must be at a kink and between the one-sided derivatives there. `arithmetic` must be a mapping from
     dtypes to `kterm.Arithmetic` with known formats. `zero_width` must be a bool, and `propagates` hold some
     of "nan" and "inf".
@@ -41,6 +42,7 @@ def check_declarations(adapter: Adapter) -> None:
         ("biases", _check_names(adapter, "biases", BIASES, 'biases = ("none", "pre")')),
         ("max_structures", _check_max_structures(adapter)),
         ("limits", _check_limits(adapter)),
+        ("result_dtypes", _check_result_dtypes(adapter)),
         ("slopes_at_kinks", _check_slopes(adapter)),
         ("arithmetic", _check_arithmetic(adapter)),
         ("zero_width", _check_zero_width(adapter)),
@@ -150,6 +152,20 @@ def _check_limits(adapter: Adapter) -> str:
 
 def _is_count(value: Any, least: int) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+QUANTITIES = ("outputs", "E", "z", "x", "k", "dE/dW", "dE/db")
+
+
+def _check_result_dtypes(adapter: Adapter) -> str:
+    declared: Any = getattr(adapter, "result_dtypes", _MISSING)
+    if not isinstance(declared, Mapping):
+        return f'{_shown(declared)} is not a mapping; write result_dtypes = {{"E": "f64"}}'
+    for what, names, known in (("quantity", declared, QUANTITIES), ("dtype", declared.values(), DTYPES)):
+        for name in names:
+            if name not in list(known):
+                return f"unknown {what} {_shown(name)}; known are {', '.join(known)}"
+    return ""
 
 
 def _check_slopes(adapter: Adapter) -> str:

@@ -6,7 +6,7 @@ Importing this module imports no framework. An adapter's module is imported when
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from hashlib import sha256
 from importlib import import_module
@@ -216,6 +216,43 @@ def _can_import(package: str) -> bool:
         return package in sys.modules
 
 
+def describe_error(error: BaseException) -> str:
+    """The type of an error and the line of its message that says most, in one line of at most 400 characters.
+
+    That is the first line, or the last one of a message that quotes a traceback. Where something is None, a question
+    says what is None most often in an adapter.
+    """
+    try:
+        lines = without_traceback(str(error)).strip().splitlines()
+    except Exception:  # a message that cannot be made
+        lines = []
+    said = lines[0].strip() if lines else ""
+    message = f"{type(error).__name__}: {said}".rstrip(": ")[:MOST_MESSAGE]
+    if isinstance(error, AttributeError | TypeError) and "NoneType" in said:
+        message = message[: MOST_MESSAGE - len(_ASKS_FOR_NONE)] + _ASKS_FOR_NONE
+    return message
+
+
+def without_traceback(message: str) -> str:
+    """A message; where it quotes a traceback, the last line alone, which says what was raised."""
+    return last_line(message.splitlines()) if _TRACEBACK in message else message
+
+
+def last_line(lines: Sequence[str]) -> str:
+    """The last line that is not blank and no part of a traceback; empty if there is none."""
+    return next((line.strip() for line in reversed(lines) if not _FRAME.match(line)), "")
+
+
+MOST_MESSAGE = 400
+"""The characters of an exception's message that are kept."""
+
+_ASKS_FOR_NONE = " (is a gradient None? Then none reached that parameter)"
+_TRACEBACK = "Traceback (most recent call last)"
+_FRAME = re.compile(r'\s*Traceback \(most recent call last\)|\s+File ".*", line \d+|[\s~^]*$')
+
+
 def _format_error(error: BaseException) -> str:
+    if _TRACEBACK in str(error):
+        return describe_error(error)
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__

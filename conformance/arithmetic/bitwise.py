@@ -223,10 +223,7 @@ def difference_in_ulps(format_: DType, a: Array, b: Array) -> float:
 
 def _call(runner: Runner, draw: Draw) -> Observation:
     """The observation of one call. Raises NoAnswer, also if its form is wrong."""
-    answer = runner.call(_REGIME, draw.parameters, draw.x, draw.y)
-    if answer.observation is None:
-        raise NoAnswer("raised", "; ".join(answer.problems))
-    return answer.observation
+    return runner.call(_REGIME, draw.parameters, draw.x, draw.y).require_form()
 
 
 def _call_all(runner: Runner, structure: Structure, draws: Iterable[Draw]) -> list[Observation]:

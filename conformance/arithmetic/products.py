@@ -13,7 +13,7 @@ import numpy as np
 
 from ...adapters.quantities import arrays
 from ...reference import DTYPES, Array, Network, Parameters, Structure
-from ..runners.runner import NoAnswer, Runner
+from ..runners.runner import Runner
 
 Kind = Literal["z", "dE/dx", "dE/dW"]
 
@@ -95,7 +95,5 @@ def _ask(runner: Runner, structure: Structure, weights: tuple[Array, ...], x: Ar
     format_ = structure.format.numpy
     *own, x, y = (np.array(array, format_, order="C") for array in (*weights, x, y))
     answer = runner.call("normal", Parameters(tuple(own), ()), x, y)
-    if answer.observation is None:
-        raise NoAnswer("raised", "; ".join(answer.problems))
-    shown = arrays(answer.observation)
+    shown = arrays(answer.require_form())
     return next(shown[name] for name in names if name in shown).astype(np.float64)

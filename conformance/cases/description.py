@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...adapters import Adapter, Limits
-from ...adapters.declarations import check_declarations, clean_version
+from ...adapters.declarations import QUANTITIES, check_declarations, clean_version
 from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias
 from ...reference.arithmetic import Arithmetic
 
@@ -41,6 +41,12 @@ class Description:
     propagates: tuple[str, ...] = ()
     """What it promises not to lose on the way: some of "nan" and "inf"."""
 
+    result_dtypes: tuple[tuple[str, str], ...] = ()
+    """(quantity, dtype) for quantities that always come back in a wider dtype than is asked for."""
+
+    python: str | None = None
+    """The Python interpreter that its host runs under, if the user named one."""
+
     def arithmetic_in(self, dtype: str) -> Arithmetic | None:
         """The arithmetic that it declares for a dtype; None if it declares none."""
         return dict(self.arithmetic).get(dtype)
@@ -61,9 +67,11 @@ class Description:
     def to_json(self) -> dict[str, Any]:
         """The description in plain JSON types. What it need not declare is left out if it does not."""
         plain = asdict(self)
-        for name in ("limits", "zero_width", "propagates"):
+        for name in ("limits", "zero_width", "propagates", "result_dtypes", "python"):
             if not getattr(self, name):
                 del plain[name]
+        if self.result_dtypes:
+            plain["result_dtypes"] = dict(self.result_dtypes)
         return {
             **plain,
             "slopes_at_kinks": [list(one) for one in self.slopes_at_kinks],
@@ -76,6 +84,7 @@ class Description:
         lists: dict[str, Any] = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
         lists["slopes_at_kinks"] = tuple(map(tuple, data["slopes_at_kinks"]))
         lists["arithmetic"] = tuple((dtype, Arithmetic(**one)) for dtype, one in data.get("arithmetic", {}).items())
+        lists["result_dtypes"] = tuple(data.get("result_dtypes", {}).items())
         if data.get("limits") is not None:
             lists["limits"] = Limits(**data["limits"])
         return cls(**(data | lists))
@@ -107,6 +116,7 @@ def describe(adapter: Adapter, spec: str) -> Description:
         adapter.limits and Limits(**adapter.limits.to_json()),
         adapter.zero_width,
         tuple(adapter.propagates),
+        tuple((name, adapter.result_dtypes[name]) for name in QUANTITIES if name in adapter.result_dtypes),
     )
 
 

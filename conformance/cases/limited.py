@@ -11,8 +11,9 @@ from ...adapters import Limits
 from ...adapters.limits import count_products
 from ...reference import Network, Structure
 from .case import Group
+from .description import Description
 from .regimes import REGIMES, aimed_layer
-from .shapes import LEAST_LARGE, LEAST_LONG, LEAST_TILE, tile_size
+from .shapes import LEAST_LARGE, LEAST_LONG, LEAST_TILE, tile_size, twin_structures
 
 Pair = tuple[str, str, str]
 """A regime, a dtype, and an activation that a structure of them is about."""
@@ -23,7 +24,7 @@ class Cut:
     """What limits did to a plan. `left_out` counts the structures of each regime that do not fit. `changed` counts
     those that were changed, by what was: width, depth, batch or form. If a run has a limit of seconds, `seconds` is the
     estimated time of all calls. `draws` is the most draws of a structure, if some have fewer for it, and `dropped`
-    counts the structures that fit and were left out for it.
+    counts the structures that fit and were left out for it. `twins` counts the twin programs that do not fit.
     """
 
     left_out: dict[str, int] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class Cut:
     dropped: int = 0
     draws: int | None = None
     seconds: float | None = None
+    twins: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The counts in plain JSON types."""
@@ -40,6 +42,7 @@ class Cut:
             "dropped": self.dropped,
             "draws": self.draws,
             "seconds": self.seconds,
+            "twins": self.twins,
         }
 
 
@@ -48,6 +51,8 @@ def describe_cut(name: str, cut: dict[str, Any]) -> Iterator[str]:
     if cut["left_out"]:
         by_regime = ", ".join(f"{count:,} {regime}" for regime, count in cut["left_out"].items())
         yield f"the limits of {name} leave out {_count(sum(cut['left_out'].values()), 'structure')}: {by_regime}"
+    if cut["twins"]:
+        yield f"the limits of {name} leave out {_count(cut['twins'], 'twin program')}"
     if cut["changed"]:
         by_kind = ", ".join(f"{what} of {count:,}" for what, count in cut["changed"].items())
         yield f"the limits of {name} change structures: {by_kind}"
@@ -277,6 +282,16 @@ def limit_time(groups: Sequence[Group], limits: Limits, cut: Cut) -> tuple[tuple
     seconds = float(f"{total / limits.speed:.3g}")
     fewest = draws if draws < most else None
     return fewer, replace(cut, dropped=len(groups) - len(kept), draws=fewest, seconds=seconds)
+
+
+def count_twins(groups: Sequence[Group], adapter: Description, limits: Limits) -> int:
+    """How many twin programs of the groups an adapter declares, and its limits leave out."""
+    return sum(
+        bool(limits.problem_of(twin))
+        for group in groups
+        if REGIMES[group.regime].twins
+        for twin in twin_structures(group.structure, adapter.biases, adapter.dtypes)
+    )
 
 
 _REPEATS = 6

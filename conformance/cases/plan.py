@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from . import smoke
 from .case import Group
 from .description import Description
 from .level import LEVELS, Level, parse_level
-from .limited import Cut, cut_groups, limit_time
+from .limited import Cut, count_twins, cut_groups, limit_time
 from .regimes import REGIMES, Deal
 from .shapes import hollow
 
@@ -50,8 +50,8 @@ _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
 
 @dataclass(frozen=True)
 class Options:
-    """What a run asks for: a profile, a seed, the dtypes and activations to keep (empty: all), and the level that a
-    tensor must reach. The level does not change what is planned.
+    """What a run asks for: a profile, a seed, the dtypes, activations and regimes to keep (empty: all), and the level
+    that a tensor must reach. The level does not change what is planned. The layout probes are always planned.
     """
 
     profile: str = "standard"
@@ -59,11 +59,12 @@ class Options:
     dtypes: tuple[str, ...] = ()
     activations: tuple[str, ...] = ()
     level: Level = "componentwise"
+    regimes: tuple[str, ...] = ()
 
 
 class OptionError(ValueError):
-    """Options that make no run: an unknown profile, dtype, activation or level, or a seed out of range. The message is
-    one line.
+    """Options that make no run: an unknown profile, dtype, activation, regime or level, or a seed out of range. The
+    message is one line.
     """
 
 
@@ -83,12 +84,14 @@ def make_options(
     dtypes: Sequence[str] = (),
     activations: Sequence[str] = (),
     level: str = "componentwise",
+    regimes: Sequence[str] = (),
 ) -> Options:
     """Checked options. Raises OptionError, naming what is known."""
     for what, given, known in (
         ("profile", (profile,), PROFILES),
         ("dtype", dtypes, DTYPES),
         ("activation", activations, ACTIVATIONS),
+        ("regime", regimes, [name for name in REGIMES if name != "layout"]),
     ):
         if isinstance(given, str):
             raise OptionError(f"{what}s: {given!r} is one string; write {what}s=[{given!r}]")
@@ -97,7 +100,9 @@ def make_options(
     if not 0 <= seed < 2**63:
         raise OptionError(f"seed {seed} should be an integer from 0 to 2**63 - 1")
     require_known("level", level, LEVELS)
-    return Options(profile, seed, tuple(dict.fromkeys(dtypes)), tuple(dict.fromkeys(activations)), parse_level(level))
+    kept = (tuple(dict.fromkeys(names)) for names in (dtypes, activations, regimes))
+    kept_dtypes, kept_activations, kept_regimes = kept
+    return Options(profile, seed, kept_dtypes, kept_activations, parse_level(level), kept_regimes)
 
 
 @dataclass(frozen=True)
@@ -124,17 +129,23 @@ def plan(adapter: Description, options: Options) -> Plan:
     # A narrow dtype that is asked for by name gets the structures of the wide ones.
     wide = [dtype for dtype in (*WIDE, *(name for name in options.dtypes if name in NARROW)) if dtype in dtypes]
     probes = tuple(_probes(adapter, dtypes[0]))
-    first = _distinct(smoke.groups(smoke.shipped(), pool, adapter.biases, wide))
-    everything = _distinct((*first, *_regular(adapter, options, dtypes, pool)))
+    first = _kept(_distinct(smoke.groups(smoke.shipped(), pool, adapter.biases, wide)), options)
+    everything = _kept(_distinct((*first, *_regular(adapter, options, dtypes, pool))), options)
     limits = adapter.limits
     if limits is None:
         return Plan((*probes, *_sampled(everything, len(first), adapter.max_structures)), tuple(left_out))
-    probes = _distinct(group for some in cut_groups(probes, limits)[0] for group in some)
-    fitted, cut = cut_groups(everything, limits)
-    count = len(_distinct(group for some in fitted[: len(first)] for group in some))
-    everything = _distinct(group for some in fitted for group in some)
+    fitted, cut = cut_groups((*probes, *everything), limits)
+    fitted_probes, others = fitted[: len(probes)], fitted[len(probes) :]
+    probes = _distinct(itertools.chain(*fitted_probes))
+    count = len(_distinct(itertools.chain(*others[: len(first)])))
+    everything = _distinct(itertools.chain(*others))
     groups, cut = limit_time((*probes, *_sampled(everything, count, adapter.max_structures)), limits, cut)
-    return Plan(groups, tuple(left_out), cut)
+    return Plan(groups, tuple(left_out), replace(cut, twins=count_twins(groups, adapter, limits)))
+
+
+def _kept(groups: tuple[Group, ...], options: Options) -> tuple[Group, ...]:
+    """The groups of the regimes that are kept."""
+    return tuple(group for group in groups if group.regime in options.regimes) if options.regimes else groups
 
 
 def regular(adapter: Description, options: Options) -> tuple[Group, ...]:

@@ -1,11 +1,11 @@
 """Shapes: how the structures of each regime are made, from their number, the adapter's activations and a generator."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...reference import ACTIVATIONS
+from ...reference import ACTIVATIONS, DTYPES, Bias, Structure
 
 
 class Deal:
@@ -188,3 +188,21 @@ def twins(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
     # One more row fills a tile of four or eight, in which the last row of a larger batch may remain.
     batch = (3, 7)[i % 2]
     return Shape(batch, tuple(int(n) for n in rng.integers(2, 6, size=3)), tuple(names))
+
+
+def twin_structures(structure: Structure, biases: Sequence[Bias], dtypes: Sequence[str]) -> list[Structure]:
+    """Structures that differ from one in the order of activations, in the bias placement, in the dtype, or by one more
+    row of the batch, as far as there are such `biases` and `dtypes`.
+    """
+    network = structure.network
+    turned = network.activations[1:] + network.activations[:1]
+    made = [replace(structure, network=replace(network, activations=turned))]
+    for bias in [name for name in biases if name != network.bias][:1]:
+        made.append(replace(structure, network=replace(network, bias=bias)))
+    order = list(DTYPES)
+    others = [name for name in dtypes if name != structure.dtype]
+    for dtype in sorted(others, key=lambda name: abs(order.index(name) - order.index(structure.dtype)))[:1]:
+        made.append(replace(structure, dtype=dtype))
+    if structure.batch:
+        made.append(replace(structure, batch=structure.batch + 1))
+    return [twin for twin in made if twin != structure]

@@ -24,6 +24,16 @@ def check_answer(case: Case, answer: Answer | NoAnswer, expectation_for: Expecta
     return with_contract(case, found, expectation_for)
 
 
+def check_dtypes(cases: Sequence[Case], answers: Sequence[Answer | NoAnswer]) -> dict[int, Verdict]:
+    """The finding that results came back in another dtype, on the first case in which they do, by its index. The
+    numbers are judged all the same, so that it blocks nothing, and one in a structure is enough.
+    """
+    for i, answer in enumerate(answers):
+        if isinstance(answer, Answer) and answer.dtype_problem:
+            return {i: Verdict(cases[i].id, "contract", "dtype", "wrong", message=answer.dtype_problem)}
+    return {}
+
+
 def check_finite(group: Group, case: Case, one: Draw, observation: Observation) -> Verdict | None:
     """The finding if quantities are not finite where the rule gives finite numbers, else None.
 

@@ -4,22 +4,22 @@
 kept here.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ...adapters import Observation
 from ...adapters.quantities import arrays
-from ...reference import Array
+from ...reference import Array, Structure
 from ..cases.case import Case, Group
 from ..cases.draw import make_draws
 from ..cases.level import Level
 from ..cases.regimes import REGIMES, Draw
 from ..runners.runner import Answer, NoAnswer, Runner
 from .comparison.calls import Call, Calls, JudgedCalls, before_each
-from .contract import check_answer, check_finite
-from .findings import ExpectationFor, blocked, judge, with_contract
+from .contract import check_answer, check_dtypes, check_finite
+from .findings import ExpectationFor, blocked, judge, with_contract, with_expectation
 from .kink_choices import with_kink_slopes
 from .layout_probe import probe
 from .repeated.repeats import Repeats, ask_repeats
@@ -70,6 +70,7 @@ def examine(
     layout_error: str | None = None,
     draws: Draw | None = None,
     level: Level = "componentwise",
+    find_known: Callable[[], Examination | None] = lambda: None,
 ) -> Examination:
     """Run every check on every case of a group. Nothing that an adapter does raises here.
 
@@ -77,7 +78,7 @@ def examine(
     nothing: what follows is judged from the framework's own values, as far as it shows any. The same holds for a
     finding below the `level` of the run. `layout_error` is what the
     layout probes found wrong; it blocks the group. `draws` are the group's numbers as a stack, if they are known
-    already.
+    already. `find_known` is called when all answers are there: it gives an examination of the same answers, or None.
     """
     if group.regime == "layout":
         return Examination(probe(group, runner))
@@ -85,7 +86,7 @@ def examine(
         return Examination(
             [[Verdict(case.id, "contract", "all", "blocked", message="behind layout")] for case in group.cases]
         )
-    return _Examiner(group, runner, expectation_for, draws or make_draws(group.cases), level).examine()
+    return _Examiner(group, runner, expectation_for, draws or make_draws(group.cases), level).examine(find_known)
 
 
 class _Examiner:
@@ -104,7 +105,7 @@ class _Examiner:
         self._judged: list[JudgedCalls] = []
         self._sums: list[tuple[Key, Array]] = []
 
-    def examine(self) -> Examination:
+    def examine(self, find_known: Callable[[], Examination | None]) -> Examination:
         """Ask for every answer first, then judge all of them."""
         group, cases = self._group, self._cases
         twins = build_twins(group, self._draws[0], self._runner)
@@ -118,6 +119,8 @@ class _Examiner:
         repeats = None
         if first is not None:
             repeats = ask_repeats(group, self._draws, observed, self._runner, twins)
+        if (known := find_known()) is not None:
+            return known
         self._verdicts = [
             check_answer(case, answer, self._expectation_for) for case, answer in zip(cases, answers, strict=True)
         ]
@@ -128,48 +131,65 @@ class _Examiner:
                 found, self._draws, first, max(observed), self._conventions, self._formulas
             )
         sound = {i: observation for i, observation in observed.items() if not self._fails(i)}
-        for chosen in self._stack_by_quantities(sound):
-            self._judge_draws(chosen, [sound[i] for i in chosen])
+        judged_in = {i: answer.judged_in for i, answer in enumerate(answers) if isinstance(answer, Answer)}
+        for chosen in self._stack_by_quantities(sound, judged_in):
+            self._judge_draws(chosen, [sound[i] for i in chosen], self._structure_in(judged_in[chosen[0]]))
+        of_dtypes = check_dtypes(cases, answers)
         if first is not None and repeats is not None:
+            # Steps and parts in a narrower dtype than the structure's are not judged.
+            before = [*self._verdicts[first], *(of_dtypes.values() if any(judged_in.values()) else ())]
             found, judged = repeats.check_numbers(
-                group, cases[first], self._draws[first], self._verdicts[first], self._expectation_for, self._level
+                group, cases[first], self._draws[first], before, self._expectation_for, self._level
             )
             self._verdicts[first] += found
             self._judged += judged
         verdicts = [_with_passed_contract(case, some) for case, some in zip(cases, self._verdicts, strict=True)]
+        for i, finding in of_dtypes.items():
+            # The last of its case: a wrong number is the better answer to what is wrong.
+            verdicts[i] = [*verdicts[i], with_expectation(finding, self._expectation_for)]
         moments = merge([collect(self._sums)])
         return Examination(verdicts, self._draws, tuple(answers), repeats, tuple(self._judged), moments, self._level)
 
     def _fails(self, i: int) -> bool:
         return any(verdict.is_unexpected for verdict in self._verdicts[i])
 
-    def _stack_by_quantities(self, observed: dict[int, Observation]) -> list[list[int]]:
-        """The cases whose observations show the same quantities, without those that are not finite where they should
-        be: these fail the contract.
+    def _structure_in(self, dtype: str | None) -> Structure:
+        """The structure in the dtype that its answers are judged in, if that is another than its own."""
+        structure = self._group.structure
+        return structure if dtype is None else replace(structure, dtype=dtype)
+
+    def _stack_by_quantities(
+        self, observed: dict[int, Observation], judged_in: dict[int, str | None]
+    ) -> list[list[int]]:
+        """The cases whose observations show the same quantities in the same dtype, without those that are not finite
+        where they should be: these fail the contract.
         """
-        stacks: dict[tuple[str, ...], list[int]] = {}
+        stacks: dict[tuple[str | None, ...], list[int]] = {}
         for i, observation in observed.items():
-            found = check_finite(self._group, self._cases[i], self._draws[i], observation)
+            group = replace(self._group, structure=self._structure_in(judged_in[i]))
+            found = check_finite(group, self._cases[i], self._draws[i], observation)
             if found is None:
-                stacks.setdefault(tuple(arrays(observation)), []).append(i)
+                stacks.setdefault((judged_in[i], *arrays(observation)), []).append(i)
             else:
                 self._verdicts[i] += with_contract(self._cases[i], [found], self._expectation_for)
         return list(stacks.values())
 
-    def _judge_draws(self, chosen: Sequence[int], observed: Sequence[Observation]) -> None:
+    def _judge_draws(self, chosen: Sequence[int], observed: Sequence[Observation], structure: Structure) -> None:
         """Compare a stack of answers with the rule, and stop each case at the first check that fails."""
-        group = self._group
+        group, is_own = self._group, structure == self._group.structure
+        # In a narrower dtype the numbers are those that it has: a framework that computes in it rounds them so first.
+        draws = self._draws if is_own else self._draws.astype(structure.format.numpy)
         calls = Calls(
-            group.structure,
+            structure,
             group.regime,
-            self._draws[np.array(chosen)],
+            draws[np.array(chosen)],
             tuple(observed),
-            self._draws,
+            draws,
             tuple(before_each(chosen)),
             self._conventions,
-            self._arithmetic,
+            self._arithmetic if is_own else None,
             self._formulas,
-            measure_tensor if REGIMES[group.regime].enters_statistics else None,
+            measure_tensor if REGIMES[group.regime].enters_statistics and is_own else None,
         )
         judged: list[tuple[Verdict, ...]] = []
         for at, i in enumerate(chosen):

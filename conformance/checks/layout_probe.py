@@ -71,8 +71,12 @@ def _departures(group: Group, case: Case, runs: Runner, layout: str | None) -> S
     answer = runs.call(group.regime, one.parameters, one.x, one.y)
     if answer.observation is None:
         return tuple(answer.problems)
+    structure = group.structure
+    if answer.judged_in is not None:
+        structure = replace(structure, dtype=answer.judged_in)
+        stack = stack.astype(structure.format.numpy)
     # From the inputs alone: compared from its own intermediate values, a transposed network would agree with itself.
     arithmetic = runs.describe().arithmetic_in(group.structure.dtype)
     alone = replace(answer.observation, z=None, x=None, k=None)
-    compared = compare(group.structure, stack, [alone], arithmetic=arithmetic)
+    compared = compare(structure, stack, [alone], arithmetic=arithmetic)
     return tuple(c.quantity for c in compared if (c.quantity == "outputs" or c.symbol == "W") and not c.worst[0] <= 1)

@@ -40,6 +40,7 @@ class CalibrateOptions:
     expectations: Path | None = None
     device: str | None = None
     json: Path | None = None
+    python: str | None = None
 
 
 def run_calibrate(options: CalibrateOptions) -> int:
@@ -53,9 +54,15 @@ def run_calibrate(options: CalibrateOptions) -> int:
     if options.draws < 1 or options.networks < 0:
         raise OptionError(f"--draws {options.draws}, --networks {options.networks}: give at least 1, and at least 0")
     workers = parse_workers(options.workers)
-    run = runs.prepare(
-        runs.RunRequest(tuple(options.adapters), run_options, options.expectations, options.device, workers=workers)
+    request = runs.RunRequest(
+        options.adapters,
+        run_options,
+        options.expectations,
+        options.device,
+        workers=workers,
+        python=options.python,
     )
+    run = runs.prepare(request)
     planned = plan_calibration(run, options.draws, options.networks)
     console = make_console(_WIDTH)
     with ExitStack() as stack:

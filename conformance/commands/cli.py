@@ -28,6 +28,8 @@ app.add_typer(environments.app, name="env")
 
 
 _NAMED = "Registered names, package.module:Class, path/to/file.py:Class or 'command:PROGRAM ARGUMENTS'."
+_NAMED_ONE = _NAMED.replace("names", "name")
+_PYTHON = "Python interpreter that adapters in Python run under."
 
 _OWN_ADAPTER = """
 An adapter of your own goes by the module or the file that defines its class:
@@ -95,6 +97,7 @@ def check(
     workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+    regime: Annotated[list[str] | None, typer.Option(help="Keep to this regime of numbers; repeatable.")] = None,
     level: Annotated[str, typer.Option(help="What a tensor must reach: componentwise or normwise.")] = "componentwise",
     report: Annotated[Path | None, typer.Option(help="Write the record here, as JSON Lines.")] = None,
     expectations: Annotated[
@@ -104,7 +107,7 @@ def check(
     timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
-    python: Annotated[str | None, typer.Option(help="Python interpreter that the adapters run under.")] = None,
+    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
     arithmetic: Annotated[
         bool, typer.Option("--arithmetic", help="Measure how products are computed, also of adapters that pass.")
     ] = False,
@@ -119,7 +122,7 @@ def check(
 
         request = RunRequest(
             adapters=tuple(adapters or ()),
-            options=make_options(profile, seed, dtype or (), activation or (), level),
+            options=make_options(profile, seed, dtype or (), activation or (), level, regime or ()),
             expectations=expectations,
             device=device,
             timeout=TIMEOUT if timeout is None else timeout,
@@ -136,41 +139,44 @@ def check(
 @app.command()
 def replay(
     case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
-    adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
+    adapter: Annotated[str, typer.Argument(help=_NAMED_ONE, show_default=False)],
     device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
 ) -> None:
     """Print one case's whole pass beside the rule's, in units of tolerance, and the first step that departs."""
     with _one_line_errors():
         from .replay import run_replay
 
-        raise typer.Exit(run_replay(case, adapter, device, mutant))
+        raise typer.Exit(run_replay(case, adapter, device, mutant, python))
 
 
 @app.command()
 def reproduce(
     case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
-    adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
+    adapter: Annotated[str, typer.Argument(help=_NAMED_ONE, show_default=False)],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the script to this file; else it is printed.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
     no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Of the case as it is, not of a smaller one.")] = False,
 ) -> None:
     """Write a failing case, shrunk, as a script that needs NumPy and the framework alone, and run it."""
     with _one_line_errors():
         from .reproduce import run_reproduce
 
-        raise typer.Exit(run_reproduce(case, adapter, output, device, mutant, not no_shrink))
+        raise typer.Exit(run_reproduce(case, adapter, output, device, mutant, not no_shrink, python))
 
 
 @app.command()
 def shrink(
     case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
-    adapter: Annotated[str, typer.Argument(help="Registered name, package.module:Class or path/to/file.py:Class.")],
+    adapter: Annotated[str, typer.Argument(help=_NAMED_ONE, show_default=False)],
     device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
     mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
     builds: Annotated[int | None, typer.Option(min=2, help="Programs to build at most.")] = None,
     calls: Annotated[int | None, typer.Option(min=2, help="Calls to make at most.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Seconds after which what is found so far is taken.")] = None,
@@ -182,7 +188,7 @@ def shrink(
 
         given = {"builds": builds, "calls": calls, "seconds": seconds}
         budget = Budget(**{name: value for name, value in given.items() if value is not None})
-        raise typer.Exit(run_shrink(case, adapter, device, mutant, budget))
+        raise typer.Exit(run_shrink(case, adapter, device, mutant, budget, python))
 
 
 @app.command()
@@ -195,12 +201,13 @@ def kinks(
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
 ) -> None:
     """Print which derivative each adapter chooses where the derivative jumps."""
     with _one_line_errors():
         from .facts.kinks import run_kinks
 
-        raise typer.Exit(run_kinks(adapters or [], seed, dtype or [], device, record))
+        raise typer.Exit(run_kinks(adapters or [], seed, dtype or [], device, record, python))
 
 
 @app.command()
@@ -211,6 +218,7 @@ def arithmetic(
     ] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
     bitwise: Annotated[bool, typer.Option("--bitwise", help="Print where each gives the same bits, too.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON.")] = None,
 ) -> None:
@@ -218,7 +226,7 @@ def arithmetic(
     with _one_line_errors():
         from .facts.arithmetic import run_arithmetic
 
-        raise typer.Exit(run_arithmetic(adapters or [], dtype or [], device, json, bitwise))
+        raise typer.Exit(run_arithmetic(adapters or [], dtype or [], device, json, bitwise, python))
 
 
 @app.command()
@@ -233,6 +241,7 @@ def ulp(
     seed: Annotated[int, typer.Option(help="Seed of those numbers.")] = 0,
     workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
     json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON Lines.")] = None,
 ) -> None:
     """Measure each activation's f and f' against 50-digit values, in units of the last place."""
@@ -245,8 +254,9 @@ def ulp(
             _stop("mpmath is not installed; pip install 'kterm[ulp]'", USAGE)
         else:
             options = UlpOptions(
-                tuple(adapters), tuple(dtype or ()), tuple(activation or ()), samples, seed, workers, device, json
-            )
+                tuple(adapters), tuple(dtype or ()), tuple(activation or ()), samples, seed, workers,
+                device, json, python,
+            )  # fmt: skip
             raise typer.Exit(run_ulp(options))
 
 
@@ -266,6 +276,7 @@ def calibrate(
         Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures here, as JSON.")] = None,
 ) -> None:
     """Measure how far right gradients depart from the rule, in standard deviations, and what mistakes are caught."""
@@ -274,7 +285,7 @@ def calibrate(
 
         options = CalibrateOptions(
             tuple(adapters or ()), draws, networks, seed, workers, tuple(dtype or ()), tuple(activation or ()),
-            expectations, device, json,
+            expectations, device, json, python,
         )  # fmt: skip
         raise typer.Exit(run_calibrate(options))
 
@@ -283,7 +294,10 @@ def calibrate(
 def mutants(
     adapter: Annotated[
         list[str] | None,
-        typer.Option(help="Registered name, package.module:Class or path/to/file.py:Class; repeatable. Else numpy."),
+        typer.Option(
+            help="Registered name, package.module:Class or path/to/file.py:Class, imported by this Python; repeatable. "
+            "Else numpy. A program takes no mutants."
+        ),
     ] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "quick",
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,

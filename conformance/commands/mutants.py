@@ -2,11 +2,13 @@
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from ...adapters.registry import COMMAND
 from ..cases import smoke
 from ..cases.plan import WIDE, OptionError, make_options, require_known
 from ..checks.verdict import CHECKS, Check
@@ -86,6 +88,7 @@ def _make_trials(options: MutantsOptions) -> list[TrialOptions]:
     for name in options.mutants:
         mutant(name)
     specs = options.adapters or _DEFAULT_ADAPTERS
+    _refuse_programs(specs)
     run = runs.prepare(runs.RunRequest(tuple(specs), run_options, options.expectations, options.device))
     trials = [
         TrialOptions(
@@ -106,6 +109,12 @@ def _make_trials(options: MutantsOptions) -> list[TrialOptions]:
     return trials
 
 
+def _refuse_programs(specs: Sequence[str]) -> None:
+    for spec in specs:
+        if spec.startswith(COMMAND):
+            raise OptionError(f"{spec}: it is a program, and mistakes are planted in adapters in Python alone")
+
+
 def print_list() -> None:
     """Print the table of all mutants."""
     make_console(_WIDTH).print(make_listing([describe_mutant(name) for name in MUTANTS]), crop=False)
@@ -122,6 +131,7 @@ def run_smallest(spec: str, workers: str, path: Path) -> int:
     started = time.monotonic()
     pin_here()
     count = parse_workers(workers)
+    _refuse_programs([spec])
     run = runs.prepare(runs.RunRequest((spec,), make_options(_SMALLEST_PROFILE, 0, WIDE)))
     adapter = run.adapters[0]
     options = TrialOptions(adapter, run.options, run.concerning(adapter.name))

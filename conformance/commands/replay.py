@@ -4,6 +4,7 @@ step that departs.
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
@@ -36,7 +37,7 @@ _MOST_DRAWS = 64
 _COLUMNS = ("step", "largest entry", "worst at", "framework", "rule", "error / tolerance", "grade")
 
 
-def run_replay(text: str, spec: str, device: str | None, mutant: str | None = None) -> int:
+def run_replay(text: str, spec: str, device: str | None, mutant: str | None = None, python: str | None = None) -> int:
     """Print the replay: the case's call alone, and if nothing is wrong with it, whether something is after the calls
     that a check makes of its structure. The exit code is 0 if nothing is wrong, and 1 otherwise.
 
@@ -46,7 +47,7 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
     pin_here()
     case = parse_case(text, tuple(REGIMES))
     group = Group(case.structure, case.regime, case.seed, (case.draw,))
-    with closing(ProcessRunner(spec, device, mutant=mutant)) as runner:
+    with closing(ProcessRunner(spec, device, mutant=mutant, python=python)) as runner:
         described = runner.describe()
         stack = make_draws([case])
         one = stack[0]
@@ -63,17 +64,20 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
         # Wide enough for every digit: Rich would cut the numbers to fit 80 columns.
         console = Console(highlight=False, soft_wrap=True, width=max(_WIDTH, Console().width))
         console.print(f"{case.id} on {versioned(described.to_json())}, weights {described.layout}", markup=False)
-        for problem in (*answer.problems, *twins.findings):
+        for problem in (*answer.all_problems, *twins.findings):
             console.print(f"contract: {problem}", markup=False)
         if answer.observation is None:
             return 1
+        if answer.judged_in is not None:
+            structure = replace(group.structure, dtype=answer.judged_in)
+            group, stack = replace(group, structure=structure), stack.astype(structure.format.numpy)
         judged = _judge(group, stack, answer.observation, described)
         departs = _print_side_by_side(console, stack, answer.observation, *judged)
         if twins.findings and not departs:
             console.print("This call agrees with the rule. What is wrong with the twins needs other calls.")
             _print_needed_calls(console, case, runner)
             return 1
-        if departs or answer.problems:
+        if departs or answer.all_problems:
             _print_first_departure(console, stack, answer.observation, *judged)
             return 1
         if not _print_further_calls(console, case, runner):

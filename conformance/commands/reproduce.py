@@ -11,7 +11,13 @@ from .output import open_output
 
 
 def run_reproduce(
-    case_id: str, spec: str, output: Path | None, device: str | None, mutant: str | None = None, shrinks: bool = True
+    case_id: str,
+    spec: str,
+    output: Path | None,
+    device: str | None,
+    mutant: str | None = None,
+    shrinks: bool = True,
+    python: str | None = None,
 ) -> int:
     """Write the script of a case to `output`, or print it, and run it. The exit code is 0 if the script fails as it
     says, and 1 if the case does not fail or no script can show its failure.
@@ -19,7 +25,7 @@ def run_reproduce(
     Raises CaseError, AdapterError, OptionError and NoAnswer.
     """
     pin_here()
-    found = reproduce_case(case_id, spec, device, mutant, shrinks)
+    found = reproduce_case(case_id, spec, device, mutant, shrinks, python)
     if found is None:
         print(f"{case_id} does not fail on {spec}: there is nothing to reproduce; {TRIED}")
         return 1
@@ -29,13 +35,13 @@ def run_reproduce(
     if output is not None:
         with open_output(output, "-o") as file:
             file.write(found.source)
-        fails, ending = run_script(output, explain_pass(found.failure))
+        fails, ending = run_script(output, explain_pass(found.failure), python=found.interpreter)
         print(f"{output} {ending}")
         return 0 if fails else 1
     print(found.source, end="")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bug.py"
         path.write_text(found.source, encoding="utf-8")
-        fails, ending = run_script(path, explain_pass(found.failure))
+        fails, ending = run_script(path, explain_pass(found.failure), python=found.interpreter)
     print(f"the script {ending}", file=sys.stderr)
     return 0 if fails else 1

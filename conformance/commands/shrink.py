@@ -18,7 +18,9 @@ from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
 
 
-def run_shrink(case_id: str, spec: str, device: str | None, mutant: str | None, budget: Budget) -> int:
+def run_shrink(
+    case_id: str, spec: str, device: str | None, mutant: str | None, budget: Budget, python: str | None = None
+) -> int:
     """Print the smallest case. The exit code is 0, or 1 if the case does not fail.
 
     Raises CaseError, OptionError, AdapterError and NoAnswer.
@@ -26,7 +28,7 @@ def run_shrink(case_id: str, spec: str, device: str | None, mutant: str | None, 
     started = time.monotonic()
     pin_here()
     case = parse_case(case_id, tuple(REGIMES))
-    with closing(ProcessRunner(spec, device, mutant=mutant)) as runner:
+    with closing(ProcessRunner(spec, device, mutant=mutant, python=python)) as runner:
         adapter = runner.describe()
         progress = _print_progress if sys.stderr.isatty() else None
         expectation_for = shipped_expectation_for(adapter)

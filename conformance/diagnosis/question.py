@@ -133,6 +133,29 @@ class Question:
         reading, _ = readings(self.structure, self.regime, self.arithmetic)
         return run(self._work(self.stack, reading, None), (), self._give, known=self._known)
 
+    def apart(self, name: str, value: Array) -> Array:
+        """How far a value is from the observed one of this name: the norm of the difference by the sum of both norms,
+        between 0 and 1 for each call. It is 1 where a number is not finite.
+        """
+        seen, size = self._seen[name]
+        flat = value.reshape(seen.shape)
+        with np.errstate(all="ignore"):
+            sizes = size + np.sqrt(np.square(flat).sum(1))
+            distance = np.sqrt(np.square(seen - flat).sum(1)) / sizes
+        return np.where(sizes == 0, 0.0, np.fmin(distance, 1.0))
+
+    @cached_property
+    def right_apart(self) -> dict[str, Array]:
+        """`apart` for the values of the rule itself, which most hypotheses leave as they are in most quantities."""
+        return {name: self.apart(name, self.right.given[name].value) for name in self.observed}
+
+    @cached_property
+    def _seen(self) -> dict[str, tuple[Array, Array]]:
+        """What was observed, (calls, entries), and its norm in each call."""
+        flat = {name: array.reshape(len(array), -1) for name, array in self.observed.items()}
+        with np.errstate(all="ignore"):
+            return {name: (array, np.sqrt(np.square(array).sum(1))) for name, array in flat.items()}
+
     def rule_in(self, format_: DType) -> Work:
         """The pass of the rule with the errors of another format."""
         return run(self._work(self.stack, deviation(format_), None), (), self._give, known=self._known)

@@ -19,6 +19,7 @@ _CONTRACT_KINDS: Mapping[str, Kind] = {
     "repeated calls": "repeat",
     "earlier observation": "overwritten",
     "twins": "programs",
+    "dtype": "form",
 }
 
 

@@ -29,14 +29,20 @@ from .shrinking.shrink import Shrunk, shrink
 
 @dataclass(frozen=True)
 class Reproducer:
-    """A script, and the failure that it shows."""
+    """A script, the failure that it shows, and the Python interpreter that has the framework."""
 
     failure: Failure
     source: str
+    interpreter: str
 
 
 def reproduce_case(
-    case_id: str, spec: str, device: str | None = None, mutant: str | None = None, shrinks: bool = True
+    case_id: str,
+    spec: str,
+    device: str | None = None,
+    mutant: str | None = None,
+    shrinks: bool = True,
+    python: str | None = None,
 ) -> Reproducer | str | None:
     """The script of a case that fails on an adapter; a string that says why there is none, if no script can show the
     failure; None if the case does not fail.
@@ -46,7 +52,7 @@ def reproduce_case(
     not support the case, and AdapterError if the adapter cannot be loaded or has no script.
     """
     case = parse_case(case_id, tuple(REGIMES))
-    with closing(ProcessRunner(spec, device, mutant=mutant)) as runner:
+    with closing(ProcessRunner(spec, device, mutant=mutant, python=python)) as runner:
         adapter = runner.describe()
         found = find_failure_to_show(case, runner, shipped_expectation_for(adapter), shrinks, runner.close)
         if found is None:
@@ -54,12 +60,12 @@ def reproduce_case(
         failure = found.failure
         try:
             if mutant is not None:
-                with closing(ProcessRunner(spec, device)) as plain_runner:
+                with closing(ProcessRunner(spec, device, python=python)) as plain_runner:
                     failure = isolate_mistake(failure, mutant_of(mutant), plain_runner)
             if failure.kind == "raised":
                 # The process may not have survived the failure.
                 runner.close()
-                with closing(ProcessRunner(spec, device)) as new_runner:
+                with closing(ProcessRunner(spec, device, python=python)) as new_runner:
                     script, *scripts = _read_scripts(new_runner, failure, spec)
             else:
                 script, *scripts = _read_scripts(runner, failure, spec)
@@ -67,7 +73,7 @@ def reproduce_case(
             source = write_script(failure, script, adapter.version, cause, scripts)
         except Unwritable as why:
             return str(why)
-    return Reproducer(failure, source)
+        return Reproducer(failure, source, runner.interpreter)
 
 
 @dataclass(frozen=True)
@@ -172,14 +178,16 @@ def explain_pass(failure: Failure) -> str:
     return "passes: the framework's own calls are right, so the mistake is in the adapter"
 
 
-def run_script(path: Path, passing: str = "passes", timeout: float = TIMEOUT) -> tuple[bool, str]:
-    """Run a script with this Python, in an empty folder. Returns whether it fails as it says, and a predicate that says
-    how it ended; `passing` if it passes.
+def run_script(
+    path: Path, passing: str = "passes", timeout: float = TIMEOUT, python: str = sys.executable
+) -> tuple[bool, str]:
+    """Run a script with a Python interpreter, in an empty folder. Returns whether it fails as it says, and a predicate
+    that says how it ended; `passing` if it passes.
 
     Neither the current folder nor the user's own packages are on its path. A script that runs for longer than `timeout`
     seconds counts as failing.
     """
-    command = [sys.executable, "-I", str(path.absolute())]
+    command = [python, "-I", str(path.absolute())]
     try:
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(

@@ -4,7 +4,7 @@ tests.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from ...adapters import Adapter
-from ...adapters.registry import load
 from ..arithmetic.differences import explain_by_arithmetic
 from ..arithmetic.fingerprint import measure_arithmetic
 from ..cases import case as ids
@@ -21,6 +20,7 @@ from ..cases.case import Case, Group
 from ..cases.description import Description
 from ..cases.draw import REGIMES
 from ..cases.level import Level
+from ..cases.limited import describe_cut
 from ..cases.plan import OptionError, make_options, plan
 from ..checks.examine import examine
 from ..checks.layout_probe import find_layout_error
@@ -32,9 +32,11 @@ from ..diagnosis.diagnose import diagnose, locate_failures
 from ..diagnosis.summary import GroupResult, result_of, summarize_failures
 from ..expectations import expectation as known
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
+from ..records.coverage import Coverage, cover
 from ..records.report import failure_lines, printable
 from ..records.severity import below_line
 from ..records.whole_run import finding_lines
+from ..runners.process import ProcessRunner, open_runner
 from ..runners.runner import LocalRunner
 
 
@@ -63,6 +65,8 @@ class Results:
     undeclared: tuple[str, ...] = ()
     """Where it fails: what was measured of the adapter's arithmetic and is not declared, a sentence each."""
     causes: tuple[Cause, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """What the adapter's limits left out of the plan or changed in it, a sentence each."""
 
     def statuses(self) -> dict[str, Status]:
         """The status of each case."""
@@ -81,15 +85,20 @@ class Results:
         return list(verdicts_of(self.judged))
 
     @property
+    def coverage(self) -> Coverage:
+        """How many cases were judged beside the layout probes, and in which dtypes and with which activations."""
+        return cover(self.statuses().items())
+
+    @property
     def conforms(self) -> bool:
-        """Whether something was checked, nothing failed, errored or was blocked, the run as a whole has no unexpected
-        finding, and no expectation is stale or unmatched.
+        """Whether something was checked beside the layout, nothing failed, errored or was blocked, the run as a whole
+        has no unexpected finding, and no expectation is stale or unmatched.
         """
         if any(verdict.fails for verdict in self.of_run):
             return False
         found = set(self.statuses().values())
         audit_is_clean = all(one.state not in FAILING for one in self.audited)
-        return audit_is_clean and not found & {"failed", "errored", "blocked"} and bool(found & {"passed", "expected"})
+        return audit_is_clean and not found & {"failed", "errored", "blocked"} and self.coverage.cases > 0
 
     def raise_if_failed(self) -> None:
         """Raise NonConformance, with the failures by cause, where the adapter does not conform."""
@@ -142,7 +151,9 @@ class Results:
         lines += map(printable, finding_lines(self.adapter.name, self.judged))
         lines += [f"{self.adapter.name}: measured, and not declared: {one}" for one in self.undeclared]
         lines += [one.message for one in self.audited if one.message]
-        return "\n".join(lines) or f"{self.adapter.name} {self.adapter.version}: nothing was checked"
+        if not self.coverage.cases:
+            lines.append(f"{self.adapter.name} {self.adapter.version}: nothing was checked beside the layout")
+        return "\n".join(lines)
 
 
 def check_adapter(
@@ -154,21 +165,24 @@ def check_adapter(
     activations: Sequence[str] = (),
     expectations: Path | str | None = None,
     level: Level = "componentwise",
+    regimes: Sequence[str] = (),
+    python: str | None = None,
 ) -> Results:
-    """Check one adapter in this process: an instance, or a name as `kterm check` takes it.
+    """Check one adapter: an instance, or a name as `kterm check` takes it. It runs in this process, and in one of its
+    own if it is a program (`command:PROGRAM`), has an environment of its own, or runs under the interpreter `python`.
 
-    `dtypes` and `activations` keep the check to those named; `expectations` is a file of known divergences in place of
-    the shipped one. At the `level` "normwise", a finding that is only componentwise passes. BLAS and OpenMP run on one
-    thread meanwhile, and on as many as before afterwards. Nothing protects the caller from an adapter that hangs or
-    ends the process: `kterm check` does.
+    `dtypes`, `activations` and `regimes` keep the check to those named; `expectations` is a file of known divergences
+    in place of the shipped one. At the `level` "normwise", a finding that is only componentwise passes. BLAS and OpenMP
+    run on one thread meanwhile, and on as many as before afterwards. Nothing protects the caller from an adapter that
+    hangs or ends the process: `kterm check` does.
 
-    Raises AdapterError for a name that does not load, OptionError for an unknown profile, dtype, activation or level,
-    and ExpectationError for a file of expectations that cannot be read.
+    Raises AdapterError for a name that does not load, OptionError for an unknown profile, dtype, activation, regime or
+    level, and ExpectationError for a file of expectations that cannot be read.
     """
-    options = make_options(profile, seed, dtypes, activations, level)
+    options = make_options(profile, seed, dtypes, activations, level, regimes)
     with ExitStack() as restored_after:
         restored_after.enter_context(threadpool_limits(1))
-        runner = _runner(adapter)
+        runner = restored_after.enter_context(closing(_runner(adapter, python)))
         # Once more, for the libraries that loading the adapter brought in.
         restored_after.enter_context(threadpool_limits(1))
         described = runner.describe()
@@ -196,7 +210,8 @@ def check_adapter(
         if any(verdict.fails for some in (*verdicts.values(), of_run) for verdict in some):
             undeclared = explain_by_arithmetic(measure_arithmetic(runner, dtypes), dict(described.arithmetic))
     audited = audit.results(list(answers), answers, findings, {described.name: of_run})
-    return Results(described, planned.unsupported, verdicts, audited, judged, level, tuple(undeclared), causes)
+    cut = () if planned.cut is None else tuple(describe_cut(described.name, planned.cut.to_json()))
+    return Results(described, planned.unsupported, verdicts, audited, judged, level, tuple(undeclared), causes, cut)
 
 
 CaseCheck = Callable[[], None]
@@ -211,8 +226,11 @@ def parametrize_with_cases(
     dtypes: Sequence[str] = (),
     activations: Sequence[str] = (),
     level: Level = "componentwise",
+    regimes: Sequence[str] = (),
+    python: str | None = None,
 ) -> pytest.MarkDecorator:
-    """A pytest decorator that makes one test of each structure.
+    """A pytest decorator that makes one test of each structure. The adapter and the options are those of
+    `check_adapter`.
 
         @parametrize_with_cases(MyAdapter())
         def test_conformance(check):
@@ -226,13 +244,13 @@ def parametrize_with_cases(
     Whether each known divergence still occurs is checked by `check_adapter` only, and so is the run as a whole (`bias`
     and `spread`).
 
-    Raises OptionError for an unknown profile, dtype, activation or level, for `draws` below 1, and where no case is
-    left.
+    Raises OptionError for an unknown profile, dtype, activation, regime or level, for `draws` below 1, and where no
+    case is left beside the layout probes.
     """
     if draws < 1:
         raise OptionError(f"draws {draws} should be at least 1")
-    options = make_options(profile, seed, dtypes, activations, level)
-    runner = _runner(adapter)
+    options = make_options(profile, seed, dtypes, activations, level, regimes)
+    runner = _runner(adapter, python)
     described = runner.describe()
     planned = plan(described, options)
     expectation_for = known.matcher(e for e in known.read(known.SHIPPED) if e.concerns(described))
@@ -262,6 +280,8 @@ def parametrize_with_cases(
     if not groups:
         missing = _listed(planned.unsupported)
         raise OptionError(f"no case is left to check: {described.name} does not declare {missing}")
+    if all(group.regime == "layout" for group in groups):
+        raise OptionError(f"no case of {described.name} is left to check beside the layout probes")
     return pytest.mark.parametrize("check", [pytest.param(checker(g), id=g.cases[0].id) for g in groups])
 
 
@@ -272,11 +292,13 @@ def parse_case(text: str) -> Case:
     return ids.parse_case(text, tuple(REGIMES))
 
 
-def _runner(adapter: Adapter | str) -> LocalRunner:
+def _runner(adapter: Adapter | str, python: str | None = None) -> LocalRunner | ProcessRunner:
     if isinstance(adapter, str):
-        return LocalRunner(load(adapter), adapter)
+        return open_runner(adapter, python=python)
     if isinstance(adapter, type):
         raise TypeError(f"adapter: {adapter.__name__} is a class; give an instance, {adapter.__name__}()")
+    if python is not None:
+        raise OptionError(f"python: {adapter.name} is an instance in this process; give its name")
     return LocalRunner(adapter)
 
 

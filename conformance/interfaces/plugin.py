@@ -46,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kterm-seed", type=int, default=0, metavar="S", help="seed of structures and draws (default 0)")
     add("--kterm-dtype", action="append", default=[], metavar="NAME", help="only this dtype; may be repeated")
     add("--kterm-activation", action="append", default=[], metavar="NAME", help="only this activation; repeatable")
+    add("--kterm-regime", action="append", default=[], metavar="NAME", help="only this regime; may be repeated")
     add("--kterm-level", default="componentwise", metavar="NAME", help="componentwise (default) or normwise")
     add("--kterm-report", default=None, metavar="FILE", help="write the record (JSON Lines) to this file")
     add("--kterm-expectations", default=None, metavar="FILE", help="known divergences (TOML) instead of the shipped")
@@ -114,7 +115,12 @@ def _request(config: pytest.Config) -> "RunRequest":
     return RunRequest(
         adapters=tuple(option.kterm_adapter),
         options=make_options(
-            option.kterm_profile, option.kterm_seed, option.kterm_dtype, option.kterm_activation, option.kterm_level
+            option.kterm_profile,
+            option.kterm_seed,
+            option.kterm_dtype,
+            option.kterm_activation,
+            option.kterm_level,
+            option.kterm_regime,
         ),
         expectations=Path(option.kterm_expectations) if option.kterm_expectations else None,
         device=option.kterm_device,

@@ -27,6 +27,7 @@ _DECLARED = (
     "biases",
     "max_structures",
     "limits",
+    "result_dtypes",
     "device",
     "slopes_at_kinks",
     "arithmetic",

@@ -19,6 +19,7 @@ from ..diagnosis.causes import Cause
 from ..expectations.audit import FAILING, AuditResult, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
 from . import whole_run
+from .coverage import cover
 from .lines import SCHEMA, case_set_hash, is_pass, parse_verdict
 from .severity import level_inconsistency
 
@@ -95,26 +96,16 @@ class Record:
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """The adapters that were not checked at all: each of their cases was unsupported or inconclusive, or they have
-        none. An adapter that has none because the user deselected them is left out, unless no adapter has any.
+        """The adapters that were not checked at all: each of their cases was unsupported or inconclusive or only probed
+        the layout, or they have none, also because all of them were deselected.
         """
-        structures = {described["name"]: described.get("structures", 0) for described in self.header["adapters"]}
-        empty = {
-            name
-            for name, counts in self._by_adapter.items()
-            if counts["planned"] == counts["unsupported"] + counts["inconclusive"]
-        }
-        deselected = {name for name in empty if structures[name] and not self._by_adapter[name]["planned"]}
-        return tuple(sorted(empty if len(deselected) == len(structures) else empty - deselected))
-
-    @property
-    def _by_adapter(self) -> dict[str, dict[str, int]]:
-        return self.footer["by_adapter"]
+        return tuple(sorted(name for name, judged in self.footer["judged"].items() if not judged["cases"]))
 
     @property
     def conforms(self) -> bool:
-        """Whether something of every adapter was checked, every planned case has a result, nothing failed, errored or
-        was blocked, the run as a whole has no unexpected finding, and no expectation is stale or unmatched.
+        """Whether something of every adapter was checked beside its layout, every planned case has a result, nothing
+        failed, errored or was blocked, the run as a whole has no unexpected finding, and no expectation is stale or
+        unmatched.
         """
         counts = self.footer["accounting"]
         bad = counts["failed"] + counts["errored"] + counts["blocked"] + len(self.footer["unanswered"])
@@ -190,6 +181,7 @@ def _reconcile(
         counted = dict(footer["accounting"])
         by_adapter = [Counter(footer["by_adapter"][adapter["name"]]) for adapter in header["adapters"]]
         together = dict(sum(by_adapter, Counter[str]()))
+        judged = {adapter["name"]: footer["judged"][adapter["name"]] for adapter in header["adapters"]}
         planned = counted.pop("planned")
         unanswered = len(footer["unanswered"])
         total = sum(counted.values())
@@ -203,7 +195,11 @@ def _reconcile(
         return
     if not unanswered and case_set_hash(found) != header.get("cases"):
         raise RecordError(f"record {path}: holds other cases than its header says were planned")
-    counts = Counter(status(verdicts) for verdicts in found.values())
+    statuses: dict[Key, Status] = {key: status(verdicts) for key, verdicts in found.items()}
+    counts = Counter(statuses.values())
+    for name, covered in judged.items():
+        if covered != cover((case, one) for (adapter, case), one in statuses.items() if adapter == name).to_json():
+            raise RecordError(f"record {path}: its footer says that other cases of {name} were judged than it holds")
     if counted != {name: counts[name] for name in STATUSES}:
         raise RecordError(f"record {path}: its footer counts {counted}, its verdicts give {dict(counts)}")
     if footer.get("verdicts") != sum(map(len, found.values())):

@@ -28,6 +28,7 @@ from ..diagnosis.causes import Cause, causes
 from ..diagnosis.explanation import origin_of
 from ..expectations.expectation import Expectation
 from . import whole_run
+from .coverage import uncovered_lines
 from .record import Record
 from .severity import below_line, heading, size_lines
 
@@ -46,6 +47,7 @@ def title(header: dict[str, Any]) -> str:
     """One line: what is checked, in which versions, how much of it."""
     adapters = ", ".join(map(versioned, header["adapters"]))
     kept = "".join(f", {name} only" for name in (*header["dtypes"], *header["activations"]))
+    kept += "".join(f", regime {name} only" for name in header.get("regimes", ()))
     level = ", level normwise" if header["level"] == "normwise" else ""
     profile = f"profile {header['profile']}{kept}{level}, seed {header['seed']}"
     return printable(f"kterm {header['suite']}: {adapters}; {profile}")
@@ -58,9 +60,13 @@ def versioned(adapter: dict[str, Any]) -> str:
 
 
 def words(adapter: dict[str, Any], device: str | None = None) -> str:
-    """The arguments that name an adapter, its mutant and its device to a command of kterm, quoted for a shell."""
-    mutant = f" --mutant {adapter['mutant']}" if adapter["mutant"] else ""
-    return shlex.quote(adapter["spec"]) + mutant + (f" --device {shlex.quote(device)}" if device else "")
+    """The arguments that name an adapter, its mutant, its device and its interpreter to a command of kterm, quoted for
+    a shell.
+    """
+    named = shlex.quote(adapter["spec"])
+    for option, value in (("mutant", adapter["mutant"]), ("device", device), ("python", adapter.get("python"))):
+        named += f" --{option} {shlex.quote(value)}" if value else ""
+    return named
 
 
 def command_lines(case: str, adapter: dict[str, Any], device: str | None = None) -> list[str]:
@@ -127,6 +133,9 @@ def summary_lines(
     lines.append(f"planned {counts['planned']:,} = {parts}{missing}")
     lines += _run_lines(record)
     lines += _unchecked_lines(record)
+    for adapter in header["adapters"]:
+        covered = footer["judged"][adapter["name"]]
+        lines += uncovered_lines(adapter["name"], adapter, header, covered)
     lines += [one.message for one in record.audited if one.message]
     if below := record.below_level:
         lines.append(below_line(below, sum(any(v.below_level for v in some) for some in record.verdicts.values())))
@@ -149,13 +158,21 @@ def _where(saved: Path | None, option: str) -> str:
 
 
 def _unchecked_lines(record: Record) -> Iterable[str]:
-    if not record.footer["accounting"]["planned"]:
+    planned = {adapter["name"]: adapter.get("structures", 0) for adapter in record.header["adapters"]}
+    if not any(planned.values()):
         yield "nothing was checked: no case is left by what was asked for and what the adapters declare"
         return
     for name in record.unchecked:
         counts = record.footer["by_adapter"][name]
         found = " and ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts[status])
-        yield f"nothing was checked of {name}: {found or 'no case is left by what was asked for and what it declares'}"
+        if found and counts["planned"] != counts["unsupported"] + counts["inconclusive"]:
+            found += ", no case beside the layout probes"
+        elif not found and counts["planned"]:
+            found = "no case has a result"
+        elif not found:
+            asked = "every case of it was deselected"
+            found = asked if planned[name] else "no case is left by what was asked for and what it declares"
+        yield f"nothing was checked of {name}: {found}"
 
 
 def cause_lines(record: Record, saved: Path | None = None, option: str = "--report") -> list[str]:

@@ -91,11 +91,10 @@ class Run:
     user_supplied: bool = False
     fingerprints: tuple[Fingerprint, ...] = ()
     """What was measured of the adapters' arithmetic, one for each adapter; empty if nothing was measured."""
-    python: str | None = None
 
     def start(self, adapter: Description) -> ProcessRunner:
         """A process for an adapter of this run. Raises AdapterError."""
-        return ProcessRunner(adapter.spec, self.device, self.timeout, adapter.mutant, self.python)
+        return ProcessRunner(adapter.spec, self.device, self.timeout, adapter.mutant, adapter.python)
 
     @cached_property
     def plans(self) -> tuple[Plan, ...]:
@@ -121,7 +120,8 @@ class Run:
         return {
             "suite": metadata.version("kterm"),
             "numbers": NUMBERS,
-            **asdict(self.options),
+            # Regimes are there if the run is kept to some.
+            **{name: value for name, value in asdict(self.options).items() if name != "regimes" or value},
             "device": self.device,
             "platform": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
@@ -184,7 +184,6 @@ def prepare(request: RunRequest) -> Run:
         request.timeout,
         request.expectations is not None,
         tuple(measured for _, measured in asked if measured is not None),
-        request.python,
     )
 
 
@@ -211,7 +210,6 @@ def load(folder: Path) -> Run:
         data["timeout"],
         data["user_supplied"],
         tuple(map(Fingerprint.from_json, data["fingerprints"])),
-        data["python"],
     )
 
 
@@ -287,7 +285,7 @@ class Worker:
 def _with_fingerprints(run: Run, folder: Path) -> Run:
     """The run with the arithmetic of the adapters that failed measured, where it was not measured before: a report
     names what is measured and not declared. It takes seconds where a framework compiles, so a run that passes goes
-    without.
+    without, and so does one whose adapter crashed or hung: it would do so again.
     """
     known_already = {one.adapter for one in run.fingerprints}
     failing = failing_adapters(folder) - known_already

@@ -4,27 +4,32 @@ import os
 import shlex
 import sys
 from dataclasses import dataclass, replace
+from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace as with_fields
 
-from ...adapters import IN_OUT, Script, WeightLayout
+from ...adapters import IN_OUT, Adapter, Script, WeightLayout
 from ...adapters.registry import COMMAND, AdapterError, resolve
 from ...reference import Array, Parameters, Structure
 from ..cases.description import Description
 from ..cases.draw import memory_of
 from ..cases.plan import OptionError
+from ..mutants.loading import loaded
 from ..mutants.loading import mutant as mutant_of
 from .cache import with_cache
 from .environments import find_interpreter
+from .form import Answer, Foreign, examine_form
 from .link.client import Client, NotLoadedError
 from .link.declared import CONVERTS, MEMORY, REREAD, SCRIPT, describe_declared
 from .link.messages import Backprop, Build, Built, Declaration, Nothing, Observed, ProgramNumber, ScriptMessage
 from .link.tensors import MalformedError, most_bytes, observation_of, structure_message, tensor_of
 from .link.text import clean_line, clean_source
-from .runner import LAYOUTS, Answer, Foreign, NoAnswer, Turn, call_in_turn, examined
+from .programs import as_no_answer
+from .runner import LAYOUTS, LocalRunner, NoAnswer, Turn, call_in_turn
 from .threads import pin
 
 TIMEOUT = 120.0
@@ -76,10 +81,13 @@ class ProcessRunner:
             if spec.startswith(COMMAND):
                 raise OptionError(f"mutant {mutant}: {spec} is a program, only adapters in Python take mutants")
         self._spec, self._device, self._timeout, self._mutant = spec, device, timeout, mutant
-        own = find_interpreter(spec)
-        self._python = python or (own and str(own))
+        is_program = spec.startswith(COMMAND)
+        own = None if is_program or python else find_interpreter(spec)
+        self._python = None if is_program else python or (own and str(own))
+        self._named_python = None if is_program else python
         self._client: Client | None = None
         self._declared: Declaration
+        self._adapter: Adapter
         self._programs: list[_Program] = []
         self._current: _Program | None = None
         self._failure = ""
@@ -91,8 +99,17 @@ class ProcessRunner:
         """What the adapter declares."""
         return self._description
 
+    @property
+    def interpreter(self) -> str:
+        """The Python interpreter that the adapter's framework is imported by."""
+        return self._python or sys.executable
+
     def build(self, structure: Structure, layout: str | None = None, beside: bool = False) -> None:
-        """As `LocalRunner.build`. Starts a process if there is none; programs of an earlier one are lost."""
+        """As `LocalRunner.build`. Starts a process if there is none; programs of an earlier one are lost. The process
+        is not asked for what the adapter does not declare.
+        """
+        with as_no_answer():
+            self._adapter.require(structure)
         if self._client is None:
             self._start_again()
         self._current = None
@@ -184,7 +201,8 @@ class ProcessRunner:
             self._forget()
             raise broken from None
         gradients = (g if isinstance(g, Foreign) else layout.from_native(g) for g in observation.weight_gradients)
-        return examined(replace(observation, weight_gradients=tuple(gradients)), program.structure, observed.modified)
+        own = replace(observation, weight_gradients=tuple(gradients))
+        return examine_form(own, program.structure, observed.modified, dict(self._description.result_dtypes))
 
     def _start(self) -> None:
         command, environment = self._command(), pin(_environment())
@@ -207,7 +225,8 @@ class ProcessRunner:
 
     def _describe(self) -> Description:
         try:
-            return describe_declared(self._declared, self._spec, self._device, self._mutant)
+            self._adapter, described = describe_declared(self._declared, self._spec, self._device, self._mutant)
+            return replace(described, python=self._named_python)
         except NotLoadedError as error:
             self.close()
             raise AdapterError(_named(self._spec, str(error))) from None
@@ -238,6 +257,32 @@ class ProcessRunner:
         if not command:
             raise AdapterError(f"{self._spec}: name the program, as in {COMMAND}path/to/adapter")
         return command
+
+
+def open_runner(
+    spec: str, device: str | None = None, mutant: str | None = None, python: str | None = None
+) -> LocalRunner | ProcessRunner:
+    """A runner of an adapter: in this process if it can be imported here, and else in a process of its own, which ends
+    with this one. That is so for a program, and under another interpreter.
+
+    Raises AdapterError if it does not load, and OptionError for an unknown mutant.
+    """
+    if not (spec.startswith(COMMAND) or python or find_interpreter(spec)):
+        return LocalRunner(loaded(spec, device, mutant), spec)
+    runner = ProcessRunner(spec, device, mutant=mutant, python=python)
+    # Unlike the functions of atexit, finalizers run at the end of worker processes too.
+    Finalize(None, runner.close, exitpriority=0)
+    return runner
+
+
+def open_shared_runner(spec: str, device: str | None, python: str | None) -> LocalRunner | ProcessRunner:
+    """As `open_runner`, but the same runner each time that this process asks for it. Raises AdapterError."""
+    return _open_once(spec, device, python, str(Path.cwd()))
+
+
+@cache
+def _open_once(spec: str, device: str | None, python: str | None, _folder: str) -> LocalRunner | ProcessRunner:
+    return open_runner(spec, device, python=python)
 
 
 def _environment() -> dict[str, str]:

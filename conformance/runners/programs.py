@@ -4,22 +4,16 @@ This module and all that it imports need NumPy alone, since hosts run in environ
 """
 
 import copy
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, Script, WeightLayout
+from ...adapters.registry import describe_error
 from ...reference import Array, Parameters, Structure
 from ..cases.memory import arrange
 
 LAYOUTS: dict[str, WeightLayout] = {layout.name: layout for layout in (IN_OUT, OUT_IN)}
-
-MOST_MESSAGE = 400
-"""The characters of an exception's message that are kept."""
-
-_FRAME = re.compile(r'Traceback \(most recent call last\)|\s+File ".*", line \d+|[\s~^]*$')
 
 
 class NoAnswer(Exception):
@@ -115,26 +109,8 @@ class as_no_answer:
         if error is None or isinstance(error, KeyboardInterrupt):
             return
         raise NoAnswer(
-            "unsupported" if isinstance(error, NotImplementedError) else "raised", format_raised(error)
+            "unsupported" if isinstance(error, NotImplementedError) else "raised", describe_error(error)
         ) from None
-
-
-def format_raised(error: BaseException) -> str:
-    """An exception in one line: its type, and the line of its message that says most."""
-    try:
-        message = str(error)
-    except Exception:
-        message = ""
-    lines = message.strip().splitlines()
-    said = lines[0] if lines else ""
-    if _FRAME.match(said):
-        said = last_line(lines)
-    return f"{type(error).__name__}: {said}".rstrip(": ")[:MOST_MESSAGE]
-
-
-def last_line(lines: Sequence[str]) -> str:
-    """The last line that is not blank and no part of a traceback; empty if there is none."""
-    return next((line.strip() for line in reversed(lines) if not _FRAME.match(line)), "")
 
 
 def _same_array(a: Array, b: Array) -> bool:

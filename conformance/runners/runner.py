@@ -1,8 +1,7 @@
-"""Running an adapter on draws in this process (`LocalRunner`), and how every answer is checked for form."""
+"""Running an adapter on draws in this process (`LocalRunner`)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -11,13 +10,13 @@ from ...adapters.quantities import arrays, parts
 from ...reference import Array, Parameters, Structure
 from ..cases.description import Description, describe
 from ..cases.draw import memory_of
+from .form import Answer, detached, examine_form
 from .programs import LAYOUTS, NoAnswer, Programs
 from .specs import spec_of
 
 __all__ = [
     "LAYOUTS",
     "Answer",
-    "Foreign",
     "LocalRunner",
     "NoAnswer",
     "Runner",
@@ -25,17 +24,8 @@ __all__ = [
     "call_in_turn",
     "detached",
     "differing",
-    "examined",
     "same_bits",
 ]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An observation, checked for form. If `problems` says that the form is wrong, there may be no observation."""
-
-    observation: Observation | None
-    problems: tuple[str, ...] = ()
 
 
 Turn = Sequence[tuple[Parameters, Array, Array, Observation]]
@@ -51,17 +41,6 @@ class Runner(Protocol):
     def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer: ...
     def changed_since(self) -> bool: ...
     def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None: ...
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """What an adapter in another process gave in place of an array in a known format: a value of the type `kind`, or,
-    where `dtype` is given, an array of that dtype and shape.
-    """
-
-    kind: str = ""
-    dtype: str = ""
-    shape: tuple[int, ...] = ()
 
 
 class LocalRunner:
@@ -103,11 +82,14 @@ class LocalRunner:
         observed, is_modified = self._programs.call(number, memory_of(regime), parameters, x, y)
         if number not in self._first:
             self._first[number] = _bytes(observed)
-        return examined(observed, structure, is_modified)
+        return examine_form(observed, structure, is_modified, self._adapter.result_dtypes)
 
     def call_in_turn(self, regime: str, turn: Turn, count: int) -> tuple[int, Answer] | None:
         """`call_in_turn` of this runner, in one request."""
         return call_in_turn(self.call, regime, turn, count)
+
+    def close(self) -> None:
+        """Nothing to end: programs go with the runner."""
 
     def script(self, structure: Structure) -> Script:
         """The adapter's own calls for a structure, as source. Raises NoAnswer if the adapter has none."""
@@ -162,47 +144,3 @@ def _unsigned_zeros(array: Array) -> Array:
     bits.
     """
     return np.where(array == 0, np.zeros((), array.dtype), array)
-
-
-def examined(observed: Observation, structure: Structure, is_modified: bool) -> Answer:
-    """An observation with what is wrong with its form. It may hold a `Foreign` for each value that is no array, or no
-    array in a known format.
-    """
-    problems = ["inputs were modified in place"] if is_modified else []
-    depth = structure.network.depth
-    biases = 0 if structure.network.bias == "none" else depth
-    form: list[str] = []
-    for field, due in (
-        ("weight_gradients", depth),
-        ("bias_gradients", biases),
-        ("z", depth),
-        ("x", depth),
-        ("k", depth),
-    ):
-        values = getattr(observed, field)
-        if values is not None and len(values) != due:
-            form.append(f"{field} holds {len(values)} arrays; it should hold {due}, one a layer")
-    if not form:
-        for name, value, shape in parts(observed, structure):
-            if not (isinstance(value, np.ndarray | np.generic) or (isinstance(value, Foreign) and value.dtype)):
-                form.append(f"{name} is a {_kind(value)}; it should be a NumPy array")
-            elif value.shape != shape:
-                form.append(f"{name} has shape {value.shape}; it should be {shape}")
-            elif value.dtype != structure.format.numpy:
-                form.append(f"{name} has dtype {value.dtype}; it should be {structure.format.numpy}")
-    return Answer(None, (*problems, *form)) if form else Answer(detached(observed), tuple(problems))
-
-
-def _kind(value: Any) -> str:
-    return value.kind if isinstance(value, Foreign) else f"{type(value).__module__}.{type(value).__name__}"
-
-
-def detached(observed: Observation) -> Observation:
-    """The same numbers in new arrays, out of reach of later calls."""
-
-    def own(value: Any) -> Any:
-        if value is None:
-            return None
-        return tuple(np.array(a) for a in value) if isinstance(value, Sequence) else np.array(value)
-
-    return replace(observed, **{f.name: own(getattr(observed, f.name)) for f in fields(observed)})

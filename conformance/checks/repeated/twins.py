@@ -10,10 +10,11 @@ import numpy as np
 
 from ....adapters import Observation
 from ....adapters.quantities import arrays
-from ....reference import DTYPES, Array, DType, Parameters, Structure, backpropagate
+from ....reference import Array, DType, Parameters, Structure, backpropagate
 from ...cases.case import Group, structure_id
 from ...cases.description import Description
 from ...cases.regimes import REGIMES, Draw
+from ...cases.shapes import twin_structures
 from ...runners.runner import Answer, NoAnswer, Runner, differing
 
 
@@ -26,24 +27,23 @@ class Twin:
 
 
 def twins_of(structure: Structure, one: Draw, adapter: Description) -> list[Twin]:
-    """Structures that differ from one in the order of activations, in the bias placement, in the dtype, or by one more
-    row of the batch, as far as an adapter declares them. The numbers are the same, as far as they fit.
+    """The twins of a structure that an adapter declares, and that are within its limits. The numbers are the same, as
+    far as they fit.
     """
-    network = structure.network
-    turned = network.activations[1:] + network.activations[:1]
-    made = [Twin(replace(structure, network=replace(network, activations=turned)), one)]
-    for bias in [name for name in adapter.biases if name != network.bias][:1]:
-        numbers = replace(one, parameters=_with_biases(one.parameters, bias != "none"))
-        made.append(Twin(replace(structure, network=replace(network, bias=bias)), numbers))
-    order = list(DTYPES)
-    others = [name for name in adapter.dtypes if name != structure.dtype]
-    for dtype in sorted(others, key=lambda name: abs(order.index(name) - order.index(structure.dtype)))[:1]:
-        with np.errstate(over="ignore"):
-            made.append(Twin(replace(structure, dtype=dtype), one.astype(DTYPES[dtype].numpy)))
-    if structure.batch:
-        numbers = replace(one, x=_longer(one.x), y=_longer(one.y))
-        made.append(Twin(replace(structure, batch=structure.batch + 1), numbers))
-    return [twin for twin in made if twin.structure != structure]
+    made = twin_structures(structure, adapter.biases, adapter.dtypes)
+    within = [twin for twin in made if adapter.limits is None or not adapter.limits.problem_of(twin)]
+    return [Twin(twin, _fitted(one, twin)) for twin in within]
+
+
+def _fitted(one: Draw, twin: Structure) -> Draw:
+    """The numbers as a twin takes them: with or without biases, in its dtype, with one more row."""
+    one = replace(one, parameters=_with_biases(one.parameters, twin.network.bias != "none"))
+    if twin.batch > len(one.x):
+        one = replace(one, x=_longer(one.x), y=_longer(one.y))
+    if one.x.dtype == twin.format.numpy:
+        return one
+    with np.errstate(over="ignore"):
+        return one.astype(twin.format.numpy)
 
 
 def _with_biases(parameters: Parameters, wanted: bool) -> Parameters:

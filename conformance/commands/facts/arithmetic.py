@@ -25,7 +25,12 @@ _LEAST_WIDTH = 200
 
 
 def run_arithmetic(
-    specs: Sequence[str], dtypes: Sequence[str], device: str | None, output: Path | None, bitwise: bool = False
+    specs: Sequence[str],
+    dtypes: Sequence[str],
+    device: str | None,
+    output: Path | None,
+    bitwise: bool = False,
+    python: str | None = None,
 ) -> int:
     """Measure adapters, print a table and what is not declared, and write the figures to `output` as JSON. With
     `bitwise`, print where they give the same bits as well. The exit code is 0, or 1 if what is measured contradicts
@@ -41,7 +46,7 @@ def run_arithmetic(
     facts: list[BitwiseFacts] = []
     with nullcontext() if output is None else open_output(output) as file:
         for spec in chosen:
-            with closing(ProcessRunner(spec, device)) as runner:
+            with closing(ProcessRunner(spec, device, python=python)) as runner:
                 described = runner.describe()
                 found = measure_arithmetic(runner, wanted)
             if found.adapter in (one.adapter for one in measured):
@@ -59,7 +64,7 @@ def run_arithmetic(
             console.print()
             code = max(code, int(bool(contradictions) or not found.measured))
         if bitwise:
-            facts = [one for spec in chosen for one in _measure_bits(spec, chosen, wanted, device)]
+            facts = [one for spec in chosen for one in _measure_bits(spec, chosen, wanted, device, python)]
             console.print(_make_bitwise_table(facts))
         if file is not None:
             bits = [asdict(one) for one in facts]
@@ -70,14 +75,16 @@ def run_arithmetic(
     return code
 
 
-def _measure_bits(spec: str, every: Sequence[str], dtypes: Sequence[str], device: str | None) -> list[BitwiseFacts]:
+def _measure_bits(
+    spec: str, every: Sequence[str], dtypes: Sequence[str], device: str | None, python: str | None
+) -> list[BitwiseFacts]:
     """The facts on an adapter in each dtype. It is compared with the next of the other adapters that runs the same
     framework in the same version, if there is one.
     """
     with ExitStack() as stack:
 
         def open_process(one: str) -> ProcessRunner:
-            return stack.enter_context(closing(ProcessRunner(one, device)))
+            return stack.enter_context(closing(ProcessRunner(one, device, python=python)))
 
         runner, elsewhere = open_process(spec), open_process(spec)
         mine = runner.describe()

@@ -22,14 +22,20 @@ from ...records import run as runs
 from ...records.record import read
 from ...records.report import failure_lines, printable
 from ...records.run import RunRequest
-from ...runners.process import ProcessRunner
 from ...runners.threads import pin_here
 
 _Slopes = dict[tuple[str, str, float], dict[str, list[float]]]
 """(adapter, activation, point) to the values of f' that the adapter gave there, by dtype."""
 
 
-def run_kinks(specs: Sequence[str], seed: int, dtypes: Sequence[str], device: str | None, record: Path | None) -> int:
+def run_kinks(
+    specs: Sequence[str],
+    seed: int,
+    dtypes: Sequence[str],
+    device: str | None,
+    record: Path | None,
+    python: str | None = None,
+) -> int:
     """Print the table, of adapters or of a record, and what failed in their kink cases. The exit code is 0 if nothing
     failed, else 1.
 
@@ -45,7 +51,8 @@ def run_kinks(specs: Sequence[str], seed: int, dtypes: Sequence[str], device: st
             _collect_slopes(adapter, verdicts, slopes)
         versions = {a["name"]: a["version"] for a in content.header["adapters"]}
     else:
-        run = runs.prepare(RunRequest(tuple(specs), make_options("quick", seed, dtypes), device=device))
+        options = make_options("quick", seed, dtypes)
+        run = runs.prepare(RunRequest(tuple(specs), options, device=device, python=python))
         versions = {adapter.name: adapter.version for adapter in run.adapters}
         for adapter in run.adapters:
             failures += _examine_kinks(run, adapter, slopes)
@@ -60,7 +67,7 @@ def _examine_kinks(run: runs.Run, adapter: Description, slopes: _Slopes) -> list
     groups = [group for a, group in run.groups if a == adapter and REGIMES[group.regime].records_choices]
     expectation_for = run.expectation_for(adapter.name)
     by_case: list[list[Verdict]] = []
-    with closing(ProcessRunner(adapter.spec, run.device, run.timeout)) as runner:
+    with closing(run.start(adapter)) as runner:
         for group in groups:
             by_case += diagnose(group, examine(group, runner, expectation_for), expectation_for)
     for verdicts in by_case:

@@ -34,6 +34,7 @@ class UlpOptions:
     workers: str = "auto"
     device: str | None = None
     json: Path | None = None
+    python: str | None = None
 
 
 def run_ulp(options: UlpOptions) -> int:
@@ -51,7 +52,7 @@ def run_ulp(options: UlpOptions) -> int:
     console = make_console(_WIDTH)
     with ExitStack() as stack:
         runners = [
-            stack.enter_context(closing(ProcessRunner(spec, options.device)))
+            stack.enter_context(closing(ProcessRunner(spec, options.device, python=options.python)))
             for spec in dict.fromkeys(options.adapters)
         ]
         adapters = [(runner, runner.describe()) for runner in runners]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 _VECTORS = "The folder that kterm vectors export wrote."
-_ADAPTER = "Registered name, package.module:Class or path/to/file.py:Class."
+_ADAPTER = "Registered name, package.module:Class, path/to/file.py:Class or 'command:PROGRAM ARGUMENTS'."
 
 
 def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:
@@ -57,12 +57,14 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
         results: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
         device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
         mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+        python: Annotated[
+            str | None, typer.Option(help="Python interpreter that adapters in Python run under.")
+        ] = None,
     ) -> None:
         """Write an adapter's results: an example of a folder of results."""
         with one_line_errors():
-            from ...mutants.loading import loaded
             from .vectors import run_answer
 
-            raise typer.Exit(run_answer(folder, loaded(adapter, device, mutant), results))
+            raise typer.Exit(run_answer(folder, adapter, device, mutant, results, python))
 
     app.add_typer(vectors, name="vectors")

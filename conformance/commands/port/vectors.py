@@ -3,12 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from ....adapters import Adapter
 from ...cases.plan import Options
 from ...interfaces.vectors.answer import answer_vectors
 from ...interfaces.vectors.export import export_vectors, select_groups
@@ -23,6 +23,7 @@ from ...interfaces.vectors.judge import (
     open_vectors,
 )
 from ...records.report import printable
+from ...runners.process import open_runner
 from ..exit_codes import CONFORMS, DOES_NOT
 from ..output import make_console, open_output, show_progress
 
@@ -42,12 +43,18 @@ def run_export(folder: Path, options: Options, biases: Sequence[str]) -> int:
     return CONFORMS
 
 
-def run_answer(folder: Path, adapter: Adapter, results: Path) -> int:
-    """Write what an adapter answers to the vectors. Raises OptionError."""
+def run_answer(
+    folder: Path, spec: str, device: str | None, mutant: str | None, results: Path, python: str | None = None
+) -> int:
+    """Write what an adapter answers to the vectors. Raises AdapterError and OptionError."""
     console, vectors = make_console(), open_vectors(folder)
-    with show_progress(console, "structures", len(vectors.structures)) as done:
-        answer_vectors(vectors, adapter, results, done)
-    console.print(printable(f"{adapter.name}: results in {results}"), markup=False)
+    with (
+        closing(open_runner(spec, device, mutant, python)) as runner,
+        show_progress(console, "structures", len(vectors.structures)) as done,
+    ):
+        answer_vectors(vectors, runner, results, done)
+        name = runner.describe().name
+    console.print(printable(f"{name}: results in {results}"), markup=False)
     return CONFORMS
 
 

@@ -100,8 +100,8 @@ class _Form:
             weights.append(one * number(2.0**-self.shift))
         biases = () if self.bias == "none" else (np.zeros(1, self.dtype.numpy),) * len(weights)
         answer = runner.call("normal", Parameters(tuple(weights), biases), x, y.astype(self.dtype.numpy)[:, None])
-        if answer.observation is None:
-            raise NotMeasurable(answer.problems[0])
+        if answer.observation is None or answer.dtype_problem:
+            raise NotMeasurable(answer.all_problems[0])
         shown = answer.observation.z
         if shown is not None and not ((shown[0] == z) | ((np.abs(z) < self.dtype.tiny) & (shown[0] == 0))).all():
             raise NotMeasurable(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ....adapters import Observation
-from ....adapters.registry import is_installed, load
+from ....adapters.registry import is_installed
 from ....reference import Array, Network, Structure, backpropagate
 from ....reference.arithmetic import Arithmetic
 from ...cases.case import Case
@@ -21,7 +21,8 @@ from ...cases.description import Description
 from ...cases.draw import Draw, make_draws
 from ...checks.comparison.compare import compare
 from ...records.run import Run
-from ...runners.runner import LocalRunner, NoAnswer
+from ...runners.process import open_shared_runner
+from ...runners.runner import NoAnswer
 from .gradient_checkers import CHECKERS, Rejects
 
 LEAST, MOST = 2.0**-60, 10.0
@@ -127,13 +128,13 @@ def _choose_targets(structure: Structure, seed: int, count: int) -> tuple[Draw, 
 
 def _observe(run: Run, adapter: Description, stack: Draw, targets: Sequence[Target]) -> list[Observation]:
     """What an adapter answers to each draw; nothing where an answer fails, which the spread reports."""
-    runner = LocalRunner(load(adapter.spec, run.device), adapter.spec)
+    runner = open_shared_runner(adapter.spec, run.device, adapter.python)
     try:
         runner.build(targets[0].case.structure)
         answers = [runner.call("normal", d.parameters, d.x, d.y) for d in (stack[i] for i in range(len(targets)))]
     except NoAnswer:
         return []
-    observed = [answer.observation for answer in answers if answer.observation is not None]
+    observed = [answer.observation for answer in answers if answer.observation is not None and answer.judged_in is None]
     return observed if len(observed) == len(targets) else []
 
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ....adapters import Adapter, Observation
+from ....adapters import Observation
 from ....adapters.quantities import arrays
-from ....adapters.registry import load
-from ....reference import ACTIVATIONS, Array, Parameters, Structure
+from ....reference import ACTIVATIONS, Array, Structure
 from ....reference.arithmetic import Arithmetic
 from ....reference.propagation import Quantity
 from ....reference.rounding import deviation
@@ -26,7 +25,8 @@ from ...checks.comparison.compare import stack_arrays, steps_of
 from ...checks.examine import examine
 from ...checks.verdict import Verdict, status
 from ...records.run import Run
-from ...runners.runner import Answer, LocalRunner
+from ...runners.process import open_shared_runner
+from ...runners.runner import Answer
 
 REGIMES = ("normal", "square")
 """Networks in general. Regimes that provoke one difficulty would measure how often they do so."""
@@ -85,30 +85,19 @@ class Sample:
     above: tuple[int, ...]
 
 
-class _RecordingRunner(LocalRunner):
-    """A runner that keeps its observation of each call; None where there is none."""
-
-    def __init__(self, adapter: Adapter, spec: str) -> None:
-        super().__init__(adapter, spec)
-        self.observations: list[Observation | None] = []
-
-    def call(self, regime: str, parameters: Parameters, x: Array, y: Array) -> Answer:
-        self.observations.append(None)
-        answer = super().call(regime, parameters, x, y)
-        self.observations[-1] = answer.observation
-        return answer
-
-
 def measure_sample(run: Run, adapter: Description, group: Group) -> Sample:
-    """Examine one group of an adapter in this process. Raises AdapterError where the adapter does not load."""
-    runner = _RecordingRunner(load(adapter.spec, run.device), adapter.spec)
-    verdicts = examine(group, runner, run.expectation_for(adapter.name)).verdicts
+    """Examine one group of an adapter. Raises AdapterError where the adapter does not load."""
+    runner = open_shared_runner(adapter.spec, run.device, adapter.python)
+    examination = examine(group, runner, run.expectation_for(adapter.name))
+    verdicts = examination.verdicts
     statuses = [status(some) for some in verdicts]
     chosen: dict[tuple[str, ...], list[tuple[int, Observation]]] = defaultdict(list)
-    # The calls of the draws come first; calls of other checks come after them.
-    for i, observed in enumerate(runner.observations[: len(group.draws)]):
-        if observed is not None and statuses[i] in ("passed", "inconclusive", "failed"):
-            chosen[tuple(arrays(observed))].append((i, observed))
+    for i, answer in enumerate(examination.answers):
+        # What came back in a narrower dtype has other errors.
+        if not isinstance(answer, Answer) or answer.observation is None or answer.judged_in is not None:
+            continue
+        if statuses[i] in ("passed", "inconclusive", "failed"):
+            chosen[tuple(arrays(answer.observation))].append((i, answer.observation))
     above, entries, stacks, drawn = np.zeros(len(THRESHOLDS), int), 0, [], make_draws(group.cases)
     for some in chosen.values():
         pick = np.array([i for i, _ in some])

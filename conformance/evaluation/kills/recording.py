@@ -174,7 +174,7 @@ def _bits(outcome: Any) -> Any:
     if not isinstance(outcome, Answer):
         return outcome
     shown = {} if outcome.observation is None else arrays(outcome.observation)
-    return outcome.problems, {name: (a.dtype, a.shape, a.tobytes()) for name, a in shown.items()}
+    return outcome.all_problems, {name: (a.dtype, a.shape, a.tobytes()) for name, a in shown.items()}
 
 
 class ChangesObservations:

@@ -165,7 +165,7 @@ def _is_same_outcome(a: Event, b: Event) -> bool:
     return (
         isinstance(a.answer, Answer)
         and isinstance(b.answer, Answer)
-        and a.answer.problems == b.answer.problems
+        and a.answer.all_problems == b.answer.all_problems
         and _is_same_call(a.step, b.step)
         and not _differs(a.answer, b.answer)
     )

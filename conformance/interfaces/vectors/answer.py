@@ -5,26 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ....adapters import Adapter
 from ....adapters.quantities import arrays
 from ....reference import Array, Parameters
 from ...cases.case import Group, parse_case
 from ...cases.plan import OptionError
 from ...cases.regimes import REGIMES
-from ...runners.runner import LocalRunner, NoAnswer
+from ...runners.runner import NoAnswer, Runner
 from .container import read_arrays, write_arrays
 from .judge import UNSUPPORTED, VectorSet
 
 
-def answer_vectors(
-    vectors: VectorSet, adapter: Adapter, results: Path, done: Callable[[], object] | None = None
-) -> None:
+def answer_vectors(vectors: VectorSet, runner: Runner, results: Path, done: Callable[[], object] | None = None) -> None:
     """Write what an adapter answers to each structure. A structure that it does not support gets a file without arrays
     that says why. One in which it raises, or gives arrays of a wrong form, gets no file.
 
     Raises OptionError if the results cannot be written.
     """
-    runner = LocalRunner(adapter)
     try:
         results.mkdir(parents=True, exist_ok=True)
         for entry in vectors.structures:
@@ -42,7 +38,7 @@ def answer_vectors(
         raise OptionError(f"{results}: {error.strerror}; name a folder that can be written") from None
 
 
-def answer_structure(runner: LocalRunner, cases: list[str], inputs: dict[str, Array]) -> dict[str, Array]:
+def answer_structure(runner: Runner, cases: list[str], inputs: dict[str, Array]) -> dict[str, Array]:
     """What an adapter answers to the cases of one structure, with the draws stacked. Raises NoAnswer."""
     parsed = [parse_case(case, tuple(REGIMES)) for case in cases]
     group = Group(parsed[0].structure, parsed[0].regime, parsed[0].seed, tuple(case.draw for case in parsed))
@@ -52,7 +48,5 @@ def answer_structure(runner: LocalRunner, cases: list[str], inputs: dict[str, Ar
         weights = tuple(inputs[f"W_{layer}"][i] for layer in range(1, depth + 1))
         biases = tuple(inputs[f"b_{layer}"][i] for layer in range(1, depth + 1) if f"b_{layer}" in inputs)
         answer = runner.call(group.regime, Parameters(weights, biases), inputs["x_0"][i], inputs["y"][i])
-        if answer.observation is None:
-            raise NoAnswer("raised", "; ".join(answer.problems))
-        answers.append(arrays(answer.observation))
+        answers.append(arrays(answer.require_form()))
     return {name: np.stack([one[name] for one in answers]) for name in answers[0]}

@@ -14,7 +14,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import IO
 
-from ..programs import NoAnswer, last_line
+from ....adapters.registry import last_line
+from ..programs import NoAnswer
 from .endings import describe_end, end, new_mark, start
 from .text import clean_line
 

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..programs import MOST_MESSAGE, NoAnswer
+from ....adapters.registry import MOST_MESSAGE, without_traceback
+from ..programs import NoAnswer
 from .channel import BROKEN, Channel, show
 from .messages import NOT_LOADED, RAISED, UNSUPPORTED, Declaration, Initialize, Nothing, Reply, Request
 from .text import clean_line, clean_lines_of
@@ -69,7 +70,7 @@ class Client:
         self._channel.close(_line(self._count + 1, "shutdown", Nothing()), _FAREWELL)
 
     def _raise(self, method: str, code: int, message: str) -> None:
-        said = clean_line(message)
+        said = clean_line(without_traceback(message))
         if code == NOT_LOADED and method == "initialize":
             raise NotLoadedError(said or "it does not load")
         if code == UNSUPPORTED:

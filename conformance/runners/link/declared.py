@@ -45,6 +45,7 @@ class _Declared(Adapter):
         self.slopes_at_kinks = slopes
         self.zero_width, self.propagates = declared.zero_width, declared.propagates
         self.arithmetic = {dtype: Arithmetic(**asdict(one)) for dtype, one in declared.arithmetic.items()}
+        self.result_dtypes = declared.result_dtypes
         self.device = declared.device or device or "cpu"
         self.planted_mutant = mutant
         self._has_script = declared.has_script and SCRIPT in declared.optional
@@ -57,12 +58,15 @@ class _Declared(Adapter):
         raise NotImplementedError("its programs are in another process")
 
 
-def describe_declared(declared: Declaration, spec: str, device: str | None, mutant: str | None) -> Description:
-    """The description of an adapter from what its process declared. Raises NotLoadedError, in one line, for a
-    declaration that the suite cannot use.
+def describe_declared(
+    declared: Declaration, spec: str, device: str | None, mutant: str | None
+) -> tuple[Adapter, Description]:
+    """What a process declared, as an adapter without programs and as its description. Raises NotLoadedError, in one
+    line, for a declaration that the suite cannot use.
     """
     try:
-        return describe(_Declared(declared, device, mutant), spec)
+        adapter = _Declared(declared, device, mutant)
+        return adapter, describe(adapter, spec)
     except ValueError as error:
         raise NotLoadedError(str(error)) from None
 

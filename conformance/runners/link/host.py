@@ -43,11 +43,12 @@ class _Host:
 
     def __init__(self, spec: str, mutant: str) -> None:
         # Imported after standard output is closed to them.
-        from ..programs import NoAnswer, Programs, format_raised
+        from ....adapters.registry import describe_error
+        from ..programs import NoAnswer, Programs
         from . import wire
 
         self._spec, self._mutant = spec, mutant
-        self._wire, self._no_answer, self._make, self._format_raised = wire, NoAnswer, Programs, format_raised
+        self._wire, self._no_answer, self._make, self._describe_error = wire, NoAnswer, Programs, describe_error
         self._programs: Any = None
         self._methods: dict[str, Callable[[Any], bytes]] = {
             "build": self._build,
@@ -73,7 +74,7 @@ class _Host:
         except self._no_answer as no:
             return self._wire.write_error(number, _UNSUPPORTED if no.kind == "unsupported" else _RAISED, no.message)
         except BaseException as error:  # an interrupt that the framework raised, among others
-            return self._wire.write_error(number, _RAISED, self._format_raised(error))
+            return self._wire.write_error(number, _RAISED, self._describe_error(error))
 
     def _initialize(self, number: Any, params: Any) -> bytes:
         from ....adapters.registry import AdapterError, load
@@ -88,7 +89,7 @@ class _Host:
         except (AdapterError, ValueError) as error:
             return self._wire.write_error(number, _NOT_LOADED, str(error))
         except BaseException as error:
-            message = f"adapter {self._spec}: {self._format_raised(error)}"
+            message = f"adapter {self._spec}: {self._describe_error(error)}"
             return self._wire.write_error(number, _NOT_LOADED, message)
         self._programs = self._make(adapter)
         # A framework's modules are hundreds of thousands of objects that stay. Searching them for garbage again and

@@ -66,7 +66,8 @@ class Limits(Struct, frozen=True, omit_defaults=True):
 class Declaration(Struct, frozen=True, omit_defaults=True):
     """The result of `initialize`: what an adapter declares.
 
-    `kinks` are declared slopes: (activation, kink, f' there). `optional` names what a host has beyond the protocol; the
+    `kinks` are declared slopes: (activation, kink, f' there). `result_dtypes` names the dtype of quantities that always
+    come back in a wider one than is asked for. `optional` names what a host has beyond the protocol; the
     suite's Python host alone has anything there. `layout` is "in_out" or "out_in"; a host that converts weights itself
     gives any name.
     """
@@ -85,6 +86,7 @@ class Declaration(Struct, frozen=True, omit_defaults=True):
     zero_width: bool = False
     propagates: tuple[str, ...] = ()
     arithmetic: dict[str, ArithmeticDeclaration] = {}
+    result_dtypes: dict[str, str] = {}
     limits: Limits = Limits()
     optional: tuple[str, ...] = ()
     has_script: bool = False

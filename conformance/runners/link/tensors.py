@@ -7,7 +7,7 @@ import numpy as np
 
 from ....adapters import Observation
 from ....reference import ACTIVATIONS, DTYPES, Array, Structure
-from ..runner import Foreign
+from ..form import Foreign
 from .messages import ActivationCall, Observed, StructureMessage, Tensor, Value
 from .text import clean_line
 
@@ -89,7 +89,7 @@ def most_bytes(structure: Structure) -> int:
 
 
 def _unchecked(value: Value, name: str) -> Array:
-    # `examined` finds each Foreign, so that none reaches the checks.
+    # `examine_form` finds each Foreign, so that none reaches the checks.
     return array_of(value, name)  # pyright: ignore[reportReturnType]
 
 

@@ -2,8 +2,9 @@
 
 import json
 import sys
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ....adapters import Adapter, Observation
 from ....adapters.declarations import check_declarations, clean_version
 from ....adapters.layout import IN_OUT, OUT_IN
 from ....reference import ACTIVATIONS, BIASES, DTYPES, Array, Network, Parameters, Structure
+from ..form import holds_none
 
 _NAMES = {dtype.numpy: name for name, dtype in DTYPES.items()}
 _WIRE_NAMES = {IN_OUT.name: "in_out", OUT_IN.name: "out_in"}
@@ -43,6 +45,7 @@ def declare(adapter: Adapter) -> dict[str, Any]:
         "zero_width": adapter.zero_width,
         "propagates": list(adapter.propagates),
         "arithmetic": {dtype: one.to_json() for dtype, one in adapter.arithmetic.items()},
+        "result_dtypes": dict(adapter.result_dtypes),
         "limits": {
             "max_structures": None if adapter.max_structures is None else int(adapter.max_structures),
             **({} if adapter.limits is None else adapter.limits.to_json()),
@@ -96,7 +99,7 @@ def to_json(value: Any) -> bytes:
 
 
 def _read_array(message: Mapping[str, Any]) -> Array:
-    array = np.frombuffer(b64decode(message["data"]), DTYPES[message["dtype"]].numpy).reshape(message["shape"])
+    array = np.frombuffer(a2b_base64(message["data"]), DTYPES[message["dtype"]].numpy).reshape(message["shape"])
     return array.byteswap() if _SWAPS else array
 
 
@@ -111,8 +114,16 @@ def _write_value(value: Any) -> bytes:
         return to_json(f"{type(value).__module__}.{type(value).__name__}")
     # What it says of itself does not count: a subclass may say anything.
     plain = np.array(value, order="C", subok=False)
+    if holds_none(plain):
+        return b"null"
     name = _NAMES.get(plain.dtype)
     if name is None:
         return to_json({"dtype": str(plain.dtype), "shape": plain.shape, "data": ""})
-    data = b64encode((plain.byteswap() if _SWAPS else plain).tobytes())
-    return b'{"dtype":"%s","shape":%s,"data":"%s"}' % (name.encode(), to_json(plain.shape), data)
+    data = b2a_base64((plain.byteswap() if _SWAPS else plain).tobytes(), newline=False)
+    return b'%s%s"}' % (_begin_tensor(name, plain.shape), data)
+
+
+@cache
+def _begin_tensor(name: str, shape: tuple[int, ...]) -> bytes:
+    # Kept, as few shapes come again and again: making JSON of a shape takes longer than all the rest of a small tensor.
+    return b'{"dtype":"%s","shape":%s,"data":"' % (name.encode(), to_json(shape))

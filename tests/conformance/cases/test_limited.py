@@ -10,9 +10,12 @@ from kterm.adapters.limits import count_entries, count_products
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.description import Description, describe
+from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.limited import describe_cut, pairs_of
 from kterm.conformance.cases.plan import PROFILES, Plan, make_options, plan
 from kterm.conformance.cases.regimes import REGIMES, aimed_layer
+from kterm.conformance.cases.shapes import twin_structures
+from kterm.conformance.checks.repeated.twins import twins_of
 from kterm.reference import ACTIVATIONS, DTYPES, Network, Structure
 
 FULL = replace(describe(Numpy(), "numpy"), dtypes=tuple(DTYPES))
@@ -118,9 +121,39 @@ def test_the_report_counts_what_limits_did() -> None:
     total = sum(cut.left_out.values())
     assert lines[0].startswith(f"the limits of engine leave out {total} structures: ")
     assert f"{cut.left_out['tiles']} tiles" in lines[0]
-    assert lines[1].startswith(f"the limits of engine change structures: batch of {cut.changed['batch']}, depth of ")
-    assert lines[2].startswith("the time limit of engine leaves ")
-    assert lines[2].endswith(" s at the declared speed")
+    assert lines[1] == f"the limits of engine leave out {cut.twins} twin programs"
+    assert lines[2].startswith(f"the limits of engine change structures: batch of {cut.changed['batch']}, depth of ")
+    assert lines[3].startswith("the time limit of engine leaves ")
+    assert lines[3].endswith(" s at the declared speed")
+
+
+def test_twins_outside_the_limits_are_counted_and_not_built() -> None:
+    limits = Limits(batch=3, hidden_alike=True, last_identity=True)
+    answer, described = planned(limits), replace(FULL, limits=limits)
+    groups = [group for group in answer.groups if REGIMES[group.regime].twins]
+    outside = 0
+    for group in groups:
+        made = twin_structures(group.structure, described.biases, described.dtypes)
+        built = [twin.structure for twin in twins_of(group.structure, make_draws(group.cases)[0], described)]
+        assert built == [twin for twin in made if not limits.problem_of(twin)]
+        assert built
+        outside += len(made) - len(built)
+    assert answer.cut is not None
+    assert answer.cut.twins == outside > len(groups)
+    free = planned(Limits(depth=40)).cut
+    assert free is not None
+    assert free.twins == 0
+    assert "twin" not in " ".join(describe_cut("engine", free.to_json()))
+
+
+def test_layout_probes_outside_the_limits_are_counted() -> None:
+    answer = planned(Limits(entries=4), "smoke")
+    assert answer.cut is not None
+    assert answer.cut.left_out["layout"] == 2
+    assert not any(group.regime == "layout" for group in answer.groups)
+    narrow = planned(Limits(width=2), "smoke").cut
+    assert narrow is not None
+    assert "layout" not in narrow.left_out
 
 
 def test_a_structure_outside_the_limits_says_which() -> None:

@@ -246,6 +246,14 @@ def test_a_dtype_is_planned_alike_alone_and_in_company() -> None:
     assert {g for g in planned(adapter=NARROW, dtypes=("f32",)).groups if g.regime != "layout"} == together
 
 
+def test_a_run_kept_to_some_regimes_plans_these_and_the_probes() -> None:
+    everything = planned().groups
+    kept = plan(FULL, make_options("quick", 0, regimes=["tails", "kinks", "tails"])).groups
+    assert kept == tuple(group for group in everything if group.regime in ("layout", "tails", "kinks"))
+    sampled = plan(replace(FULL, max_structures=6), make_options("quick", 0, regimes=["kinks"])).groups
+    assert [group.regime for group in sampled] == ["layout"] * 2 + ["kinks"] * 6
+
+
 def test_an_unknown_choice_is_one_line_that_offers_what_is_known() -> None:
     questions: list[tuple[Callable[[], Any], str]] = [
         (lambda: make_options("quik", 0), "did you mean quick?"),
@@ -255,6 +263,9 @@ def test_an_unknown_choice_is_one_line_that_offers_what_is_known() -> None:
         (lambda: make_options("quick", 0, activations=["tanhs"]), "did you mean tanh?"),
         (lambda: make_options("quick", 0, dtypes="f32"), "dtypes: 'f32' is one string; write dtypes=['f32']"),
         (lambda: make_options("quick", 0, activations="tanh"), "write activations=['tanh']"),
+        (lambda: make_options("quick", 0, regimes=["kink"]), "did you mean kinks?"),
+        (lambda: make_options("quick", 0, regimes=["layout"]), "known are normal, square"),
+        (lambda: make_options("quick", 0, regimes="kinks"), "write regimes=['kinks']"),
         (lambda: make_options("quick", -1), "seed -1 should be"),
         (lambda: make_options("quick", 2**63), "from 0 to 2**63 - 1"),
     ]

@@ -56,17 +56,14 @@ def way(array: Array) -> str:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_over_the_draws_of_a_structure_each_array_lies_in_memory_in_each_way(seed: int) -> None:
     for group in (g for g in groups("strided", "quick", seed) if len(g.draws) > 1):
-        met: list[set[str]] = []
-        arrays: tuple[Array, ...] = ()
-        for one in map(make_draws(group.cases).__getitem__, range(len(group.cases))):
-            parameters, x, y = present_arrays("strided", one.parameters, one.x, one.y)
-            arrays = (*parameters.weights, *parameters.biases, x, y)
-            met = met or [set() for _ in arrays]
-            for ways, array in zip(met, arrays, strict=True):
-                ways.add(way(array))
-        for array, ways in zip(arrays, met, strict=True):
+        stack, shown = make_draws(group.cases), list[tuple[Array, ...]]()
+        for i in range(len(group.cases)):
+            parameters, x, y = present_arrays("strided", stack[i].parameters, stack[i].x, stack[i].y)
+            shown.append((*parameters.weights, *parameters.biases, x, y))
+        for same in zip(*shown, strict=True):
+            ways = set(map(way, same))
             assert ways >= {"read-only", "reversed"}, group.id
-            assert "Fortran" in ways or min(array.shape) == 1 or array.ndim == 1, group.id
+            assert "Fortran" in ways or min(same[0].shape) == 1 or same[0].ndim == 1, group.id
 
 
 class FlatTargets(Miniature):

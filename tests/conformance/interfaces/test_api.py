@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import kterm
-from kterm.adapters import OUT_IN, Observation
+from kterm.adapters import OUT_IN, Limits, Observation
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.description import Description
 from kterm.conformance.cases.level import LEVELS, Level
@@ -21,6 +21,7 @@ from ...support.command import pytest_run
 from ...support.frameworks.biased import ScaledWeights
 from ...support.frameworks.miniatures import Miniature
 from ...support.frameworks.tails import ClippedSilu
+from ...support.program import as_program
 
 
 class Transposed(Numpy):
@@ -112,6 +113,26 @@ def test_a_run_that_is_biased_as_a_whole_fails_though_each_case_passes(monkeypat
     assert "a factor of 1 + 1e-07 would do this" in str(results)
     assert results.rows()[-1]["adapter"] == "scaled-weights"
     assert check_adapter(Numpy(), dtypes=["f32"]).conforms
+
+
+def test_a_program_is_checked_too_and_ended(tmp_path: Path) -> None:
+    spec = as_program("kterm.adapters.numpy_adapter:Numpy", tmp_path)
+    results = check_adapter(spec, profile="smoke", dtypes=["f64"], regimes=["converged"])
+    assert results.conforms, str(results)
+    mark = parametrize_with_cases(spec, profile="smoke", dtypes=["f64"], regimes=["converged"])
+    for one in mark.args[1]:
+        one.values[0]()
+    with pytest.raises(OptionError, match="python: numpy is an instance in this process; give its name"):
+        check_adapter(Numpy(), python="python3")
+
+
+def test_results_say_what_limits_left_out() -> None:
+    class Small(Numpy):
+        name, limits = "small", Limits(batch=3, width=40)
+
+    results = check_adapter(Small(), profile="smoke", dtypes=["f64"], activations=["tanh"])
+    assert any(line.startswith("the limits of small ") for line in results.left_out)
+    assert check_adapter(Numpy(), profile="smoke", dtypes=["f64"], activations=["tanh"]).left_out == ()
 
 
 def test_nothing_checked_raises_too() -> None:

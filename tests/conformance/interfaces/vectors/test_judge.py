@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def right(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of NumPy, which are right."""
     path = tmp_path_factory.mktemp("results") / "numpy"
-    answer_vectors(open_vectors(folder), Numpy(), path)
+    answer_vectors(open_vectors(folder), LocalRunner(Numpy()), path)
     return path
 
 
@@ -93,7 +93,7 @@ def test_a_mistake_fails_in_the_cases_in_which_check_finds_it(
     mutant: str, folder: Path, tmp_path: Path, verify: Callable[[Path, Path], Any]
 ) -> None:
     adapter = loaded("numpy", mutant_name=mutant)
-    answer_vectors(open_vectors(folder), adapter, tmp_path / "results")
+    answer_vectors(open_vectors(folder), LocalRunner(adapter), tmp_path / "results")
     verdicts = _assert_same(folder, tmp_path / "results", verify)
     assert not conforms(verdicts)
     for one in verdicts:
@@ -107,7 +107,7 @@ def test_a_loss_of_digits_fails_where_the_interval_is_narrow_enough(
 ) -> None:
     """`kterm check` finds it in further cases, since it judges each step from the values that are shown before it."""
     adapter = loaded("numpy", mutant_name=mutant)
-    answer_vectors(open_vectors(folder), adapter, tmp_path / "results")
+    answer_vectors(open_vectors(folder), LocalRunner(adapter), tmp_path / "results")
     verdicts = _assert_same(folder, tmp_path / "results", verify)
     found = {one.case: _status_in_check(one.case, adapter) for one in verdicts}
     failed = {one.case for one in verdicts if one.outcome == "failed"}
@@ -126,7 +126,7 @@ def _status_in_check(text: str, adapter: Adapter) -> str:
 @pytest.mark.parametrize("made", [sound.RowByRow, sound.Shuffled, sound.Kahan, sound.KeepsWide, sound.OfMean])
 def test_a_sound_order_of_operations_passes(made: type[sound.Ordered], tmp_path: Path) -> None:
     export_vectors(tmp_path / "vectors", make_options("smoke", 3, activations=["tanh", "relu", "gelu", "identity"]))
-    answer_vectors(open_vectors(tmp_path / "vectors"), made(), tmp_path / "results")
+    answer_vectors(open_vectors(tmp_path / "vectors"), LocalRunner(made()), tmp_path / "results")
     assert [one for one in _judged(tmp_path / "vectors", tmp_path / "results") if one.outcome == "failed"] == []
 
 
@@ -234,7 +234,7 @@ def test_a_later_schema_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_example_ends_as_the_command_does(folder: Path, right: Path, tmp_path: Path) -> None:
-    answer_vectors(open_vectors(folder), loaded("numpy", mutant_name="sign"), tmp_path)
+    answer_vectors(open_vectors(folder), LocalRunner(loaded("numpy", mutant_name="sign")), tmp_path)
     for results, code in ((right, 0), (tmp_path, 1)):
         command = [sys.executable, str(VERIFIER), str(folder), str(results)]
         assert subprocess.run(command, capture_output=True, check=False).returncode == code
