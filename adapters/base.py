@@ -81,6 +81,11 @@ class Adapter(ABC):
     """The arithmetic of matrix products by dtype, where it is not the usual one. Every tolerance follows from it. It
     may be a property that depends on the device.
     """
+    zero_width: bool = False
+    """Whether layers may have no units. The suite then plans some such networks, too."""
+    propagates: tuple[str, ...] = ()
+    """What the framework promises not to lose on the way: some of "nan" and "inf". `kterm nonfinite` holds it to that.
+    """
     planted_mutant: str | None = None
     """The name of the mutant that the suite has planted in this adapter. Adapters do not set it."""
 
@@ -189,6 +194,8 @@ class Adapter(ABC):
         for kind, wanted, there in zip(("dtype", "activation", "bias placement"), asked, offered, strict=True):
             if wanted - there:
                 raise NotImplementedError(f"{self.name} has no {kind} {', '.join(sorted(wanted - there))}")
+        if not self.zero_width and 0 in structure.network.widths:
+            raise NotImplementedError(f"{self.name} has no layers without units; it does not declare zero_width")
         if self.limits is not None and (problem := self.limits.problem_of(structure)):
             raise NotImplementedError(f"{self.name}: {problem}")
 

@@ -23,7 +23,8 @@ def check_declarations(adapter: Adapter) -> None:
     `max_structures` must be None or an integer of at least 1, `limits` None or a `Limits`, and
     `result_dtypes` a mapping from quantities to dtypes. Each slope in
     `slopes_at_kinks` must be at a kink and between the one-sided derivatives there. `arithmetic` must be a mapping from
-    dtypes to `kterm.Arithmetic` with known formats.
+    dtypes to `kterm.Arithmetic` with known formats. `zero_width` must be a bool, and `propagates` hold some
+    of "nan" and "inf".
     """
     name = getattr(adapter, "name", _MISSING)
     if not _is_line(name):
@@ -45,6 +46,8 @@ def check_declarations(adapter: Adapter) -> None:
         ("fixed_parameters", _check_fixed_parameters(adapter)),
         ("slopes_at_kinks", _check_slopes(adapter)),
         ("arithmetic", _check_arithmetic(adapter)),
+        ("zero_width", _check_zero_width(adapter)),
+        ("propagates", _check_propagates(adapter)),
     ):
         if problem:
             raise ValueError(f"adapter {name}: {field}: {problem}")
@@ -219,6 +222,18 @@ def _check_kinks(name: str, slopes: Mapping[Any, Any]) -> Iterable[str]:
             yield f"{name} at {point}: {_shown(slope)} is not a number"
         elif not low <= float(slope) <= high:
             yield f"{name} at {point}: {slope} is not between its one-sided derivatives, {low} and {high}"
+
+
+def _check_zero_width(adapter: Adapter) -> str:
+    value: Any = getattr(adapter, "zero_width", _MISSING)
+    return "" if isinstance(value, bool) else f"{_shown(value)} is neither True nor False"
+
+
+def _check_propagates(adapter: Adapter) -> str:
+    value: Any = getattr(adapter, "propagates", _MISSING)
+    if not isinstance(value, tuple | list) or any(one not in ("nan", "inf") for one in value):
+        return f'{_shown(value)} should hold some of "nan" and "inf"; write propagates = ("nan", "inf")'
+    return ""
 
 
 def _check_arithmetic(adapter: Adapter) -> str:

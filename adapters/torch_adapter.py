@@ -1,21 +1,27 @@
 """PyTorch as its users run it: `torch.nn.Linear` layers, `mse_loss` and `backward()`."""
 
+import warnings
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Linear, Parameter
+from torch.nn.utils import skip_init
 
-from ..reference import Array, Bias, Parameters, Structure
-from .base import Function, Observation, Program
-from .frameworks._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
+from ..reference import Bias, Structure
+from .base import Function
+from .frameworks.shared.torch_shared import TORCH_DTYPES, TorchAdapter
 from .scripts.script import Script
 from .scripts.torch_script import torch_script
 
+Tensors = Sequence[Tensor]
 
-def make_backpropagate(activations: Sequence[Function], bias: Bias) -> Function:
+
+def make_pass(activations: Sequence[Function], bias: Bias) -> Function:
     """Make the function that runs one structure. Programs call it, and scripts show its source."""
 
     def backpropagate(layers: Sequence[Linear], outside: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple:
@@ -35,41 +41,38 @@ def make_backpropagate(activations: Sequence[Function], bias: Bias) -> Function:
     return backpropagate
 
 
+def _into_fortran_order(layer: Linear) -> Function:
+    """The layer with its results in Fortran order, which activations and the gradients of later layers keep."""
+    return lambda out: layer(out).mT.contiguous().mT
+
+
 class Torch(TorchAdapter):
-    """Layers are made once for a structure and loaded for each draw. k_i is the retained gradient of z_i."""
+    """Layers are made once for a structure. k_i is the retained gradient of z_i, which is in Fortran order if x is."""
 
     name = "torch"
+    zero_width, x_order = True, "K"
 
-    def build(self, structure: Structure) -> Program:
-        network, device = structure.network, self.device
-        backpropagate = make_backpropagate(self.functions(structure), network.bias)
-        dtype, inside = TORCH_DTYPES[structure.dtype], network.bias == "pre"
-        # On "meta" first: the initialisation of Linear would draw from the random numbers of this process.
-        layers = [
-            Linear(n_in, n_out, bias=inside, device="meta", dtype=dtype).to_empty(device=device)
-            for n_in, n_out in pairwise(network.widths)
-        ]
-        outside = [Parameter(torch.empty(n, device=device, dtype=dtype)) for n in network.widths[1:]]
+    def make_backpropagate(self, structure: Structure) -> Function:
+        network, dtype = structure.network, TORCH_DTYPES[structure.dtype]
+        run_pass, inside = make_pass(self.functions(structure), network.bias), network.bias == "pre"
+        # The initialisation of Linear would draw from the random numbers of this process. It warns of empty layers.
+        with warnings.catch_warnings(action="ignore"):
+            layer: Any = partial(skip_init, Linear, bias=inside, device=self.device, dtype=dtype)
+            layers = [layer(n_in, n_out) for n_in, n_out in pairwise(network.widths)]
+        outside = [Parameter(torch.empty(n, device=self.device, dtype=dtype)) for n in network.widths[1:]]
         weights: list[Tensor] = [layer.weight for layer in layers]
         biases: list[Tensor] = {"none": [], "pre": [layer.bias for layer in layers], "post": outside}[network.bias]
 
-        def program(parameters: Parameters, x: Array, y: Array) -> Observation:
+        def backpropagate(new_weights: Tensors, new_biases: Tensors, _: Tensors, x: Tensor, y: Tensor) -> tuple:
             with torch.no_grad():
-                for tensor, array in zip((*weights, *biases), (*parameters.weights, *parameters.biases), strict=True):
-                    tensor.copy_(to_tensor(array, device))
+                for tensor, given in zip((*weights, *biases), (*new_weights, *new_biases), strict=True):
+                    tensor.copy_(given)
                     tensor.grad = None
-            error, zs, xs = backpropagate(layers, outside, to_tensor(x, device), to_tensor(y, device))
-            return Observation(
-                outputs=to_array(xs[-1]),
-                error=to_array(error),
-                weight_gradients=to_arrays(weight.grad for weight in weights),
-                bias_gradients=to_arrays(bias.grad for bias in biases),
-                z=to_arrays(zs),
-                x=to_arrays(xs),
-                k=to_arrays(z.grad for z in zs),
-            )
+            called = layers if x.is_contiguous() else [*map(_into_fortran_order, layers)]
+            E, zs, xs = run_pass(called, outside, x, y)
+            return [[tensor.grad for tensor in some] for some in (weights, biases, zs)], (E, zs, xs)
 
-        return program
+        return backpropagate
 
     def script(self, structure: Structure) -> Script:
-        return torch_script(structure, self.spell, self.device, make_backpropagate((), structure.network.bias))
+        return torch_script(structure, self.spell, self.device, make_pass((), structure.network.bias))

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..reference import Array, Bias, Parameters, Structure
-from .base import Function, Observation, Program
-from .frameworks._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
+from ..reference import Bias, Structure
+from .base import Function
+from .frameworks.shared.torch_shared import TorchAdapter
 from .scripts.script import Script
 from .scripts.torch_script import torch_func_script
 
@@ -45,32 +45,10 @@ class TorchFunc(TorchAdapter):
     """k_i is the gradient with respect to zeros that are added to z_i."""
 
     name = "torch-func"
+    zero_width = True
 
-    def build(self, structure: Structure) -> Program:
-        network, device = structure.network, self.device
-        gradients = take_gradients(make_squared_error(self.functions(structure), network.bias))
-        shifts = tuple(
-            torch.zeros(structure.batch, n, device=device, dtype=TORCH_DTYPES[structure.dtype])
-            for n in network.widths[1:]
-        )
-
-        def program(parameters: Parameters, x: Array, y: Array) -> Observation:
-            weights = tuple(to_tensor(weight, device) for weight in parameters.weights)
-            biases = tuple(to_tensor(bias, device) for bias in parameters.biases)
-            (by_weight, by_bias, k), (error, zs, xs) = gradients(
-                weights, biases, shifts, to_tensor(x, device), to_tensor(y, device)
-            )
-            return Observation(
-                outputs=to_array(xs[-1]),
-                error=to_array(error),
-                weight_gradients=to_arrays(by_weight),
-                bias_gradients=to_arrays(by_bias),
-                z=to_arrays(zs),
-                x=to_arrays(xs),
-                k=to_arrays(k),
-            )
-
-        return program
+    def make_backpropagate(self, structure: Structure) -> Function:
+        return take_gradients(make_squared_error(self.functions(structure), structure.network.bias))
 
     def script(self, structure: Structure) -> Script:
         squared_error = make_squared_error((), structure.network.bias)

@@ -22,7 +22,7 @@ class MyFramework(Adapter):
             return x
 
         def error(weights, biases, x, y):
-            return np.sum((network(weights, biases, x) - y) ** 2) / 2
+            return np.sum((network(weights, biases, x) - y) ** 2 / 2)
 
         def program(parameters, x, y):
             given = (parameters.weights, parameters.biases, x)

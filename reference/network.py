@@ -23,8 +23,8 @@ class Network:
     `bias` is the bias placement: "none", "pre" (added before the activation, as every framework's dense layer does) or
     "post" (added after it).
 
-    Raises ValueError, naming the argument, if a width is not a positive integer, there is no layer, a name is unknown,
-    or there is not one activation for each layer.
+    Raises ValueError, naming the argument, if a width is not an integer of at least 0, there is no layer, a name is
+    unknown, or there is not one activation for each layer.
     """
 
     widths: tuple[int, ...]
@@ -37,8 +37,8 @@ class Network:
         if len(self.widths) < 2:
             raise ValueError(f"widths: {self.widths} has no layer; give at least an input and an output width")
         for width in self.widths:
-            if not isinstance(width, int | np.integer) or isinstance(width, bool) or width < 1:
-                raise ValueError(f"widths: {self.widths} holds {width!r}; every width must be an integer of at least 1")
+            if not isinstance(width, int | np.integer) or isinstance(width, bool) or width < 0:
+                raise ValueError(f"widths: {self.widths} holds {width!r}; every width must be an integer of at least 0")
         if len(self.activations) != self.depth:
             raise ValueError(
                 f"activations: {len(self.activations)} given for {self.depth} layers; give one name per layer"

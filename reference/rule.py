@@ -74,7 +74,12 @@ def k_terms(network: Network, parameters: Parameters, z: tuple[Array, ...], resi
         k = s * ACTIVATIONS[network.activations[i]].derivative(z[i])
         yield k, s
         if i:
-            s = k @ parameters.weights[i].mT
+            s = k @ _transpose(parameters.weights[i])
+
+
+def _transpose(matrices: Array) -> Array:
+    # Not `.mT`, which is new in NumPy 2: an adapter's process may have an older one.
+    return matrices.swapaxes(-1, -2)
 
 
 def backpropagate(network: Network, parameters: Parameters, x: Array, y: Array) -> Pass:
@@ -88,11 +93,12 @@ def backpropagate(network: Network, parameters: Parameters, x: Array, y: Array) 
     residual = xs[-1] - y
     terms = list(k_terms(network, parameters, zs, residual))[::-1]
     k = tuple(k for k, _ in terms)
-    weight_gradients = tuple(xs[i].mT @ k[i] for i in range(network.depth))
+    weight_gradients = tuple(_transpose(xs[i]) @ k[i] for i in range(network.depth))
     bias_gradients: tuple[Array, ...] = ()
     if network.bias != "none":
         bias_gradients = tuple((k if network.bias == "pre" else s).sum(-2) for k, s in terms)
-    error = np.square(residual).sum((-2, -1)) / 2
+    # Divided by a 2 of its own dtype: before NumPy 2, a float32 scalar over the integer 2 is a float64.
+    error = np.square(residual).sum((-2, -1)) / residual.dtype.type(2)
     return Pass(zs, xs, error, k, weight_gradients, bias_gradients)
 
 

@@ -218,9 +218,17 @@ def run(
     same inputs as there is not computed again.
     """
 
+    of_step: dict[str, list[tuple[Change, Callable[[int, int], bool]]]] = {}
+    for changes, takes in mistakes:
+        for step, change in changes.items():
+            of_step.setdefault(step, []).append((change, takes))
+
     def at(step: str, i: int) -> Value:
-        made = [changes[step] for changes, takes in mistakes if step in changes and takes(i, n)]
+        made = [change for change, takes in of_step[step] if takes(i, n)] if step in of_step else []
         own = [changes[step] for changes, takes in known if step in changes and takes(i, n)]
+        # Most steps have no change, and a diagnosis makes hundreds of passes.
+        if not made:
+            return _right(w, step, i, base, own)
         return _changed(w, step, i, made, partial(_right, w, step, i, base, own))
 
     def keep(name: str, value: Value) -> Value:
@@ -250,8 +258,6 @@ def run(
 
 def _changed(w: Work, step: str, i: int, changes: Sequence[Change], right: Callable[[], Value]) -> Value:
     """What a step gives at layer i, with each change applied to what the previous one gives."""
-    if not changes:
-        return right()
     try:
         value = reduce(lambda inner, change: partial(change, w, i, inner), changes, right)()
     except (ValueError, KeyError, IndexError):  # shapes that do not fit, or a layer that does not exist
@@ -263,7 +269,7 @@ def _right(w: Work, step: str, i: int, base: Work | None, known: Sequence[Change
     """What a step gives at layer i by the rule; from `base` if it has the same inputs there."""
     if base is not None and _SAME_INPUTS[step](w, base, i):
         return _COMPUTED[step](base, i)
-    return _changed(w, step, i, known, partial(RULE[step], w, i))
+    return _changed(w, step, i, known, partial(RULE[step], w, i)) if known else RULE[step](w, i)
 
 
 def _due(w: Work, step: str, i: int) -> tuple[int, int]:

@@ -1,46 +1,41 @@
 """scikit-learn's `MLPRegressor`: its own forward pass, backward pass and loss, without a call of `fit`."""
 
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from sklearn.neural_network import MLPRegressor
 
-from ...reference import Array, Parameters, Structure
-from ..base import Adapter, Observation, Program
-from ..limits import Limits
+from .shared.tensors import Function, Limits, Structure, TensorAdapter
 
 NAMES = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
-_BUILT_IN = dict.fromkeys(NAMES, lambda z: z)
+_BUILT_IN = dict.fromkeys(NAMES, lambda z: z)  # it takes a name, and no function
 
 
-class Sklearn(Adapter):
+class Sklearn(TensorAdapter):
     """Its loss is a mean over rows and outputs, its gradients are means over rows alone: each has a factor of its own.
 
     All hidden layers have one activation and the last layer has none. k_i is what scikit-learn calls a delta.
     """
 
-    name = "sklearn"
-    version = version("scikit-learn")
+    name, version = "sklearn", version("scikit-learn")
     activations = _BUILT_IN
     biases = ("pre",)
     limits = Limits(least_batch=1, hidden_alike=True, last_identity=True)
 
-    def build(self, structure: Structure) -> Program:
-        self.require(structure)
+    def make_backpropagate(self, structure: Structure) -> Function:
         first = structure.network.activations[0]  # of all hidden layers; if there are none, identity
-        widths, rows = structure.network.widths, structure.batch
-        model = MLPRegressor(hidden_layer_sizes=widths[1:-1], activation=NAMES[first], alpha=0.0)
-        model.n_layers_, model.n_outputs_, model.out_activation_ = len(widths), widths[-1], "identity"
+        _, *widths = structure.network.widths
+        model = MLPRegressor(hidden_layer_sizes=widths[:-1], activation=NAMES[first], alpha=0.0)
+        model.n_layers_, model.n_outputs_, model.out_activation_ = len(widths) + 1, widths[-1], "identity"
+        rows = structure.format.numpy.type(structure.batch)
 
-        def program(parameters: Parameters, x: Array, y: Array) -> Observation:
-            model.coefs_ = [np.array(weight, order="C") for weight in parameters.weights]
-            model.intercepts_ = [np.array(bias) for bias in parameters.biases]
-            depth, dtype = len(widths) - 1, x.dtype
-            xs = [np.array(x, order="C"), *(np.empty((rows, n), dtype) for n in widths[1:])]
-            deltas, by_weight, by_bias = ([np.empty(0, dtype)] * depth for _ in range(3))
-            loss, by_weight, by_bias = model._backprop(xs[0], y, None, xs, deltas, by_weight, by_bias)
-            by_weight, by_bias = ([gradient * dtype.type(rows) for gradient in some] for some in (by_weight, by_bias))
-            error = np.asarray(loss * dtype.type(rows * widths[-1]))
-            return Observation(xs[-1], error, tuple(by_weight), tuple(by_bias), x=tuple(xs[1:]), k=tuple(deltas))
+        def backpropagate(weights: Any, biases: Any, _: Any, x: Any, y: Any) -> tuple:
+            model.coefs_, model.intercepts_ = weights, biases
+            xs = [x, *(np.empty((len(x), n), x.dtype) for n in widths)]
+            deltas, by_weight, by_bias = ([np.empty(0, x.dtype)] * len(widths) for _ in range(3))
+            loss, *by = model._backprop(x, y, None, xs, deltas, by_weight, by_bias)
+            by_weight, by_bias = ([gradient * rows for gradient in some] for some in by)
+            return (by_weight, by_bias, deltas), (loss * rows * x.dtype.type(widths[-1]), None, xs[1:])
 
-        return program
+        return backpropagate

@@ -15,11 +15,11 @@ _ID = re.compile(
 )
 _EXAMPLE = "4x8x3-relu.tanh-b5-pre-f32-normal-s17"
 
-MOST_WIDTH = MOST_BATCH = 2**16
+MOST_WIDTH = MOST_BATCH = 2**17
 MOST_DEPTH = 2**8
 MOST_NUMBERS = 2**24
 """The most parameters and activations that a case may have in all, as in one layer of 4,096 by 4,096. Replaying a case
-takes 110 to 210 bytes a number: about 2 to 4 GB at this bound. The largest planned case has 60,000 numbers.
+takes 110 to 210 bytes a number: about 2 to 4 GB at this bound. The largest planned case has 200,000 numbers.
 """
 
 

@@ -37,6 +37,10 @@ class Description:
     """The arithmetic of matrix products that it declares, by dtype, for dtypes that it has."""
 
     limits: Limits | None = None
+    zero_width: bool = False
+    """Whether layers may have no units."""
+    propagates: tuple[str, ...] = ()
+    """What it promises not to lose on the way: some of "nan" and "inf"."""
 
     result_dtypes: tuple[tuple[str, str], ...] = ()
     """(quantity, dtype) for quantities that always come back in a wider dtype than is asked for."""
@@ -62,13 +66,10 @@ class Description:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The description in plain JSON types. Limits, dtypes of results and an interpreter are left out if there are
-        none.
-        """
+        """The description in plain JSON types. What it need not declare is left out if it does not."""
         plain = asdict(self)
-        del plain["result_dtypes"]
-        for name in ("limits", "python"):
-            if plain[name] is None:
+        for name in ("limits", "zero_width", "propagates", "result_dtypes", "python"):
+            if not getattr(self, name):
                 del plain[name]
         if self.result_dtypes:
             plain["result_dtypes"] = dict(self.result_dtypes)
@@ -115,6 +116,8 @@ def describe(adapter: Adapter, spec: str) -> Description:
         (adapter.framework and adapter.framework_version) or clean_version(adapter),
         tuple((dtype, adapter.arithmetic[dtype]) for dtype in DTYPES if _declares(adapter, dtype)),
         adapter.limits and Limits(**adapter.limits.to_json()),
+        adapter.zero_width,
+        tuple(adapter.propagates),
         tuple((name, adapter.result_dtypes[name]) for name in QUANTITIES if name in adapter.result_dtypes),
     )
 

@@ -13,7 +13,7 @@ from ...reference import Network, Structure
 from .case import Group
 from .description import Description
 from .regimes import REGIMES, aimed_layer
-from .shapes import LEAST_LONG, LEAST_TILE, tile_size, twin_structures
+from .shapes import LEAST_LARGE, LEAST_LONG, LEAST_TILE, tile_size, twin_structures
 
 Pair = tuple[str, str, str]
 """A regime, a dtype, and an activation that a structure of them is about."""
@@ -161,7 +161,7 @@ def _with_form(structure: Structure, regime: str, limits: Limits, seen: Counter[
 
 
 _Form = tuple[tuple[int, ...], tuple[str, ...]]
-_OF_FIXED_DEPTH = ("tiles", "means")
+_OF_FIXED_DEPTH = ("tiles", "large", "means")
 """Regimes in which one more layer would move what is large to another place."""
 
 
@@ -213,7 +213,7 @@ def _resized(structure: Structure, regime: str, width: int, batch: int, least_ba
     """The structure with its widths and its batch within limits; None if it is then no longer what its regime is about.
 
     A square one stays square, in the lattice regime batch size and output width stay powers of two, and a long
-    dimension stays past the edge of a tile, or long.
+    dimension stays past the edge of a tile, or long; a large one stays as it is.
     """
     network = structure.network
     size = structure.batch
@@ -241,10 +241,14 @@ def _power_of_two(value: int) -> int:
 
 
 def _is_short(structure: Structure, regime: str, sizes: Sequence[int]) -> bool:
-    """Whether the dimension that the regime makes long is long no more: past no edge of a tile, or a short sum."""
+    """Whether the dimension that the regime makes long is long no more: past no edge of a tile, a short sum, or not as
+    large as it was.
+    """
     if regime == "means":
         return max(sizes) < LEAST_LONG
     before = (*structure.network.widths, structure.batch)
+    if regime == "large":
+        return max(sizes) < max(*before, LEAST_LARGE)
     return regime == "tiles" and not sizes[before.index(max(before))] == max(sizes) >= LEAST_TILE
 
 

@@ -15,6 +15,7 @@ from .description import Description
 from .level import LEVELS, Level, parse_level
 from .limited import Cut, count_twins, cut_groups, limit_time
 from .regimes import REGIMES, Deal
+from .shapes import hollow
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ PROFILES: dict[str, tuple[Share, ...]] = {
 }
 """What each profile takes, from the rows of the regimes. Every profile begins with the smoke profile as well."""
 
+_HOLLOW = 3
+"""Networks with a layer without units, in f32 and f64 each, for an adapter that has such layers."""
+_CUBES = ("gelu_tanh",)
+"""Activations with a power of z. In f16 every run has draws of tails in which the power overflows."""
 _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
 
 
@@ -165,6 +170,30 @@ def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool
         for dtype in dtypes_due:
             if dtype in dtypes and not (dtype in besides and share.dtypes == NARROW):
                 yield from _share(share, dtype, pool, adapter.biases, options.seed)
+    if options.profile == "smoke":
+        return
+    if adapter.zero_width:
+        for dtype in (name for name in dtypes if name in WIDE):
+            yield from _hollow(dtype, pool, adapter.biases, options.seed)
+    if "f16" in dtypes:
+        for name in (name for name in _CUBES if name in pool):
+            network = Network((6, 5), (name,), adapter.biases[options.seed % len(adapter.biases)])
+            yield Group(Structure(network, 6, "f16"), "tails", options.seed, tuple(range(5)))
+
+
+def _hollow(dtype: str, names: Sequence[str], biases: Sequence[Bias], seed: int) -> Iterator[Group]:
+    """Degenerate networks with a layer that has no units."""
+    rng = _generator("hollow", dtype, seed)
+    pool = Deal(names, rng)
+    for i in range(_HOLLOW):
+        shape = hollow(i, pool, pool, rng)
+        network = Network(shape.widths, shape.activations, biases[(i + seed) % len(biases)])
+        yield Group(Structure(network, shape.batch, dtype), "degenerate", seed, (0, 1))
+
+
+def _generator(what: str, dtype: str, seed: int) -> np.random.Generator:
+    digest = hashlib.blake2b(f"plan/{what}/{dtype}/{seed}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
 def _distinct(groups: Iterable[Group]) -> tuple[Group, ...]:
@@ -213,8 +242,7 @@ def _share(share: Share, dtype: str, names: Sequence[str], biases: Sequence[Bias
     suited = [name for name in names if regime.pool(ACTIVATIONS[name])]
     if not suited:
         return
-    digest = hashlib.blake2b(f"plan/{share.regime}/{dtype}/{seed}".encode(), digest_size=16).digest()
-    rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    rng = _generator(share.regime, dtype, seed)
     pool, every, made = Deal(suited, rng), Deal(names, rng), set[str]()
     if regime.soak:
         biases = (*biases[1:], *biases[:1])  # the first structure, often the only one, has biases if it can

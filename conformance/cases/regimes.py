@@ -5,7 +5,7 @@ small function from a structure and a generator to a draw), how its numbers roun
 takes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -64,6 +64,8 @@ class Regime:
 
     numbers: Callable[[Structure, np.random.Generator], Draw]
     shape: Callable[[int, Deal, Deal, np.random.Generator], Shape]
+    every_fifth: Callable[[Structure, np.random.Generator], Draw] | None = None
+    """What makes every fifth draw instead of `numbers`, beginning with draw 4, if anything does."""
     wide: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     narrow: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     pool: Callable[[Activation], bool] = lambda row: True
@@ -84,6 +86,10 @@ class Regime:
     """Whether its errors are those of plain rounding, and enter the checks of a run as a whole."""
     soak: int = 0
     """How often the program is called in all, with its draws in turn. 0: no calls beside the draws and the repeats."""
+
+    def make_numbers(self, structure: Structure, draw: int, rng: np.random.Generator) -> Draw:
+        """Numbers for the draw with this index."""
+        return ((draw % 5 == 4 and self.every_fifth) or self.numbers)(structure, rng)
 
 
 # Numbers.
@@ -180,24 +186,45 @@ def _kinks(structure: Structure, rng: np.random.Generator) -> Draw:
 
 
 _TAILS = {"f64": ((20, 40), (88, 104), (709, 745)), "f16": ((8, 12), (16, 18), (20, 40))}
+# 3 z**2 exceeds the largest number of f16 from 148 on, and (1 + |z|)**2 from 255 on.
+_OVERFLOWING = {"f16": (148, 250)}
 
 
 def _tails(structure: Structure, rng: np.random.Generator) -> Draw:
     """Pre-activations where exponentials saturate, overflow and underflow, and at 0. Targets are near the outputs."""
-    layer, widths = aimed_layer(structure), structure.network.widths
-    shape = widths[layer - 1 : layer + 1]
-    ranges = np.array(_TAILS.get(structure.dtype, _TAILS["f64"]), float)[rng.integers(3, size=shape)]
+    wanted = _far(structure, rng, _TAILS.get(structure.dtype, _TAILS["f64"]))
+    return _near_outputs(structure, rng, wanted, 4)
+
+
+def _shoulders(structure: Structure, rng: np.random.Generator) -> Draw:
+    """Pre-activations from 4 to 20, where slopes are small and not yet zero, and one where powers of z overflow f16."""
+    wanted = _far(structure, rng, ((4, 20),))
+    # In a last layer alone: elsewhere k would be near the smallest normal number, and formulas multiply by z last.
+    if structure.dtype in _OVERFLOWING and aimed_layer(structure) == structure.network.depth:
+        low, high = _OVERFLOWING[structure.dtype]
+        wanted.flat[rng.integers(wanted.size)] = rng.choice((-1.0, 1.0)) * rng.uniform(low, high)
+    return _near_outputs(structure, rng, wanted, 16)
+
+
+def _far(structure: Structure, rng: np.random.Generator, sizes: Sequence[tuple[int, int]]) -> Array:
+    """Pre-activations of these sizes for the layer that is chosen, some plain ones, and some zeros."""
+    shape = structure.network.widths[aimed_layer(structure) - 1 :][:2]
+    ranges = np.array(sizes, float)[rng.integers(len(sizes), size=shape)]
     far = ranges[..., 0] + rng.random(shape) * (ranges[..., 1] - ranges[..., 0])
     wanted = np.where(rng.random(shape) < 0.25, rng.normal(size=shape), far * rng.choice((-1.0, 1.0), size=shape))
-    wanted = np.where(rng.random(shape) < 0.125, 0.0, wanted)  # where a quotient of z may be 0/0
-    wanted = wanted.astype(structure.format.numpy).astype(np.float64)
+    return np.where(rng.random(shape) < 0.125, 0.0, wanted)  # where a quotient of z may be 0/0
+
+
+def _near_outputs(structure: Structure, rng: np.random.Generator, wanted: Array, divisor: int) -> Draw:
+    """These pre-activations, with residuals of about 1, or of the outputs over `divisor` where that is larger."""
+    layer, wanted = aimed_layer(structure), wanted.astype(structure.format.numpy).astype(np.float64)
     drawn = _selecting(structure, rng, layer, wanted)
     weights = list(drawn.parameters.weights)
     if layer < structure.network.depth:
         weights[layer] = weights[layer] / 2.0 ** np.ceil(np.log2(np.abs(wanted).max()))
     drawn = Draw(Parameters(tuple(weights), drawn.parameters.biases), drawn.x, drawn.y, drawn.dead)
     out = _outputs(drawn, structure)
-    return Draw(drawn.parameters, drawn.x, out - drawn.y * np.maximum(1.0, np.abs(out) / 4), drawn.dead)
+    return Draw(drawn.parameters, drawn.x, out - drawn.y * np.maximum(1.0, np.abs(out) / divisor), drawn.dead)
 
 
 def _long(structure: Structure, rng: np.random.Generator) -> Draw:
@@ -297,6 +324,7 @@ REGIMES: dict[str, Regime] = {
     "tails": Regime(
         _tails,
         shapes.aimed,
+        _shoulders,
         wide={"quick": (24, 10), "standard": (48, 40), "thorough": (144, 100)},
         narrow={"quick": (4, 5), "standard": (24, 10), "thorough": (72, 40)},
         selects=True,
@@ -338,6 +366,12 @@ REGIMES: dict[str, Regime] = {
         wide={"quick": (9, 3), "standard": (16, 10), "thorough": (64, 30)},
         narrow={"quick": (4, 8), "standard": (8, 10), "thorough": (24, 20)},
         enters_statistics=True,
+    ),
+    "large": Regime(
+        _long,
+        shapes.large,
+        wide={"quick": (2, 1), "standard": (4, 2), "thorough": (8, 4)},
+        narrow={"quick": (1, 1), "standard": (2, 2), "thorough": (3, 4)},
     ),
     "means": Regime(
         _means,

@@ -76,6 +76,13 @@ def degenerate(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Sha
     return Shape(batch, widths, tuple(pool(depth)))
 
 
+def hollow(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
+    """In turn no hidden units, no inputs and no outputs."""
+    widths = tuple(int(n) for n in rng.integers(2, 6, size=3))
+    widths = ((widths[0], 0, widths[2]), (0, *widths[1:]), (*widths[:2], 0))[i % 3]
+    return Shape(int(rng.integers(2, 6)), widths, tuple(pool(2)))
+
+
 def lattice(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
     """Small enough for exact sums."""
     depth = 1 + i % 3
@@ -148,6 +155,23 @@ def long(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
     else:
         widths[0 if i % 3 == 0 else -1] = size
     return Shape(batch, tuple(widths), tuple(pool(depth)))
+
+
+_INDEX = 2**16
+"""What an index of 16 bits holds no more."""
+LEAST_LARGE = 1024
+"""The least size of a large dimension."""
+
+
+def large(i: int, pool: Deal, every: Deal, rng: np.random.Generator) -> Shape:
+    """One unit beside a large dimension. First a hidden layer whose error comes from one unit, past 4,096 numbers in
+    all. Then one layer of more than 65,536 inputs, outputs and rows in turn.
+    """
+    size, kind = _INDEX + 1 + int(rng.integers(0, 64)), i % 4
+    if kind == 0:
+        return Shape(5, (int(rng.integers(2, 5)), int(rng.integers(LEAST_LARGE, 2048)), 1), tuple(pool(2)))
+    batch, widths = ((2, (size, 1)), (1, (1, size)), (size, (int(rng.integers(1, 3)), 1)))[kind - 1]
+    return Shape(batch, widths, tuple(pool(1)))
 
 
 _POINTS = np.linspace(-1.0, 1.0, 9)

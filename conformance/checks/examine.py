@@ -4,7 +4,7 @@
 kept here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -70,6 +70,7 @@ def examine(
     layout_error: str | None = None,
     draws: Draw | None = None,
     level: Level = "componentwise",
+    find_known: Callable[[], Examination | None] = lambda: None,
 ) -> Examination:
     """Run every check on every case of a group. Nothing that an adapter does raises here.
 
@@ -77,7 +78,7 @@ def examine(
     nothing: what follows is judged from the framework's own values, as far as it shows any. The same holds for a
     finding below the `level` of the run. `layout_error` is what the
     layout probes found wrong; it blocks the group. `draws` are the group's numbers as a stack, if they are known
-    already.
+    already. `find_known` is called when all answers are there: it gives an examination of the same answers, or None.
     """
     if group.regime == "layout":
         return Examination(probe(group, runner))
@@ -85,7 +86,7 @@ def examine(
         return Examination(
             [[Verdict(case.id, "contract", "all", "blocked", message="behind layout")] for case in group.cases]
         )
-    return _Examiner(group, runner, expectation_for, draws or make_draws(group.cases), level).examine()
+    return _Examiner(group, runner, expectation_for, draws or make_draws(group.cases), level).examine(find_known)
 
 
 class _Examiner:
@@ -104,7 +105,7 @@ class _Examiner:
         self._judged: list[JudgedCalls] = []
         self._sums: list[tuple[Key, Array]] = []
 
-    def examine(self) -> Examination:
+    def examine(self, find_known: Callable[[], Examination | None]) -> Examination:
         """Ask for every answer first, then judge all of them."""
         group, cases = self._group, self._cases
         twins = build_twins(group, self._draws[0], self._runner)
@@ -118,6 +119,8 @@ class _Examiner:
         repeats = None
         if first is not None:
             repeats = ask_repeats(group, self._draws, observed, self._runner, twins)
+        if (known := find_known()) is not None:
+            return known
         self._verdicts = [
             check_answer(case, answer, self._expectation_for) for case, answer in zip(cases, answers, strict=True)
         ]

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
+from .facts import cli as facts
 from .facts import environments
 from .port.cli import add_commands
 
@@ -375,6 +376,7 @@ def adapters() -> None:
 
 
 add_commands(app, _one_line_errors)
+facts.add_commands(app, _one_line_errors, _NAMED)
 
 
 def main() -> None:

@@ -123,7 +123,9 @@ def _question(
         return asked
     formulas = tuple(calls.formulas.values())
     known = compare(asked, Hypothesis("known", "the framework's own formulas", formulas))
-    return replace(asked, formulas=formulas) if (known.may < len(asked.observed)).any() else asked
+    if known.hidden.all():
+        return asked
+    return replace(asked, formulas=formulas, departs_as_known=bool((known.may < len(asked.observed)).any()))
 
 
 def diagnose(

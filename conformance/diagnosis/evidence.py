@@ -102,11 +102,11 @@ class Account:
 def compare(question: Question, hypothesis: Hypothesis) -> Fit:
     """A hypothesis compared with every call of a question.
 
-    If formulas of the framework's own change the answers too, each call is compared with the mistake in the rule, and
+    If formulas of the framework's own change the numbers too, each call is compared with the mistake in the rule, and
     in the rule with these formulas, and the nearer one counts.
     """
     fit = _compare(question, hypothesis)
-    if not question.departs_as_known:
+    if not question.formulas:
         return fit
     other = _compare(question.with_formulas, hypothesis)
     is_nearer = other.sigmas < fit.sigmas
@@ -265,18 +265,13 @@ def distance_by_norm(question: Question, hypothesis: Hypothesis) -> Array:
     """How far the answers are from what a mistake gives: the largest distance by norm over the quantities, between 0
     and 1, one entry a call; infinite if the mistake makes no difference.
     """
-    wrong = question.compute(hypothesis, False)
-    hidden = _same(question.right, wrong, question.compared)
+    wrong, right = question.compute(hypothesis, False), question.right
+    hidden = _same(right, wrong, question.compared)
     most = np.zeros(len(question.stack.x))
-    with np.errstate(all="ignore"):
-        for name, seen in question.compared.items():
-            value = wrong.given[name].value
-            flat = (len(value), -1)
-            most = np.maximum(most, _apart(seen.reshape(flat), value.reshape(flat)))
+    if hidden.all():
+        return np.full(most.shape, np.inf)
+    for name in question.compared:
+        value = wrong.given[name]
+        is_right = value is right.given[name]
+        most = np.maximum(most, question.right_apart[name] if is_right else question.apart(name, value.value))
     return np.where(hidden, np.inf, most)
-
-
-def _apart(seen: Array, value: Array) -> Array:
-    size = np.sqrt(np.square(seen).sum(1)) + np.sqrt(np.square(value).sum(1))
-    apart = np.sqrt(np.square(seen - value).sum(1))
-    return np.where(size == 0, 0.0, np.nan_to_num(apart / size, nan=1.0))

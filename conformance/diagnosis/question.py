@@ -30,8 +30,9 @@ class Question:
     `cases` are the ids of the calls' cases. `first` is the quantity that departs first. `ignored` are quantities that
     depart for a known other reason. `earlier` are the numbers of earlier calls, `conventions` the slopes declared at
     kinks, and `arithmetic` what the adapter declares about its products in this dtype. `formulas` are the steps that
-    the framework is known to compute by formulas of its own, which expectations state, if they change these answers
-    too. The answers then do not speak against a mistake. `rule_has_formulas` says that they are part of the rule.
+    the framework is known to compute by formulas of its own, which expectations state, if they change any number here.
+    `departs_as_known` says that they change these answers visibly. The answers then do not speak against a mistake.
+    `rule_has_formulas` says that the formulas are part of the rule.
     """
 
     structure: Structure
@@ -45,12 +46,8 @@ class Question:
     cases: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
     formulas: tuple[Made, ...] = ()
+    departs_as_known: bool = False
     rule_has_formulas: bool = False
-
-    @property
-    def departs_as_known(self) -> bool:
-        """Whether formulas of the framework's own change these answers too."""
-        return bool(self.formulas)
 
     @cached_property
     def with_formulas(self) -> "Question":
@@ -136,6 +133,29 @@ class Question:
         reading, _ = readings(self.structure, self.regime, self.arithmetic)
         return run(self._work(self.stack, reading, None), (), self._give, known=self._known)
 
+    def apart(self, name: str, value: Array) -> Array:
+        """How far a value is from the observed one of this name: the norm of the difference by the sum of both norms,
+        between 0 and 1 for each call. It is 1 where a number is not finite.
+        """
+        seen, size = self._seen[name]
+        flat = value.reshape(seen.shape)
+        with np.errstate(all="ignore"):
+            sizes = size + np.sqrt(np.square(flat).sum(1))
+            distance = np.sqrt(np.square(seen - flat).sum(1)) / sizes
+        return np.where(sizes == 0, 0.0, np.fmin(distance, 1.0))
+
+    @cached_property
+    def right_apart(self) -> dict[str, Array]:
+        """`apart` for the values of the rule itself, which most hypotheses leave as they are in most quantities."""
+        return {name: self.apart(name, self.right.given[name].value) for name in self.observed}
+
+    @cached_property
+    def _seen(self) -> dict[str, tuple[Array, Array]]:
+        """What was observed, (calls, entries), and its norm in each call."""
+        flat = {name: array.reshape(len(array), -1) for name, array in self.observed.items()}
+        with np.errstate(all="ignore"):
+            return {name: (array, np.sqrt(np.square(array).sum(1))) for name, array in flat.items()}
+
     def rule_in(self, format_: DType) -> Work:
         """The pass of the rule with the errors of another format."""
         return run(self._work(self.stack, deviation(format_), None), (), self._give, known=self._known)
@@ -183,6 +203,7 @@ def save(path: Path, questions: Iterable[Question]) -> None:
                 "first": one.first,
                 "ignored": sorted(one.ignored),
                 "cases": one.cases,
+                "has_formulas": bool(one.formulas),
                 "departs_as_known": one.departs_as_known,
             }
         )
@@ -211,12 +232,12 @@ def load(path: Path, adapter: Description, expectation_for: ExpectationFor = NOT
         kinds = found[str(number)]
         case: Case = parse_case(one["cases"][0], tuple(REGIMES))
         earlier = Earlier(_draw(kinds["call"]), _draw(kinds["begun"])) if "call" in kinds else None
-        formulas = tuple(expectation_for.formulas_for(one["cases"]).values()) if one["departs_as_known"] else ()
+        formulas = tuple(expectation_for.formulas_for(one["cases"]).values()) if one["has_formulas"] else ()
         questions.append(
             Question(
                 case.structure, case.regime, _draw(kinds["stack"]), kinds["shown"], one["first"], earlier,
                 adapter.conventions, frozenset(one["ignored"]), tuple(one["cases"]),
-                adapter.arithmetic_in(case.structure.dtype), formulas,
+                adapter.arithmetic_in(case.structure.dtype), formulas, one["departs_as_known"],
             )
         )  # fmt: skip
     return questions

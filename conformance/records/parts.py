@@ -93,12 +93,14 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
 
 
 def failing_adapters(folder: Path) -> set[str]:
-    """The names of the adapters with a case that failed or errored, from the parts in a folder."""
+    """The names of the adapters with a case that failed, from the parts in a folder. One that gave an error instead of
+    numbers did not fail.
+    """
     found: set[str] = set()
     for part in folder.glob("[0-9]*.jsonl"):
         with part.open(encoding="utf-8") as source:
             tally = json.loads(source.readline())
-        if {"failed", "errored"} & set(tally["cases"].values()):
+        if "failed" in tally["cases"].values():
             found.add(tally["adapter"])
     return found
 

@@ -285,7 +285,7 @@ class Worker:
 def _with_fingerprints(run: Run, folder: Path) -> Run:
     """The run with the arithmetic of the adapters that failed measured, where it was not measured before: a report
     names what is measured and not declared. It takes seconds where a framework compiles, so a run that passes goes
-    without.
+    without, and so does one whose adapter crashed or hung: it would do so again.
     """
     known_already = {one.adapter for one in run.fingerprints}
     failing = failing_adapters(folder) - known_already

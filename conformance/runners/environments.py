@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from platformdirs import user_data_path
 
 TABLE = Path(__file__).with_name("environments.toml")
@@ -107,7 +108,7 @@ def create_environment(environment: Environment, run: Callable[[Sequence[str]], 
     if folder.exists():
         shutil.rmtree(folder)
     venv.create(folder, with_pip=True, symlinks=os.name != "nt")
-    packages = [*_own_requirements(), *environment.packages]
+    packages = [*_own_requirements(environment.packages), *environment.packages]
     command = [str(environment.interpreter), "-m", "pip", "install", "--disable-pip-version-check", *packages]
     if code := (run or _run)(command):
         raise EnvironmentFailure(
@@ -123,10 +124,17 @@ def _run(command: Sequence[str]) -> int:
     return subprocess.run(list(command), check=False, stdin=subprocess.DEVNULL).returncode
 
 
-def _own_requirements() -> list[str]:
-    """What this package needs, without extras, as requirements."""
+def _own_requirements(pinned: Sequence[str]) -> list[str]:
+    """What this package needs, without extras, as requirements. What the environment pins itself is left out: a host
+    works with an older NumPy than the suite needs.
+    """
     requirements = map(Requirement, distribution("kterm").requires or ())
-    return [str(one) for one in requirements if one.marker is None or one.marker.evaluate({"extra": ""})]
+    own = {canonicalize_name(Requirement(one).name) for one in pinned}
+    return [
+        str(one)
+        for one in requirements
+        if canonicalize_name(one.name) not in own and (one.marker is None or one.marker.evaluate({"extra": ""}))
+    ]
 
 
 def _link_package(environment: Environment) -> None:

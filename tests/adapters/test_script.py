@@ -175,11 +175,14 @@ def test_the_source_of_a_function_has_the_branches_of_one_placement(bias: Bias, 
 @pytest.mark.parametrize("bias", BIASES)
 def test_a_script_shows_the_lines_that_its_adapter_runs(name: str, bias: Bias) -> None:
     adapter = _loaded(name)
-    module = inspect.getsource(sys.modules[type(adapter).__module__])
+    module = sys.modules[type(adapter).__module__]
+    # Its own module, and those whose functions it calls.
+    homes = {module.__name__, *(part.__module__ for part in vars(module).values() if inspect.isfunction(part))}
+    source = "\n".join(inspect.getsource(sys.modules[home]) for home in homes)
     setup = adapter.script(Structure(Network((2, 3, 1), ("elu", "tanh"), bias), 2, "f32")).setup
     functions = [node for node in ast.parse(setup).body if isinstance(node, ast.FunctionDef)]
     assert functions
-    own = {line.strip() for line in module.splitlines()}
+    own = {line.strip() for line in source.splitlines()}
     for node in ast.walk(ast.Module(list(functions), [])):
         if isinstance(node, ast.FunctionDef):
             first, last = node.body[0].lineno - 1, node.end_lineno

@@ -14,24 +14,27 @@ from pathlib import Path
 import pytest
 
 from ..support.command import kterm, pytest_run
+from ..support.here import kterm_here
 from . import PAGES, ROOT, page
 
 MUTANT = "--mutant no-slope-last"
 INSTEAD: dict[str, str] = {
     # placeholders
-    "kterm kinks path/to/file.py:Class": "kterm kinks examples/autograd_adapter.py:Autograd --dtype f64",
-    "kterm check my-port --profile quick --report run.jsonl": "kterm check numpy --profile smoke --report run.jsonl",
+    "kterm kinks path/to/file.py:Class": "kterm kinks examples/shown_adapter.py:Shown --dtype f64",
+    "kterm check my-port --profile quick --report run.jsonl": (
+        "kterm check numpy --profile smoke -n 0 --report run.jsonl"
+    ),
     "pytest --pyargs kterm.conformance --kterm-adapter my-port --kterm-profile quick -n auto": (
-        "pytest --pyargs kterm.conformance --kterm-adapter numpy --kterm-profile smoke -n 2"
+        "pytest --pyargs kterm.conformance --kterm-adapter numpy --kterm-profile smoke -n 0"
     ),
     # minutes
-    "kterm check torch --profile quick --seed 7": "kterm check numpy --profile smoke --seed 7",
-    "kterm check torch --profile quick --report run.jsonl": "kterm check numpy --profile smoke --report run.jsonl",
+    "kterm check torch --profile quick --seed 7": "kterm check numpy --profile smoke --seed 7 -n 0",
+    "kterm check torch --profile quick --report run.jsonl": "kterm check numpy --profile smoke -n 0 --report run.jsonl",
     "kterm check torch --profile quick --expectations expectations.toml": (
-        "kterm check numpy --profile smoke --expectations expectations.toml"
+        "kterm check numpy --profile smoke -n 0 --expectations expectations.toml"
     ),
-    "kterm check numpy --profile quick --report run.jsonl": "kterm check numpy --profile smoke --report run.jsonl",
-    "kterm check torch --level normwise": "kterm check numpy --profile smoke --level normwise",
+    "kterm check numpy --profile quick --report run.jsonl": "kterm check numpy --profile smoke -n 0 --report run.jsonl",
+    "kterm check torch --level normwise": "kterm check numpy --profile smoke --level normwise -n 0",
     "kterm arithmetic torch jax numpy": "kterm arithmetic numpy --dtype f32",
     "kterm arithmetic jax jax-eager --bitwise": "kterm arithmetic numpy --dtype f32 --bitwise",
     "kterm ulp torch": "kterm ulp numpy --dtype f32 --activation relu --samples 0 -n 0",
@@ -39,7 +42,7 @@ INSTEAD: dict[str, str] = {
         "kterm ulp numpy --dtype f32 --activation relu --samples 0 -n 0 --json ulp.jsonl"
     ),
     "kterm calibrate torch jax numpy --draws 300000 --networks 1": (
-        "kterm calibrate numpy --draws 200 --networks 1 --activation tanh --dtype f32 -n 0"
+        "kterm calibrate numpy --draws 200 --networks 0 --activation tanh --dtype f32 -n 0"
     ),
     "kterm mutants": f"kterm mutants {MUTANT} --profile smoke -n 0",
 }
@@ -51,7 +54,7 @@ CODES: dict[str, int] = {
     "kterm replay 4x8x3-relu.tanh-b5-pre-f32-normal-s17 torch": 0,
     "pytest --pyargs kterm.conformance --kterm-adapter torch --kterm-profile smoke -n 2": 0,
     "kterm check examples/minimal_adapter.py:MyFramework --profile smoke": 0,
-    "kterm check examples/autograd_adapter.py:Autograd --profile quick": 0,
+    "kterm check examples/shown_adapter.py:Shown --profile quick": 0,
     "kterm reproduce 1x2-elu-b1-none-f32-tails-s1 jax -o bug.py": 0,
     "kterm shrink 4x8x3-silu.tanh-b5-pre-f32-normal-s0 numpy --mutant no-slope-hidden": 0,
     "kterm mutants --list": 0,
@@ -81,14 +84,17 @@ ELSEWHERE = {
 NEEDS = (("autograd", "examples/"), ("torch", " torch "), ("jax", " jax "), ("mpmath", "kterm ulp "))
 """Packages, and what is in a command that needs them."""
 
+LIGHT = ("kterm expect ", "kterm mutants --list", "kterm new-adapter ", "kterm vectors ")
+"""Commands that start no workers. They run in the process of the tests, and so does what has `-n 0`."""
+
 _EXPORT = "kterm vectors export vectors --profile smoke"
 _WRITES = {
     "kterm vectors answer vectors numpy results": [_EXPORT],
     "kterm vectors verify vectors results": ["kterm vectors answer vectors numpy results"],
     "kterm vectors answer vectors numpy wrong --mutant no-slope-hidden": [_EXPORT],
     "kterm vectors verify vectors wrong": ["kterm vectors answer vectors numpy wrong --mutant no-slope-hidden"],
-    "kterm expect run.jsonl -o expectations.toml": ["kterm check numpy --profile smoke --report run.jsonl"],
-    "kterm check numpy --profile smoke --expectations expectations.toml": [
+    "kterm expect run.jsonl -o expectations.toml": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
+    "kterm check numpy --profile smoke -n 0 --expectations expectations.toml": [
         "kterm expect run.jsonl -o expectations.toml",
     ],
 }
@@ -143,7 +149,9 @@ class Reader:
             for earlier in _WRITES.get(line, ()):
                 self.run(earlier)
             program, *words = shlex.split(line)
-            self._done[line] = {"kterm": kterm, "pytest": pytest_run}[program](*words, folder=self.folder)
+            here = line.startswith(LIGHT) or " -n 0" in line
+            run = pytest_run if program == "pytest" else kterm_here if here else kterm
+            self._done[line] = run(*words, folder=self.folder)
         return self._done[line]
 
 

@@ -27,7 +27,7 @@ def test_a_network_takes_lists_and_counts_its_layers() -> None:
     [
         ((), (), "none", r"widths: \(\) has no layer; give at least an input and an output width"),
         ((3,), (), "none", r"widths: \(3,\) has no layer"),
-        ((3, 0), ("tanh",), "none", r"widths: \(3, 0\) holds 0; every width must be an integer of at least 1"),
+        ((3, -1), ("tanh",), "none", r"widths: \(3, -1\) holds -1; every width must be an integer of at least 0"),
         ((3, -1), ("tanh",), "none", r"widths: .* holds -1"),
         ((3, 2.0), ("tanh",), "none", r"widths: .* holds 2\.0"),
         ((3, True), ("tanh",), "none", r"widths: .* holds True"),

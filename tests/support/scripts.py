@@ -188,7 +188,7 @@ def without_mistake(source: str) -> str:
 REAL = {
     "torch": (
         ("3x3-softplus-b3-none-f64-tails-s2", "x_1", "55587"),
-        ("3x4x2-softplus.tanh-b4-post-f64-tails-s4", "x_1", "55587"),
+        ("3x4x2-softplus.tanh-b4-post-f64-tails-s3", "x_1", "55587"),
         ("2x2-hard_sigmoid-b2-pre-f64-normal-s0", "k_1", "1.0f / 6.0f"),
     ),
     "jax": (

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kterm.adapters import Observation, Program
+from kterm.adapters import Program
 from kterm.adapters.base import Function
-from kterm.adapters.frameworks._torch_shared import TORCH_DTYPES, TorchAdapter, to_array, to_arrays, to_tensor
-from kterm.reference import Array, Parameters, Structure
+from kterm.adapters.frameworks.shared.torch_shared import TorchAdapter
+from kterm.reference import Structure
 
 from .engine import gradients_alone
 from .mistake import Mistake
@@ -46,17 +46,15 @@ class TorchPort(TorchAdapter):
         super().__init__()
         self.model, self.shown, self.dtypes = model, shown, ("f32",)
 
-    def build(self, structure: Structure) -> Program:
-        self.require(structure)
+    def make_backpropagate(self, structure: Structure) -> Function:
         model, network = self.model(structure), structure.network
         own = zip(network.activations, self.functions(structure), strict=True)
         functions = [model.replaced.get(name, function) for name, function in own]
-        assert set(TORCH_DTYPES) >= {structure.dtype}
 
-        def program(parameters: Parameters, x: Array, y: Array) -> Observation:
-            weights = [to_tensor(a, "cpu").requires_grad_() for a in parameters.weights]
-            biases = [to_tensor(a, "cpu").requires_grad_() for a in parameters.biases]
-            zs, xs, out = list[Tensor](), list[Tensor](), to_tensor(x, "cpu")
+        def backpropagate(weights: list[Tensor], biases: list[Tensor], _: list[Tensor], x: Tensor, y: Tensor) -> tuple:
+            for parameter in (*weights, *biases):
+                parameter.requires_grad_()
+            zs, xs, out = list[Tensor](), list[Tensor](), x
             for i, function in enumerate(functions):
                 z = model.linear(i, out, weights[i], biases[i] if network.bias == "pre" else None)
                 z.retain_grad()
@@ -65,20 +63,16 @@ class TorchPort(TorchAdapter):
                     out = out + biases[i]
                 zs.append(z)
                 xs.append(out)
-            error = model.loss(out, to_tensor(y, "cpu"))
+            error = model.loss(out, y)
             model.backward(error, weights, biases)
-            observed = Observation(
-                to_array(out),
-                to_array(error),
-                to_arrays(map(_gradient, weights)),
-                to_arrays(map(_gradient, biases)),
-                to_arrays(zs),
-                to_arrays(xs),
-                to_arrays(map(_gradient, zs)),
-            )
-            return observed if self.shown else gradients_alone(observed)
+            by_weight, by_bias, k = (list(map(_gradient, some)) for some in (weights, biases, zs))
+            return (by_weight, by_bias, k), (error, zs, xs)
 
-        return program
+        return backpropagate
+
+    def build(self, structure: Structure) -> Program:
+        program = super().build(structure)
+        return program if self.shown else lambda *given: gradients_alone(program(*given))
 
 
 def _gradient(tensor: Tensor) -> Tensor:

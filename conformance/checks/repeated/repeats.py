@@ -173,6 +173,8 @@ def ask_repeats(
         regime = REGIMES[group.regime]
         if regime.selects or regime.rounding != "normal":
             return repeats  # after a step, the numbers would no longer be what the regime is about
+        if 0 in group.structure.network.widths:
+            return repeats  # there is little that a step could change, or that two parts could add up to
         asking.check = "descent"
         repeats.descent = _descend(asking, one, first)
         asking.check = "batch"

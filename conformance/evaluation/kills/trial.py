@@ -91,9 +91,13 @@ class Trial:
             judge = partial(examine, group, expectation_for=self.options.expectation_for, draws=drawn)
             own, own_verdicts = RecordedRunner(self._runners[""]), list[list[Verdict]]()
             hide_own = cache(lambda: _hide_intermediates(own, judge))
+            own_examination: Examination | None = None
             for name in ("", *names):
                 recorded = RecordedRunner(self._runners[name]) if name else own
-                verdicts = judge(recorded, layout_error=self._premises.get(name)).verdicts
+                # Most mutants leave most answers as they are, and a mutant declares what its adapter does.
+                find_known = partial(_known_if_equal, own_examination, recorded, own)
+                examination = judge(recorded, layout_error=self._premises.get(name), find_known=find_known)
+                own_examination, verdicts = own_examination or examination, examination.verdicts
                 if group.regime == "layout" and (found := select_findings(v for some in verdicts for v in some)):
                     self._premises.setdefault(name, found[0].message)
                 own_verdicts = own_verdicts if name else verdicts
@@ -138,8 +142,8 @@ class TrialResult:
 
     def hide_intermediates(self) -> "TrialResult":
         """The result of the same answers without z, x and k."""
-        verdicts, mine = _hide_intermediates(self._recorded, self._judge)
         own_verdicts, own = self._hide_own()
+        verdicts, mine = _hide_intermediates(self._recorded, self._judge) if self.differs else (own_verdicts, own)
         return replace(self, verdicts=verdicts, own_verdicts=own_verdicts, _recorded=mine, _own=own)
 
     def diagnose(self) -> list[list[Verdict]]:
@@ -164,6 +168,11 @@ class TrialResult:
         outcome.found_in = outcome.found_in or self.group
         if self.name and summarize is not None and len(outcome.summaries) < SUMMARIES_PER_MUTANT:
             outcome.summaries.append(summarize(self.name, self.group, self.diagnose()))
+
+
+def _known_if_equal(known: Examination | None, recorded: RecordedRunner, own: RecordedRunner) -> Examination | None:
+    """The examination of the adapter's own answers, where the recorded ones are the same."""
+    return known if known is not None and recorded.equals(own) else None
 
 
 def _hide_intermediates(recorded: RecordedRunner, judge: Judge) -> tuple[list[list[Verdict]], RecordedRunner]:

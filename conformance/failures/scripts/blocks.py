@@ -7,6 +7,7 @@ import numpy as np
 
 from ....adapters import Script
 from ....reference import Structure
+from ...cases.memory import WAYS, first_way
 from ...cases.regimes import REGIMES
 from .failure import Failure, PlantedMistake
 from .literals import WIDTH, format_array, format_comment
@@ -31,7 +32,8 @@ def format_inputs(failure: Failure) -> str:
     if failure.structure.dtype == "bf16":
         lines.append("# Numbers of bfloat16. NumPy has no bfloat16, so they are held as float32.")
     weights, biases = one.parameters.weights, one.parameters.biases
-    texts = [lay_out(format_array(array), i, regime) for i, array in enumerate((*weights, *biases, one.x, one.y))]
+    numbered = enumerate((*weights, *biases, one.x, one.y), first_way(one.x))
+    texts = [lay_out(format_array(array), i, regime) for i, array in numbered]
     lines.append(f"weights = {format_list(texts[: len(weights)])}")
     if biases:
         lines.append(f"biases = {format_list(texts[len(weights) : -2])}")
@@ -40,8 +42,8 @@ def format_inputs(failure: Failure) -> str:
 
 
 def lay_out(text: str, number: int, regime: str) -> str:
-    """The source of an array, laid out in memory as the suite passes array `number` of a call: `present_arrays` says
-    how.
+    """The source of an array, laid out in memory as the suite passes it in a regime. `number` is its place among the
+    arrays of the call plus the number of the first one's way: see `arrange`.
     """
     if not REGIMES[regime].odd_arrays:
         return text
@@ -50,7 +52,7 @@ def lay_out(text: str, number: int, regime: str) -> str:
         f"np.repeat({text}, 2, axis=-1)[..., ::2]",
         f"{text}[..., ::-1].copy()[..., ::-1]",
         f"np.lib.stride_tricks.as_strided({text}, writeable=False)",
-    )[number % 4]
+    )[number % WAYS]
 
 
 def format_list(items: Sequence[str]) -> str:

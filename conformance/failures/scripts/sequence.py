@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ....adapters import Script
 from ....reference import Array
+from ...cases.memory import first_way
 from ...cases.regimes import Draw
 from ..histories.history import History, distinct_draws, index_of
 from .blocks import format_list, format_run_function_of, lay_out
@@ -98,7 +99,7 @@ def _format_inputs(names: Sequence[str], drawn: Sequence[tuple[int, Draw]], hist
     if any(structure.dtype == "bf16" for structure in history.programs):
         yield "# Numbers of bfloat16. NumPy has no bfloat16, so they are held as float32."
     for name, (_, draw) in zip(names, drawn, strict=True):
-        lines, count = [], itertools.count()
+        lines, count = [], itertools.count(first_way(draw.x))
 
         def refer(slot: str, array: Array, name: str = name, count: Iterator[int] = count) -> str:
             return _refer(known, name, slot, array, lay_out(format_array(array), next(count), history.regime))

@@ -37,7 +37,9 @@ CATCHES = {
     "means": "accumulators that lose the late terms of sums whose terms have a mean",
     "twins": "mistakes that any shape shows; programs that are confused with each other need both in one process",
 }
-"""What the structures of each regime are for. Regimes that are about calls have no vectors: layout and soak."""
+"""What the structures of each regime are for. Regimes that are about calls have no vectors: layout and soak. Nor has
+large, whose files would hold megabytes each.
+"""
 
 
 @dataclass(frozen=True)

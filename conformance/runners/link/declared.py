@@ -43,6 +43,7 @@ class _Declared(Adapter):
         for name, point, slope in declared.kinks:
             slopes.setdefault(name, {})[point] = slope
         self.slopes_at_kinks = slopes
+        self.zero_width, self.propagates = declared.zero_width, declared.propagates
         self.arithmetic = {dtype: Arithmetic(**asdict(one)) for dtype, one in declared.arithmetic.items()}
         self.result_dtypes = declared.result_dtypes
         self.fixed_parameters = declared.fixed_parameters

@@ -84,6 +84,8 @@ class Declaration(Struct, frozen=True, omit_defaults=True):
     framework_version: str = ""
     device: str | None = None
     kinks: tuple[tuple[str, float, float], ...] = ()
+    zero_width: bool = False
+    propagates: tuple[str, ...] = ()
     arithmetic: dict[str, ArithmeticDeclaration] = {}
     result_dtypes: dict[str, str] = {}
     fixed_parameters: dict[str, dict[str, float]] = {}
@@ -102,7 +104,7 @@ class ActivationCall(Struct, frozen=True):
 class StructureMessage(Struct, frozen=True):
     """The network, batch size and dtype to build a program for. There is one activation a layer, and one width more."""
 
-    widths: tuple[Count, ...]
+    widths: tuple[Size, ...]
     activations: tuple[ActivationCall, ...]
     bias: str
     dtype: str

@@ -2,8 +2,9 @@
 
 import json
 import sys
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ def declare(adapter: Adapter) -> dict[str, Any]:
             for name, slopes in adapter.slopes_at_kinks.items()
             for point, slope in slopes.items()
         ],
+        "zero_width": adapter.zero_width,
+        "propagates": list(adapter.propagates),
         "arithmetic": {dtype: one.to_json() for dtype, one in adapter.arithmetic.items()},
         "result_dtypes": dict(adapter.result_dtypes),
         "fixed_parameters": {
@@ -100,7 +103,7 @@ def to_json(value: Any) -> bytes:
 
 
 def _read_array(message: Mapping[str, Any]) -> Array:
-    array = np.frombuffer(b64decode(message["data"]), DTYPES[message["dtype"]].numpy).reshape(message["shape"])
+    array = np.frombuffer(a2b_base64(message["data"]), DTYPES[message["dtype"]].numpy).reshape(message["shape"])
     return array.byteswap() if _SWAPS else array
 
 
@@ -120,5 +123,11 @@ def _write_value(value: Any) -> bytes:
     name = _NAMES.get(plain.dtype)
     if name is None:
         return to_json({"dtype": str(plain.dtype), "shape": plain.shape, "data": ""})
-    data = b64encode((plain.byteswap() if _SWAPS else plain).tobytes())
-    return b'{"dtype":"%s","shape":%s,"data":"%s"}' % (name.encode(), to_json(plain.shape), data)
+    data = b2a_base64((plain.byteswap() if _SWAPS else plain).tobytes(), newline=False)
+    return b'%s%s"}' % (_begin_tensor(name, plain.shape), data)
+
+
+@cache
+def _begin_tensor(name: str, shape: tuple[int, ...]) -> bytes:
+    # Kept, as few shapes come again and again: making JSON of a shape takes longer than all the rest of a small tensor.
+    return b'{"dtype":"%s","shape":%s,"data":"' % (name.encode(), to_json(shape))

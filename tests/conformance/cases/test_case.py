@@ -127,16 +127,15 @@ def test_only_the_canonical_form_parses_and_the_error_gives_it(text: str, canoni
         (GOOD.replace("4x8x3", "4"), "it should look like"),
         (GOOD.replace("s17", "s" + "9" * 5000), "it should look like"),
         (GOOD.replace("4x8", "9" * 5000 + "x8"), "it should look like"),
-        (GOOD.replace("4x8", "0x8"), "at least 1"),
         (GOOD.replace("relu.tanh", "relu.tan"), "tanh"),
         (GOOD.replace("relu.tanh", "relu.tanh.relu"), "one name per layer"),
         (GOOD.replace("-pre-", "-mid-"), "none, pre, post"),
         (GOOD.replace("f32", "f8"), "f64, f32, bf16, f16"),
         (GOOD.replace("normal", "usual"), "normal"),
         (GOOD.replace("f32", "f32\x1b[2J"), "it should look like"),
-        (GOOD.replace("4x8", "4x65537"), "width 65537 is too large; the most is 65,536"),
+        (GOOD.replace("4x8", "4x131073"), "width 131073 is too large; the most is 131,072"),
         (GOOD.replace("4x8", f"4x{'9' * 19}"), "width 9999999999999999999 is too large"),
-        (GOOD.replace("b5", "b65537"), "batch 65537 is too large; the most is 65,536"),
+        (GOOD.replace("b5", "b131073"), "batch 131073 is too large; the most is 131,072"),
         (f"{'x'.join('2' * 258)}-relu-b1-pre-f32-normal-s0", "depth 257 is too large; the most is 256"),
         ("4096x4096-relu-b1-none-f32-normal-s0", "it would hold 16,789,504 numbers, and the most is 16,777,216"),
         ("420x420-relu-b2-none-f32-lattice-s0", "numbers, and the most is 16,777,216; give smaller sizes"),
@@ -162,8 +161,8 @@ def test_a_regime_is_known_only_where_the_caller_knows_it() -> None:
 
 def test_the_largest_cases_parse() -> None:
     for text in (
-        "65536x1-relu-b1-none-f32-normal-s0",
-        "1x1-relu-b65536-none-f32-normal-s0",
+        "131072x1-relu-b1-none-f32-normal-s0",
+        "1x1-relu-b131072-none-f32-normal-s0",
         f"{'x'.join('2' * 257)}-relu-b1-pre-f32-normal-s0",
         "4000x4000-relu-b64-none-f32-normal-s0",
     ):
@@ -178,4 +177,4 @@ def test_every_planned_case_parses_and_stays_far_below_the_bounds(profile: str) 
         for group in plan(described, make_options(profile, seed)).groups:
             assert parse_case(group.cases[-1].id, NAMES) == group.cases[-1]
             largest = max(largest, count_numbers(group.structure, group.regime))
-    assert largest < MOST_NUMBERS / 100
+    assert largest < MOST_NUMBERS / 80

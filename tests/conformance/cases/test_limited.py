@@ -20,7 +20,7 @@ from kterm.reference import ACTIVATIONS, DTYPES, Network, Structure
 
 FULL = replace(describe(Numpy(), "numpy"), dtypes=tuple(DTYPES))
 FORM = Limits(hidden_alike=True, last_identity=True)
-ANY_SIZE = ("tiles", "means")
+ANY_SIZE = ("tiles", "large", "means")
 """Regimes in which one dimension must be large."""
 
 
@@ -33,18 +33,18 @@ def planned(limits: Limits | None, profile: str = "quick", adapter: Description 
     ("limits", "lost"),
     [
         (Limits(), {}),
-        (FORM, {"tiles", "means"}),
+        (FORM, {"tiles", "means", "large"}),
         (Limits(hidden_alike=True), {}),
-        (Limits(last_identity=True, depth=2), {"tiles", "means"}),
-        (Limits(depth=1), {"tiles"}),
-        (Limits(width=24, batch=20), {"means"}),
-        (Limits(width=8, depth=4, batch=6, least_batch=1), {"tiles", "means", "degenerate"}),
-        (Limits(width=1), {"tiles", "square", "means"}),
+        (Limits(last_identity=True, depth=2), {"tiles", "means", "large"}),
+        (Limits(depth=1), {"tiles", "large"}),
+        (Limits(width=24, batch=20), {"means", "large"}),
+        (Limits(width=8, depth=4, batch=6, least_batch=1), {"tiles", "means", "large", "degenerate"}),
+        (Limits(width=1), {"tiles", "square", "means", "large"}),
         (Limits(least_batch=2), {"degenerate"}),
-        (Limits(least_batch=3, batch=4), {"degenerate", "tiles", "means", "square"}),
-        (Limits(entries=2000), {"tiles", "means"}),
-        (Limits(entries=200), {"tiles", "means"}),
-        (Limits(speed=1e4, call_seconds=0.5), {"tiles", "means"}),
+        (Limits(least_batch=3, batch=4), {"degenerate", "tiles", "means", "large", "square"}),
+        (Limits(entries=2000), {"tiles", "means", "large"}),
+        (Limits(entries=200), {"tiles", "means", "large"}),
+        (Limits(speed=1e4, call_seconds=0.5), {"tiles", "means", "large"}),
         (Limits(speed=1e5, run_seconds=3600), {}),
     ],
     ids=lambda value: str(value) if isinstance(value, Limits) else " ".join(sorted(value)) or "nothing",
@@ -86,6 +86,8 @@ def test_regimes_keep_their_meaning(limits: Limits) -> None:
             assert max(*widths, structure.batch) >= 15
         elif group.regime == "means":
             assert max(*widths, structure.batch) >= 64
+        elif group.regime == "large":
+            assert max(*widths, structure.batch) >= 1024
 
 
 def test_tiles_stay_at_the_same_side_of_an_edge() -> None:

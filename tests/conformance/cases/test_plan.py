@@ -90,7 +90,11 @@ def test_every_regime_of_a_profile_is_planned_in_full() -> None:
     for profile, shares in PROFILES.items():
         answer = planned(profile, 1, NARROW)
         counts = Counter((g.regime, g.structure.dtype, len(g.draws)) for g in own(answer))
-        due = {(share.regime, dtype, share.draws): share.structures for share in shares for dtype in share.dtypes}
+        due = Counter(
+            {(share.regime, dtype, share.draws): share.structures for share in shares for dtype in share.dtypes}
+        )
+        if profile != "smoke":
+            due["tails", "f16", 5] += 1  # the network of gelu_tanh
         assert counts == due
         assert {regime for regime, _, _ in due} <= set(REGIMES)
 

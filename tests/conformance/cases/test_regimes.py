@@ -222,7 +222,7 @@ def test_tails_reach_where_exponentials_end() -> None:
         sizes: list[float] = []
         for group in groups("tails"):
             if group.structure.dtype == dtype:
-                given = wide(make_draws(group.cases))
+                given = wide(make_draws(group.cases[:4]))
                 layer = aimed_layer(group.structure)
                 rule = backpropagate(group.structure.network, given.parameters, given.x, given.y)
                 sizes.append(float(np.abs(rule.z[layer - 1]).max()))
@@ -375,9 +375,10 @@ def test_depth_32_stays_conclusive_with_local_certificates() -> None:
 
 # Twins need one runner for all groups: test_twins.py asks the same of that regime.
 @pytest.mark.parametrize("regime", [name for name in REGIMES if name not in ("layout", "twins")])
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("sound", miniatures.SOUND, ids=lambda m: m.name)
-def test_a_sound_framework_has_no_findings(regime: str, seed: int, sound: type[Miniature]) -> None:
+def test_a_sound_framework_has_no_findings(regime: str, sound: type[Miniature]) -> None:
+    # Every second framework of every second regime has the other seed.
+    seed = 1 + (miniatures.SOUND.index(sound) + list(REGIMES).index(regime)) % 2
     for group in groups(regime, seed=seed):
         if group.structure.dtype in ("f32", "f64"):  # NumPy's products of narrow numbers are not a framework's
             with np.errstate(over="ignore", invalid="ignore"):

@@ -12,13 +12,15 @@ import pytest
 
 from kterm.adapters import Observation
 from kterm.adapters.numpy_adapter import Numpy
+from kterm.adapters.quantities import arrays, stack_arrays
 from kterm.conformance import check_adapter
 from kterm.conformance.cases.case import Group
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import make_draws
 from kterm.conformance.cases.plan import make_options, plan
+from kterm.conformance.cases.regimes import Draw
 from kterm.conformance.cases.shapes import Deal, tiles
-from kterm.conformance.checks.comparison.compare import compare
+from kterm.conformance.checks.comparison.compare import compare, departures, readings, steps_of, tolerated
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, DTYPES, Array, Parameters, Structure
@@ -29,6 +31,8 @@ EVERY = replace(describe(Numpy(), "numpy"), dtypes=tuple(DTYPES))
 WIDE, NARROW = ("f32", "f64"), ("bf16", "f16")
 EDGES = (16, 32, 64, 128, 256)
 SEEDS = (1, 2)
+# Where one seed has to do: each with one of the two, so that both seeds meet every edge.
+SHOWS = [pytest.param(True, 1, id="shown"), pytest.param(False, 2, id="silent")]
 
 Kind = Literal["input", "hidden", "output", "batch"]
 KINDS: tuple[Kind, ...] = ("input", "hidden", "output", "batch")
@@ -57,7 +61,7 @@ class Kernel(Miniature):
         self, product: Product = plain, slope: Callable[[Array], Array] = lambda d: d, shows: bool = True
     ) -> None:
         super().__init__()
-        self._product, self._slope, self._shows = product, slope, shows
+        self._product, self._slope, self.shows = product, slope, shows
 
     def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
         network, mul, dtype = structure.network, self._product, x.dtype
@@ -90,7 +94,7 @@ class Kernel(Miniature):
             tuple(xs[1:]),
             tuple(ks),
         )
-        return found if self._shows else silent(found)
+        return found if self.shows else silent(found)
 
     def _summed(self, terms: list[Array], kind: list[Kind]) -> Iterator[Array]:
         for i, term in enumerate(terms):
@@ -105,14 +109,52 @@ def groups(dtype: str, seed: int, profile: str = "quick") -> list[Group]:
     return [g for g in planned if (g.regime, g.structure.dtype, g.seed) == ("tiles", dtype, seed)]
 
 
+@cache
+def drawn(group: Group) -> Draw:
+    return make_draws(group.cases)
+
+
+def answers(adapter: Kernel, group: Group) -> list[Observation]:
+    program, stack = adapter.program(group.structure), drawn(group)
+    with np.errstate(over="ignore"):
+        return [program(one.parameters, one.x, one.y) for one in (stack[i] for i in range(len(group.draws)))]
+
+
+@cache
+def right_answers(group: Group, shows: bool) -> list[Observation]:
+    return answers(Kernel(widened if group.structure.format.is_narrow else plain, shows=shows), group)
+
+
+def is_equal(a: Observation, b: Observation) -> bool:
+    mine, others = arrays(a), arrays(b)
+    return all(np.array_equal(mine[name], others[name]) for name in mine)
+
+
+def largest_error(group: Group, observed: list[Observation]) -> float:
+    """In units of tolerance: what `compare` gives, without the second reading of the errors, which costs as much again
+    and only grades a departure.
+    """
+    structure, views = group.structure, stack_arrays(observed)
+    reading, _ = readings(structure, group.regime)
+    worst = 0.0
+    with np.errstate(over="ignore"):
+        for step in steps_of(structure, drawn(group), views, reading):
+            last = step.name == f"x_{structure.network.depth}"
+            for name in (step.name, "outputs") if last else (step.name,):
+                if name in views:
+                    seen, tolerance = views[name].astype(np.float64), tolerated(step.estimate, reading)
+                    ratio = departures(structure, step.estimate.value, seen, tolerance)
+                    worst = max(worst, float(ratio.max(initial=0.0)))
+    return worst
+
+
 def caught(adapter: Kernel, dtype: str, seed: int) -> float:
     """The largest error in units of tolerance, of the first structure with a finding; 0 where none has one."""
     for group in groups(dtype, seed):
-        program, stack = adapter.program(group.structure), make_draws(group.cases)
-        with np.errstate(over="ignore"):
-            each = [stack[i] for i in range(len(group.draws))]
-            observed = [program(one.parameters, one.x, one.y) for one in each]
-            worst = max(float(one.worst.max()) for one in compare(group.structure, stack, observed, group.regime))
+        observed, right = answers(adapter, group), right_answers(group, adapter.shows)
+        if all(map(is_equal, observed, right)):
+            continue  # test_right_products_are_not_found shows that these have no finding
+        worst = largest_error(group, observed)
         if not worst <= 1:
             return worst
     return 0.0
@@ -153,21 +195,21 @@ DIMENSIONS: dict[str, tuple[Kind, ...]] = {
 """Which kinds of dimension the products for a symbol have."""
 
 
-@pytest.mark.parametrize("shows", [True, False], ids=["shown", "silent"])
+@pytest.mark.parametrize(("shows", "seed"), SHOWS)
 @pytest.mark.parametrize("symbol", DIMENSIONS)
 @pytest.mark.parametrize("dtype", WIDE)
-def test_whatever_is_wrong_past_an_edge_is_found(dtype: str, symbol: str, shows: bool) -> None:
-    for kind, (edge, seed) in combinations(DIMENSIONS[symbol], combinations(EDGES, SEEDS)):
+def test_whatever_is_wrong_past_an_edge_is_found(dtype: str, symbol: str, shows: bool, seed: int) -> None:
+    for kind, edge in combinations(DIMENSIONS[symbol], EDGES):
         if (kind, symbol) == ("hidden", "b"):
             continue  # of an adapter with all placements, the structures with a long hidden layer have no bias
         assert caught(Kernel(past(edge, kind, symbol), shows=shows), dtype, seed) > 10, (kind, edge, seed)
 
 
-@pytest.mark.parametrize("shows", [True, False], ids=["shown", "silent"])
+@pytest.mark.parametrize(("shows", "seed"), SHOWS)
 @pytest.mark.parametrize("symbol", DIMENSIONS)
 @pytest.mark.parametrize("dtype", WIDE)
-def test_what_is_left_over_of_a_tile_is_missed(dtype: str, symbol: str, shows: bool) -> None:
-    for kind, (tile, seed) in combinations(DIMENSIONS[symbol], combinations((4, 8, 16, 32), SEEDS)):
+def test_what_is_left_over_of_a_tile_is_missed(dtype: str, symbol: str, shows: bool, seed: int) -> None:
+    for kind, tile in combinations(DIMENSIONS[symbol], (4, 8, 16, 32)):
         if (kind, symbol) == ("hidden", "b"):
             continue
         assert caught(Kernel(left_over(tile, kind, symbol), shows=shows), dtype, seed) > 10, (kind, tile, seed)
@@ -233,13 +275,14 @@ def narrowly(round_: Callable[[Array], Array], symbol: str, least: int) -> Produ
     return summed
 
 
-@pytest.mark.parametrize("shows", [True, False], ids=["shown", "silent"])
+@pytest.mark.parametrize(("shows", "seed"), SHOWS)
 @pytest.mark.parametrize("symbol", "zsW")
 @pytest.mark.parametrize(("dtype", "accumulator"), ACCUMULATORS, ids=lambda name: name)
-def test_long_sums_in_a_narrow_accumulator_are_found(dtype: str, accumulator: str, symbol: str, shows: bool) -> None:
-    for seed in SEEDS:
-        product = narrowly(ACCUMULATORS[dtype, accumulator], symbol, least=2048)
-        assert caught(Kernel(product, shows=shows), dtype, seed) > 1, seed
+def test_long_sums_in_a_narrow_accumulator_are_found(
+    dtype: str, accumulator: str, symbol: str, shows: bool, seed: int
+) -> None:
+    product = narrowly(ACCUMULATORS[dtype, accumulator], symbol, least=2048)
+    assert caught(Kernel(product, shows=shows), dtype, seed) > 1
 
 
 @pytest.mark.parametrize("shows", [True, False], ids=["shown", "silent"])
@@ -258,7 +301,16 @@ def test_a_slope_that_is_off_in_what_is_left_of_a_vector_is_found(dtype: str, sh
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_right_products_are_not_found(dtype: str, shows: bool) -> None:
     for seed in range(1, 5):
-        assert caught(Kernel(widened if dtype in NARROW else plain, shows=shows), dtype, seed) == 0, seed
+        for group in groups(dtype, seed):
+            assert largest_error(group, right_answers(group, shows)) <= 1, group
+
+
+@pytest.mark.parametrize("shows", [True, False], ids=["shown", "silent"])
+def test_the_largest_error_is_that_of_a_comparison(shows: bool) -> None:
+    for group in groups("f32", 1)[:6]:
+        for observed in (right_answers(group, shows), answers(Kernel(past(128, "batch", "W"), shows=shows), group)):
+            compared = compare(group.structure, drawn(group), observed, group.regime)
+            assert largest_error(group, observed) == max(float(one.worst.max()) for one in compared)
 
 
 @pytest.mark.parametrize("dtype", WIDE)
@@ -274,7 +326,7 @@ def test_long_sums_keep_their_power(dtype: str) -> None:
 def test_no_other_regime_sees_past_128() -> None:
     results = check_adapter(Kernel(past(128, "hidden", "z")), dtypes=["f64"])
     assert not results.conforms
-    assert all("-tiles-" in verdict.case for verdict in results.failures)
+    assert {case.rsplit("-", 2)[1] for case in (verdict.case for verdict in results.failures)} <= {"tiles", "large"}
     assert {verdict.check for verdict in results.failures} == {"forward"}
 
 

@@ -12,6 +12,7 @@ from kterm.conformance.records.record import read
 
 from ...support.command import kterm
 from ...support.frameworks import crashing, miniatures
+from ...support.here import kterm_here
 
 MINIATURES = Path(miniatures.__file__)
 
@@ -22,8 +23,16 @@ def _first(results: Results) -> str:
     return next((check for check in CHECKS if check in found), "nothing")
 
 
-@pytest.mark.parametrize("sound", [miniatures.Miniature, miniatures.Silent, miniatures.Composed], ids=lambda m: m.name)
-@pytest.mark.parametrize(("seed", "dtype"), [(0, "f64"), (1, "f32")])
+@pytest.mark.parametrize(
+    ("sound", "seed", "dtype"),
+    [
+        (miniatures.Miniature, 0, "f64"),
+        (miniatures.Silent, 1, "f32"),
+        (miniatures.Composed, 1, "f64"),
+        (miniatures.Composed, 0, "f32"),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
 def test_a_sound_framework_conforms(sound: type[miniatures.Miniature], seed: int, dtype: str) -> None:
     results = check_adapter(sound(), seed=seed, dtypes=[dtype])
     assert results.conforms, str(results)
@@ -93,7 +102,8 @@ def test_a_framework_that_fails_costs_its_own_cases_and_nothing_else(
     tmp_path: Path, name: str, says: str, workers: str
 ) -> None:
     report = tmp_path / "record.jsonl"
-    done = kterm(
+    run = kterm if workers != "0" else kterm_here
+    done = run(
         "check", f"{crashing.__file__}:{name}", "--profile", "smoke", "--activation", "relu", "--activation", "tanh",
         "--dtype", "f64", "-n", workers, "--report", str(report), folder=tmp_path,
     )  # fmt: skip
@@ -113,8 +123,8 @@ def test_a_framework_that_fails_costs_its_own_cases_and_nothing_else(
 
 def test_a_framework_that_hangs_costs_its_own_cases_and_nothing_else(tmp_path: Path) -> None:
     report = tmp_path / "record.jsonl"
-    done = kterm(
-        "check", f"{crashing.__file__}:Hangs", "--profile", "smoke", "--timeout", "2",
+    done = kterm_here(
+        "check", f"{crashing.__file__}:Hangs", "--profile", "smoke", "--timeout", "2", "-n", "0",
         "--activation", "relu", "--activation", "tanh", "--dtype", "f64", "--report", str(report), folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
@@ -135,7 +145,10 @@ def test_a_framework_that_does_not_load_is_one_line(tmp_path: Path) -> None:
 
 def test_the_record_of_a_failure_holds_both_numbers(tmp_path: Path) -> None:
     report = tmp_path / "record.jsonl"
-    kterm("check", f"{MINIATURES}:WeightDecay", "--profile", "smoke", "--report", str(report), folder=tmp_path)
+    wrong = f"{MINIATURES}:WeightDecay"
+    kterm_here(
+        "check", wrong, "--profile", "smoke", "--dtype", "f64", "-n", "0", "--report", str(report), folder=tmp_path
+    )
     rows = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
     wrong = next(row for row in rows if row.get("grade") == "wrong")
     assert wrong["observed"] != wrong["expected"]

@@ -84,7 +84,7 @@ def test_a_draw_that_is_not_exact_is_inconclusive_as_in_a_check(run: Replay) -> 
     ("case", "adapter", "code", "words"),
     [
         ("2x2x2-relu-b1-pre-f16-normal-s0", None, 2, "is not for numpy: numpy has no dtype f16"),
-        ("99999x2x2-relu-b1-pre-f32-normal-s0", None, 2, "width 99999 is too large; the most is 65,536"),
+        ("999999x2x2-relu-b1-pre-f32-normal-s0", None, 2, "width 999999 is too large; the most is 131,072"),
         ("60000x60000-relu-b1-pre-f32-normal-s0", None, 2, "it would hold 3,600,180,000 numbers"),
         ("2x2x2-relu-b1-pre-f32-layouts-s0", None, 2, "regime 'layouts' should be one of normal, "),
         ("2x2x2-relu-b1-pre-f32-normal-s0", Raising(), 1, "raised: RuntimeError: no kernel"),

@@ -88,7 +88,8 @@ def test_a_mistake_is_named_and_located(mutant: Mutant) -> None:
 
 @pytest.mark.parametrize("mutant", _OF_THE_RULE)
 def test_a_mistake_is_named_from_gradients_alone(mutant: Mutant) -> None:
-    cause = _first(plant_mutant(_Silent(), mutant), "f32")
+    failures = _failures(plant_mutant(_Silent(), mutant), "f32", most=3)
+    cause = _first_of(causes((mutant.name, some) for some in failures))
     assert mutant.name in [e.name for e in cause.mistakes], cause
 
 

@@ -13,8 +13,9 @@ from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.expectation import Expectation, ExpectationError
 from kterm.conformance.records.record import read
 
-from ...support.command import kterm, pytest_run
+from ...support.command import pytest_run
 from ...support.frameworks import crashing, miniatures
+from ...support.here import kterm_here
 
 MINIATURES = Path(miniatures.__file__)
 WRONG = Verdict("4x3-elu-b2-none-f32-normal-s0", "k_terms", "k_1", "wrong", 3.0, activation="elu")
@@ -221,8 +222,7 @@ def test_what_is_expected_and_met_conforms(tmp_path: Path) -> None:
     assert not check_adapter(miniatures.SteepInSome(), profile="smoke", dtypes=["f64"]).conforms
     results = _checked(tmp_path, miniatures.SteepInSome, _STEEP)
     assert results.conforms, str(results)
-    assert _states(results) == ["met", "met"]
-    assert [one.id for one in results.audited] == ["1.1", "1.2"]
+    assert [(one.id, one.state) for one in results.audited] == [("1.1", "met"), ("1.2", "met")]
     with_expectation = [v for some in results.verdicts.values() for v in some if v.expectation]
     assert {v.activation for v in with_expectation} == {"tanh", "softsign"}
     assert sum(one.findings for one in results.audited) == len(with_expectation)
@@ -271,7 +271,7 @@ def test_an_entry_that_matches_nothing_fails(tmp_path: Path, entry: str, words: 
 
 def test_an_entry_for_an_activation_that_is_not_declared_matches_nothing(tmp_path: Path) -> None:
     text = "[[expectation]]\nadapter = 'composed'\nreason = 'r'\nactivation = 'elu'"
-    assert _states(_checked(tmp_path, miniatures.Composed, text)) == ["unmatched"]
+    assert _states(_checked(tmp_path, miniatures.Composed, text, profile="smoke")) == ["unmatched"]
 
 
 def test_a_crash_is_not_excused(tmp_path: Path) -> None:
@@ -314,7 +314,8 @@ def test_a_run_that_is_kept_to_some_cases_judges_what_it_holds_whole(
     tmp_path: Path, dtypes: tuple[str, ...], activations: tuple[str, ...], state: str
 ) -> None:
     path = _file(tmp_path, "[[expectation]]\nadapter = '*'\ncase = '*-f64-*'\nactivation = 'elu'\nreason = 'r'")
-    results = check_adapter(miniatures.Miniature(), dtypes=dtypes, activations=activations, expectations=path)
+    sound = miniatures.Miniature()
+    results = check_adapter(sound, profile="smoke", dtypes=dtypes, activations=activations, expectations=path)
     assert _states(results) == [state]
     assert results.conforms == (state == "open")
 
@@ -350,12 +351,12 @@ def test_an_expected_breach_of_the_contract_leaves_nothing_to_judge(tmp_path: Pa
 
 def test_a_number_that_is_not_finite_can_be_expected_of_an_activation(tmp_path: Path) -> None:
     text = "[[expectation]]\nadapter = '*'\ncheck = 'contract'\nreason = 'NaN where x is large'\nactivation = "
-    results = _checked(tmp_path, miniatures.NotANumber, text + "'*'")
+    results = _checked(tmp_path, miniatures.NotANumber, text + "'*'", profile="smoke")
     assert results.conforms, str(results)
     with_expectation = [v for some in results.verdicts.values() for v in some if v.expectation]
     assert all(v.activation == v.case.split("-")[1].split(".")[0] and v.quantity == "dE/dW_1" for v in with_expectation)
     one, *others = sorted({v.activation or "" for v in with_expectation})
-    results = _checked(tmp_path, miniatures.NotANumber, f"{text}'{one}'")
+    results = _checked(tmp_path, miniatures.NotANumber, f"{text}'{one}'", profile="smoke")
     assert {v.activation for some in results.verdicts.values() for v in some if v.expectation} == {one}
     assert {v.activation for v in results.failures} == set(others) != set()
 
@@ -376,7 +377,7 @@ def test_what_is_left_after_an_expected_finding_is_judged(tmp_path: Path) -> Non
 def test_a_run_with_a_stale_entry_fails_and_says_so(tmp_path: Path) -> None:
     path, report = _file(tmp_path, _ELU_TOO), tmp_path / "record.jsonl"
     run = ("--profile", "smoke", "--dtype", "f64", "--expectations", str(path), "--report", str(report))
-    done = kterm("check", f"{MINIATURES}:SteepInSome", *run, folder=tmp_path)
+    done = kterm_here("check", f"{MINIATURES}:SteepInSome", *run, "-n", "0", folder=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "expectation 1.1 (steep*, *-f64-*, k_terms, elu): nothing that it matches failed" in done.stdout
     assert "0 failed" in done.stdout

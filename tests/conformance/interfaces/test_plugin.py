@@ -51,11 +51,11 @@ def test_the_command_of_the_readme_conforms_and_leaves_nothing_behind(tmp_path: 
     folder.mkdir()
     temporary.mkdir()
     done = pytest_run(
-        "--pyargs", "kterm.conformance", *SMOKE, *workers, "-p", "no:cacheprovider",
+        "--pyargs", "kterm.conformance", *SMOKE, "--kterm-dtype", "f64", *workers, "-p", "no:cacheprovider",
         folder=folder, environment={"TMPDIR": str(temporary)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "planned 22 = " in done.stdout
+    assert "planned 12 = " in done.stdout
     assert "without a result" not in done.stdout
     assert not list(folder.iterdir())
     assert not list(temporary.glob("kterm-*"))
@@ -67,7 +67,7 @@ def test_the_same_plan_and_the_same_bits_with_any_number_of_workers(tmp_path: Pa
         report = tmp_path / f"record-{workers}.jsonl"
         done = _suite(
             tmp_path, "--kterm-adapter", "numpy", "--kterm-adapter", f"{MINIATURES}:Silent", "--kterm-profile", "smoke",
-            "--kterm-report", str(report), "-n", workers,
+            "--kterm-dtype", "f64", "--kterm-report", str(report), "-n", workers,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert "\nconforms (componentwise)\n" in done.stdout

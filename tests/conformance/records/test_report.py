@@ -20,7 +20,7 @@ from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.checks.whole_run.moments import Moments, collect, merge
 from kterm.conformance.diagnosis.causes import causes
 from kterm.conformance.expectations.audit import ExpectationAudit
-from kterm.conformance.records.parts import finish, write_part
+from kterm.conformance.records.parts import failing_adapters, finish, write_part
 from kterm.conformance.records.record import Record, read
 from kterm.conformance.records.report import (
     CheckTable,
@@ -57,6 +57,14 @@ def _record(
 
 def _wrong(case: str, worst: float) -> Verdict:
     return Verdict(case, "k_terms", "k_1", "wrong", worst, (0, 0), 1e5, 1.0, 2.0, 0.5, activation="tanh")
+
+
+def test_the_arithmetic_of_an_adapter_that_only_crashed_is_not_measured(tmp_path: Path) -> None:
+    """To measure it, the adapter would be called hundreds of times more."""
+    write_part(tmp_path, 0, "passes", [[Verdict(SMALL, "forward", "z_1", "pass", 0.5)]])
+    write_part(tmp_path, 1, "crashes", [[Verdict(SMALL, "contract", "program", "errored", message="it died")]])
+    write_part(tmp_path, 2, "wrong", [[_wrong(SMALL, 3.0)]])
+    assert failing_adapters(tmp_path) == {"wrong"}
 
 
 def test_of_failures_with_one_cause_the_smallest_is_shown(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ WRONG = '''
 import jax
 import jax.numpy as jnp
 
-from kterm.adapters.jax_adapter import ACTIVATIONS, Call, Jax
+from kterm.adapters.frameworks.shared.jax_shared import ACTIVATIONS, Call
+from kterm.adapters.jax_adapter import Jax
 
 
 @jax.custom_jvp
@@ -273,8 +274,8 @@ def test_record_is_the_same_with_and_without_a_cache(monkeypatch: pytest.MonkeyP
     for name, options in (("without", ["--no-cache"]), ("cold", []), ("warm", [])):
         report = tmp_path / f"{name}.jsonl"
         done = kterm(
-            "check", "jax", "--profile", "smoke", "--dtype", "f32", "-n", "0", "--report", str(report), *options,
-            folder=tmp_path,
+            "check", "jax", "--profile", "smoke", "--dtype", "f32", "--activation", "tanh", "--activation", "relu",
+            "-n", "0", "--report", str(report), *options, folder=tmp_path,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         records.append(report.read_bytes())

@@ -77,6 +77,13 @@ def test_creating_one_installs_the_packages_and_links_this_package(folder: Path)
     assert list(links.glob("kterm-*.dist-info"))
 
 
+def test_what_an_environment_pins_itself_replaces_what_this_package_needs(folder: Path) -> None:
+    environment, commands = Environment("old", ("thinc",), ("NumPy==1.26.4",)), list[Sequence[str]]()
+    known.create_environment(environment, lambda command: commands.append(command) or 0)
+    assert [part for part in commands[0] if part.lower().startswith("numpy")] == ["NumPy==1.26.4"]
+    assert any(part.startswith("scipy") for part in commands[0])
+
+
 def test_a_failed_installation_is_one_line_and_leaves_no_complete_environment(folder: Path) -> None:
     environment = Environment("mine", ("thinc",), ("some-package==1.2",))
     with pytest.raises(known.EnvironmentFailure, match=r"^pip ended with 7 for the environment mine; "):

@@ -1,6 +1,7 @@
 """What the PyTorch adapters share: arrays to tensors and back, the activation table, and what PyTorch offers here."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -9,22 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...reference import DTYPES, Array
-from ...reference.arithmetic import Arithmetic
-from ..base import Adapter
-from ..layout import OUT_IN, WeightLayout
-from ..scripts.script import Call
+from ....reference import DTYPES, Array
+from ....reference.arithmetic import Arithmetic
+from ...layout import OUT_IN, WeightLayout
+from ...scripts.script import Call
+from .tensors import TensorAdapter
 
 TORCH_DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
 def to_tensor(array: Array, device: str) -> Tensor:
-    """Copy an array, of any strides, into a new contiguous tensor with the same bits."""
-    # from_numpy refuses negative strides, warns about read-only memory and shares what it is given, so it gets a copy.
-    own = np.array(array, order="C")
-    if own.dtype == ml_dtypes.bfloat16:  # PyTorch cannot take bfloat16 from NumPy
-        return torch.from_numpy(own.view(np.int16)).view(torch.bfloat16).to(device)
-    return torch.from_numpy(own).to(device)
+    """A tensor with the bits of an array. On a CPU it shares the memory of the array, which nothing else may use."""
+    if array.dtype == ml_dtypes.bfloat16:  # PyTorch cannot take bfloat16 from NumPy
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device)
+    return torch.from_numpy(array).to(device)
 
 
 def to_array(tensor: Tensor) -> Array:
@@ -92,8 +91,8 @@ ON_CPU: Mapping[str, Arithmetic] = {
 """How products are computed on a CPU."""
 
 
-class TorchAdapter(Adapter):
-    """What both PyTorch adapters declare. Constructing one sets PyTorch to one compute thread in this process."""
+class TorchAdapter(TensorAdapter):
+    """What adapters declare whose numbers PyTorch computes. Constructing one sets PyTorch to one thread here."""
 
     version = str(torch.__version__)
     framework = "torch"
@@ -102,9 +101,11 @@ class TorchAdapter(Adapter):
     dtypes: tuple[str, ...] = tuple(DTYPES)
     activations = ACTIVATIONS
     slopes_at_kinks = SLOPES_AT_KINKS
+    to_array = staticmethod(to_array)
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
+        self.to_tensor = partial(to_tensor, device=device)
         torch.set_num_threads(1)
         if device == "cpu":  # another device may round factors to tf32, as PyTorch's settings say
             self.arithmetic = ON_CPU
