@@ -9,6 +9,9 @@ from ..runners.runner import LAYOUTS, NoAnswer, Runner
 from .comparison.compare import compare
 from .verdict import Verdict
 
+OUTPUTS_AGREE = "outputs agree as declared"
+"""How the message of a square probe begins whose weight gradients alone depart."""
+
 
 def probe(group: Group, runs: Runner) -> list[list[Verdict]]:
     """The layout verdict of each case of a probe group.
@@ -49,9 +52,7 @@ def _probe(group: Group, case: Case, runs: Runner) -> Verdict:
             )
             return Verdict(case.id, "layout", "weights", "wrong", message=message)
     if odd and all(name.startswith("dE/dW") for name in odd) and shape == "square":
-        return Verdict(
-            case.id, "layout", "weights", "inconclusive", message=f"outputs agree as declared {declared}, {trouble}"
-        )
+        return Verdict(case.id, "layout", "weights", "inconclusive", message=f"{OUTPUTS_AGREE} {declared}, {trouble}")
     grade = "inconclusive" if odd else "errored"
     return Verdict(case.id, "layout", "weights", grade, message=f"no known layout explains it: the adapter {trouble}")
 

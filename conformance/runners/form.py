@@ -145,7 +145,7 @@ def _hint(name: str, shape: tuple[int, ...], due: tuple[int, ...] | None) -> str
     if name == "E":
         return ": one number, as np.asarray(error) of a scalar"
     if due is not None and len(due) == 2 and shape == due[::-1]:
-        where = "weight_layout" if name.startswith("dE/dW") else "the axes: a row is an example"
+        where = "its axes, or weight_layout" if name.startswith("dE/dW") else "the axes: a row is an example"
         return f"; it is transposed, so fix {where}"
     return ""
 

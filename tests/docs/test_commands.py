@@ -18,6 +18,13 @@ from ..support.here import kterm_here
 from . import PAGES, ROOT, page
 
 MUTANT = "--mutant no-slope-last"
+PORT = "examples/first_port/adapter.py:MyPort"
+TAILS = f"kterm check {PORT} --profile quick --regime tails -n 0"
+FAILS = {
+    f"kterm check {PORT} --profile quick": f"{TAILS} --report port.jsonl",
+    f"kterm check {PORT} --profile quick --report port.jsonl": f"{TAILS} --report port.jsonl",
+}
+"""What is run instead of commands that fail."""
 INSTEAD: dict[str, str] = {
     # placeholders
     "kterm kinks path/to/file.py:Class": "kterm kinks examples/shown_adapter.py:Shown --dtype f64",
@@ -26,6 +33,12 @@ INSTEAD: dict[str, str] = {
     ),
     "pytest --pyargs kterm.conformance --kterm-adapter my-port --kterm-profile quick -n auto": (
         "pytest --pyargs kterm.conformance --kterm-adapter numpy --kterm-profile smoke -n 0"
+    ),
+    "kterm replay CASE examples/first_port/adapter.py:MyPort": (
+        "kterm replay 3x2-tanh-b5-pre-f64-normal-s0 examples/first_port/adapter.py:MyPort"
+    ),
+    "kterm shrink CASE examples/first_port/adapter.py:MyPort": (
+        "kterm shrink 4x8x3-silu.tanh-b5-pre-f32-normal-s0 numpy --mutant no-slope-hidden"
     ),
     # minutes
     "kterm check torch --profile quick --seed 7": "kterm check numpy --profile smoke --seed 7 -n 0",
@@ -65,6 +78,11 @@ CODES: dict[str, int] = {
     "kterm vectors verify vectors wrong": 1,
     "kterm new-adapter my-port --style module": 0,
     "kterm expect run.jsonl -o expectations.toml": 0,
+    "kterm smoke examples/first_port/draft.py:Draft": 1,
+    f"kterm smoke {PORT}": 0,
+    "kterm new-adapter my-program --style process": 0,
+    "kterm expect port.jsonl -o port.toml": 0,
+    **dict.fromkeys(FAILS, 1),
     **dict.fromkeys(INSTEAD, 0),
 }
 """The exit code of every command that is run here."""
@@ -78,10 +96,18 @@ ELSEWHERE = {
     "kterm env create tensorflow": "tests/conformance/runners",
     "kterm env list": "tests/conformance/runners",
     'kterm check "command:node adapter.mjs"': "tests/examples",
+    "kterm smoke command:examples/c/adapter": "tests/examples",
+    "kterm check command:examples/c/adapter --profile quick": "tests/examples",
 }
 """Run with other arguments: the solver on small sets of cases; virtual environments in other folders, without pip."""
 
-NEEDS = (("autograd", "examples/"), ("torch", " torch "), ("jax", " jax "), ("mpmath", "kterm ulp "))
+NEEDS = (
+    ("autograd", "examples/autograd"),
+    ("autograd", "examples/minimal"),
+    ("torch", " torch "),
+    ("jax", " jax "),
+    ("mpmath", "kterm ulp "),
+)
 """Packages, and what is in a command that needs them."""
 
 LIGHT = ("kterm expect ", "kterm mutants --list", "kterm new-adapter ", "kterm vectors ")
@@ -94,6 +120,7 @@ _WRITES = {
     "kterm vectors answer vectors numpy wrong --mutant no-slope-hidden": [_EXPORT],
     "kterm vectors verify vectors wrong": ["kterm vectors answer vectors numpy wrong --mutant no-slope-hidden"],
     "kterm expect run.jsonl -o expectations.toml": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
+    "kterm expect port.jsonl -o port.toml": [f"{TAILS} --report port.jsonl"],
     "kterm check numpy --profile smoke -n 0 --expectations expectations.toml": [
         "kterm expect run.jsonl -o expectations.toml",
     ],
@@ -110,6 +137,7 @@ def _printed() -> Iterator[str]:
         yield from (line for line in lines if re.match(r"(kterm|pytest|pip|python -m) [^=]", line))
 
 
+PORT_PAGE = page("docs/validate-a-port.md")
 PRINTED = list(dict.fromkeys(_printed()))
 INSTALLS = [line for line in PRINTED if line.startswith("pip install ")]
 
@@ -163,7 +191,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 @pytest.mark.parametrize("line", [line for line in PRINTED if line in CODES])
 def test_a_printed_command_ends_as_it_should(line: str, reader: Reader) -> None:
-    run = INSTEAD.get(line, line)
+    run = {**INSTEAD, **FAILS}.get(line, line)
     for package, word in NEEDS:
         if word in f"{run} ":
             pytest.importorskip(package)
@@ -171,6 +199,12 @@ def test_a_printed_command_ends_as_it_should(line: str, reader: Reader) -> None:
     assert done.returncode == CODES[line], done.stdout + done.stderr
     if line == f"kterm check torch --profile smoke {MUTANT}":
         _assert_shows(done.stdout)
+    for block in re.findall(rf"^<!-- printed: {re.escape(line)} -->\n```\n(.*?)^```", PORT_PAGE, re.M | re.S):
+        assert _rounded(block) == _rounded(done.stdout)
+    if line == f"kterm check {PORT} --profile quick":
+        cause = re.search(r"^<!-- cause -->\n```\n(.*?)^```", PORT_PAGE, re.M | re.S)
+        assert cause is not None
+        assert _rounded(cause[1]) in _rounded(done.stdout)
     if " replay " in line:
         assert "every step agrees with the rule" in done.stdout
 

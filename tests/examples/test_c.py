@@ -56,6 +56,12 @@ def test_it_conforms(program: Path, tmp_path: Path) -> None:
     assert "c-port" in done.stdout
 
 
+def test_nothing_is_wrong_in_its_program(program: Path, tmp_path: Path) -> None:
+    done = kterm_here("smoke", f"command:'{program}'", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing wrong seen in the adapter" in done.stdout
+
+
 def test_it_declares_every_activation_and_ends_with_its_input(port: Port) -> None:
     declared = port.ask("initialize", protocol=1, device=None)
     assert declared["activations"] == list(ACTIVATIONS)

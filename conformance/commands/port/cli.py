@@ -68,3 +68,20 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             raise typer.Exit(run_answer(folder, adapter, device, mutant, results, python))
 
     app.add_typer(vectors, name="vectors")
+
+    @app.command()
+    def smoke(
+        adapter: Annotated[str, typer.Argument(help=_ADAPTER)],
+        device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+        timeout: Annotated[float | None, typer.Option(help="Seconds after which a call counts as hung.")] = None,
+        mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
+        python: Annotated[str | None, typer.Option(help="Python interpreter that the adapter runs under.")] = None,
+    ) -> None:
+        """Look at an adapter with a few small cases, and print what is wrong in it, each with its fix."""
+        with one_line_errors():
+            from ...records.run import RunRequest
+            from .smoke import PATIENCE, run_smoke
+
+            patience = PATIENCE if timeout is None else timeout
+            request = RunRequest((adapter,), device=device, timeout=patience, mutant=mutant, python=python)
+            raise typer.Exit(run_smoke(request))

@@ -3,7 +3,7 @@ case, and must then be the same, or follow from one formula such as 1/B, in all 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -31,7 +31,8 @@ class Family:
     """Mistakes of one kind that differ in a number c. The quantity that they change first is a linear function of c.
 
     `text` completes "the rule with ...", given c as text. `reads` are the symbols of the quantities from which c may be
-    read, in order: dE/dW where k is hidden. `is_factor` says that c is 1 if nothing is wrong.
+    read, in order: dE/dW where k is hidden. `is_factor` says that c is 1 if nothing is wrong. `also` are other steps
+    that are changed with the same number.
     """
 
     name: str
@@ -41,12 +42,12 @@ class Family:
     reads: tuple[str, ...]
     is_factor: bool = True
     has_places: bool = True
+    also: Mapping[str, Callable[[Number], Change]] = field(default_factory=dict)
 
     def hypothesis(self, formula: Formula, place: str, takes: Takes) -> Hypothesis:
         """The mistake with the number that a formula gives."""
-        changes: Changes = {self.step: self.change(formula.value)}
-        if self.name == "carried-over":
-            changes = {"W": _plus_before("gw")(formula.value), "b": _plus_before("gb")(formula.value)}
+        steps = {self.step: self.change, **self.also}
+        changes: Changes = {step: change(formula.value) for step, change in steps.items()}
         where = f", in {place} alone" if place else ""
         suffix = f"@{place.replace(' ', '-')}" if place else ""
         return Hypothesis(
@@ -65,6 +66,14 @@ def _plus_weights(c: Number) -> Change:
 
 def _plus_biases(c: Number) -> Change:
     return lambda w, i, right: right() + w.biases[i] * c(w, i)
+
+
+def _weights_minus(c: Number) -> Change:
+    return lambda w, i, right: right() * -c(w, i) + w.weights[i]
+
+
+def _biases_minus(c: Number) -> Change:
+    return lambda w, i, right: right() * -c(w, i) + w.biases[i]
 
 
 def _plus_before(gradients: str) -> Callable[[Number], Change]:
@@ -87,7 +96,15 @@ FAMILIES: tuple[Family, ...] = (
     Family("bias-decay", "{} b added to dE/db", "b", _plus_biases, ("dE/db",), is_factor=False),
     Family(
         "carried-over", "{} times the gradients of the call before added", "W", _plus_before("gw"), ("dE/dW",),
-        is_factor=False, has_places=False,
+        is_factor=False, has_places=False, also={"b": _plus_before("gb")},
+    ),
+    Family(
+        "scaled-loss", "the loss, in E and in the gradients, {}", "E", _times, ("E",), has_places=False,
+        also={"r": _times},
+    ),
+    Family(
+        "updated-weights", "W - {} dE/dW in place of dE/dW, and b likewise", "W", _weights_minus, ("dE/dW",),
+        is_factor=False, has_places=False, also={"b": _biases_minus},
     ),
 )  # fmt: skip
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from ....reference import Array
 from ....reference.rounding import Estimate
-from ....reference.steps import Change, Changes, Work
+from ....reference.steps import Change, Changes, Work, with_bias
 from ....reference.value import Value
-from ..hypothesis import EVERYWHERE, Hypothesis, everywhere
+from ..hypothesis import EVERYWHERE, PLACES, Hypothesis, everywhere
 
 
 def _of_residual(function: Callable[[Array], Array]) -> Change:
@@ -195,6 +195,15 @@ _OTHERS: tuple[Hypothesis, ...] = (
     everywhere(
         "weights-size", "|W| in what is passed back",
         {"s": lambda w, i, right: w.k[i + 1] @ w.weights[i + 1].through(np.abs).mT},
+    ),
+    Hypothesis(
+        "linear-output", "no activation at the output layer, in both directions",
+        (({"x": lambda w, i, right: with_bias(w, i, w.z[i], "post"), "k": lambda w, i, right: w.s[i]},
+          PLACES["the last layer"]),),
+    ),
+    everywhere(
+        "parameters-for-gradients", "the weights and biases themselves in place of their gradients",
+        {"W": lambda w, i, right: right() * 0.0 + w.weights[i], "b": lambda w, i, right: right() * 0.0 + w.biases[i]},
     ),
     everywhere("flushed", "results below the normal range taken for 0", dict.fromkeys("zxskWb", _flush)),
     everywhere(

@@ -66,6 +66,7 @@ def of_other_inputs(has_earlier: bool, regime: str) -> Iterator[Hypothesis]:
             "first-answer", "the numbers of the program's first call: an answer kept by too little", _all_first
         )
         yield _stale("constant-weights", "the weights of the program's first call, compiled in", _first_weights)
+        yield _stale("constant-parameters", "the weights and biases of the program's first call", _first_parameters)
         yield _stale("stale-x", "the inputs x_0 of the call before", lambda asked, old: replace(asked.stack, x=old.x))
         yield _stale("stale-y", "the targets y of the call before", lambda asked, old: replace(asked.stack, y=old.y))
         yield _stale("stale-weights", "the weights of the call before", _weights_before)
@@ -95,6 +96,11 @@ def _first_weights(asked: Asked, old: Draw) -> Draw:
     assert asked.earlier is not None
     weights = asked.earlier.first.parameters.weights
     return replace(asked.stack, parameters=replace(asked.stack.parameters, weights=weights))
+
+
+def _first_parameters(asked: Asked, old: Draw) -> Draw:
+    assert asked.earlier is not None
+    return replace(asked.stack, parameters=asked.earlier.first.parameters)
 
 
 def _weights_before(asked: Asked, old: Draw) -> Draw:

@@ -39,9 +39,10 @@ NOTE = """\
 
 `adapter.py` runs the framework for kterm. Its holes are marked with HOLE, in the order to fill them in. In this folder,
 
-    kterm check @SPEC@ --profile smoke
+    kterm smoke @SPEC@
 
-says what is wrong, in seconds. Go on with `--profile quick`, and with `--profile standard` once that conforms.
+says in seconds what is wrong in it, with the fix. Then `kterm check @SPEC@ --profile quick` checks the framework; go on
+with `--profile standard` once that conforms.
 
 `test_adapter.py` does the same under pytest. `.github/workflows/gradients.yml` runs it on every push, once
 `requirements.txt` names what is to be installed; copy the folder `.github` to the root of the repository.

@@ -31,6 +31,7 @@ NAMED = (
     "residual-weights-falling",
     "residual-micro-batches-4",
     "weights-size",
+    "parameters-for-gradients",
     "tf32-products-zsW",
     "bf16-products-sW",
     "bf16-accumulator-b",

@@ -114,7 +114,7 @@ def test_a_gradient_that_is_none_is_said_in_words(declared: dict[str, Any]) -> N
         (lambda o: replace(o, error=o.error.reshape(1)), "E has shape (1,); it should be (): one number"),
         (lambda o: replace(o, error=float(o.error)), "E is a builtins.float; it should be a NumPy array"),
         (lambda o: replace(o, outputs=o.outputs.T), "it is transposed, so fix the axes: a row is an example"),
-        (lambda o: replace(o, weight_gradients=tuple(g.T for g in o.weight_gradients)), "so fix weight_layout"),
+        (lambda o: replace(o, weight_gradients=tuple(g.T for g in o.weight_gradients)), "so fix its axes"),
         (lambda o: replace(o, outputs=o.outputs.astype(int)), "outputs has dtype int64; it should be float64"),
         (lambda o: replace(o, z=o.z[1:]), "z holds 1 arrays; it should hold 2, one a layer"),
         (lambda o: replace(o, k=(None, *o.k[1:])), "k_1 is None; return an array, or leave k out"),

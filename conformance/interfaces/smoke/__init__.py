@@ -1,0 +1,1 @@
+"""`kterm smoke`: what is wrong in an adapter, in seconds, before the framework is judged."""
