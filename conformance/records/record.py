@@ -97,9 +97,20 @@ class Record:
     @property
     def unchecked(self) -> tuple[str, ...]:
         """The adapters that were not checked at all: each of their cases was unsupported or inconclusive or only probed
-        the layout, or they have none, also because all of them were deselected.
+        the layout, or they have none. One whose every case was deselected is none of them if another was checked.
         """
-        return tuple(sorted(name for name, judged in self.footer["judged"].items() if not judged["cases"]))
+        judged = self.footer["judged"]
+        idle = {name for name, one in judged.items() if not one["cases"]}
+        if len(idle) < len(judged):
+            idle -= set(self.deselected)
+        return tuple(sorted(idle))
+
+    @property
+    def deselected(self) -> tuple[str, ...]:
+        """The adapters whose every planned case was left out by the selection of a run of pytest."""
+        planned = {one["name"] for one in self.header["adapters"] if one.get("structures", 0)}
+        counts = self.footer["by_adapter"]
+        return tuple(sorted(name for name in planned if not counts[name]["planned"]))
 
     @property
     def conforms(self) -> bool:

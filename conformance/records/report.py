@@ -162,6 +162,8 @@ def _unchecked_lines(record: Record) -> Iterable[str]:
     if not any(planned.values()):
         yield "nothing was checked: no case is left by what was asked for and what the adapters declare"
         return
+    for name in sorted({*record.deselected} - {*record.unchecked}):
+        yield f"no part of this run: {name}; every case of it was deselected"
     for name in record.unchecked:
         counts = record.footer["by_adapter"][name]
         found = " and ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts[status])

@@ -139,10 +139,10 @@ def test_only_a_record_that_is_there_is_said_to_hold_the_rest(tmp_path: Path) ->
 def test_each_adapter_has_to_be_checked(tmp_path: Path) -> None:
     other = replace(ADAPTER, name="b")
     record = _record(tmp_path, [Verdict(SMALL, "forward", "z_1", "pass", 0.5)], ADAPTER, other)
-    # All of b was deselected: nothing of it was judged.
-    assert record.unchecked == ("b",)
-    assert not record.conforms
-    assert "nothing was checked of b: every case of it was deselected" in summary_lines(record)
+    # All of b was deselected, which is what was asked for.
+    assert (record.unchecked, record.deselected) == ((), ("b",))
+    assert record.conforms
+    assert "no part of this run: b; every case of it was deselected" in summary_lines(record)
     (tmp_path / "more").mkdir()
     write_part(tmp_path / "more", 0, "a", [[Verdict(SMALL, "forward", "z_1", "pass", 0.5)]])
     write_part(tmp_path / "more", 1, "b", [[Verdict(SMALL, "contract", "program", "unsupported", message="no")]])
