@@ -189,7 +189,9 @@ class Adapter(ABC):
         """Raise NotImplementedError for a structure that the adapter does not declare, or that is outside its limits,
         with what is missing.
         """
-        asked = ({structure.dtype}, set(structure.network.activations), {structure.network.bias})
+        free = {name for name in self.activations if name not in self.fixed_parameters}
+        names = {base_of(name) if base_of(name) in free else name for name in structure.network.activations}
+        asked = ({structure.dtype}, names, {structure.network.bias})
         offered = (set(self.dtypes), set(self.activation_names), set(self.biases))
         for kind, wanted, there in zip(("dtype", "activation", "bias placement"), asked, offered, strict=True):
             if wanted - there:

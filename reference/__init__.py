@@ -1,6 +1,6 @@
 """The k-term rule of backpropagation in NumPy: the rule, its activations, and the rounding errors of both."""
 
-from .activations import ACTIVATIONS, Activation, Kink, base_of, name_with
+from .activations import ACTIVATIONS, OTHER_VALUES, Activation, Kink, base_of, name_with
 from .dtypes import DTYPES, DType
 from .network import BIASES, Array, Bias, Network, Parameters, Structure, validate
 from .rule import Pass, backpropagate, descend, forward, k_terms
@@ -9,6 +9,7 @@ __all__ = [
     "ACTIVATIONS",
     "BIASES",
     "DTYPES",
+    "OTHER_VALUES",
     "Activation",
     "Array",
     "Bias",

@@ -38,7 +38,7 @@ from .activation import (
     step,
 )
 
-__all__ = ["ACTIVATIONS", "Activation", "Kink", "Tail", "base_of", "name_with"]
+__all__ = ["ACTIVATIONS", "OTHER_VALUES", "Activation", "Kink", "Tail", "base_of", "name_with"]
 
 
 def _gelu_slope(z: Array) -> Array:
@@ -286,6 +286,19 @@ _FAMILIES: dict[str, tuple[Callable[[str, float], Activation], float]] = {
     "squareplus": (make_squareplus, np.inf),
 }
 """How the row of another value of a parameter is made. Values lie between 0 and the second entry."""
+
+
+OTHER_VALUES: dict[str, tuple[float, float]] = {
+    "leaky_relu": (0.3125, 0.015625),
+    "elu": (0.625, 1.75),
+    "celu": (0.625, 3.0),
+    "softshrink": (0.3125, 1.25),
+    "hardshrink": (0.3125, 1.25),
+    "squareplus": (0.75, 6.0),
+}
+"""Other values of each parameter than the table's. None is the default of a framework, and all are numbers of every
+dtype.
+"""
 
 
 class _Table(dict[str, Activation]):

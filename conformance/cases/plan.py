@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...reference import ACTIVATIONS, BIASES, DTYPES, Bias, Network, Structure, base_of
+from ...reference import ACTIVATIONS, BIASES, DTYPES, OTHER_VALUES, Bias, Network, Structure, base_of, name_with
 from . import smoke
 from .case import Group
 from .description import Description
@@ -43,6 +43,8 @@ PROFILES: dict[str, tuple[Share, ...]] = {
 
 _HOLLOW = 3
 """Networks with a layer without units, in f32 and f64 each, for an adapter that has such layers."""
+_OTHER_DRAWS = 5
+"""Draws of each activation with another value of its parameter; the last has pre-activations from 4 to 20."""
 _CUBES = ("gelu_tanh",)
 """Activations with a power of z. In f16 every run has draws of tails in which the power overflows."""
 _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
@@ -172,6 +174,8 @@ def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool
                 yield from _share(share, dtype, pool, adapter.biases, options.seed)
     if options.profile == "smoke":
         return
+    for dtype in (name for name in dtypes if name in WIDE):
+        yield from _other_values(dtype, pool, adapter.biases, options)
     if adapter.zero_width:
         for dtype in (name for name in dtypes if name in WIDE):
             yield from _hollow(dtype, pool, adapter.biases, options.seed)
@@ -179,6 +183,21 @@ def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool
         for name in (name for name in _CUBES if name in pool):
             network = Network((6, 5), (name,), adapter.biases[options.seed % len(adapter.biases)])
             yield Group(Structure(network, 6, "f16"), "tails", options.seed, tuple(range(5)))
+
+
+def _other_values(dtype: str, names: Sequence[str], biases: Sequence[Bias], options: Options) -> Iterator[Group]:
+    """One layer of each activation with other values of its parameter, in the tails and at kinks. In quick, one of the
+    two wide dtypes has one value, and the other has the other.
+    """
+    for i, name in enumerate(name for name in OTHER_VALUES if name in names):
+        for j, value in enumerate(OTHER_VALUES[name]):
+            if options.profile == "quick" and (i + j + options.seed + WIDE.index(dtype)) % 2:
+                continue
+            own = name_with(name, dict.fromkeys(ACTIVATIONS[name].parameters, value))
+            network = Network((5, 6), (own,), biases[(i + j + options.seed) % len(biases)])
+            regimes = ("tails", "kinks") if ACTIVATIONS[own].kinks else ("tails",)
+            for regime in regimes:
+                yield Group(Structure(network, 6, dtype), regime, options.seed, tuple(range(_OTHER_DRAWS)))
 
 
 def _hollow(dtype: str, names: Sequence[str], biases: Sequence[Bias], seed: int) -> Iterator[Group]:

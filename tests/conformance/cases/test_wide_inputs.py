@@ -3,7 +3,7 @@
 and caught.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,18 @@ from kterm.conformance.cases.regimes import REGIMES, aimed_layer
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.runners.runner import LocalRunner
-from kterm.reference import ACTIVATIONS, DTYPES, Array, Network, Parameters, Structure, backpropagate
+from kterm.reference import (
+    ACTIVATIONS,
+    DTYPES,
+    OTHER_VALUES,
+    Array,
+    Network,
+    Parameters,
+    Structure,
+    backpropagate,
+    base_of,
+    name_with,
+)
 
 from ...support.frameworks.miniatures import Miniature, by_hand, right
 
@@ -288,3 +299,62 @@ def test_a_structure_without_units_is_unsupported_where_it_is_not_declared() -> 
     structure = Structure(Network((3, 0, 2), ("tanh", "tanh")), 2, "f64")
     with pytest.raises(NotImplementedError, match="does not declare zero_width"):
         Miniature().program(structure)
+
+
+# Other values of parameters.
+
+
+class DefaultParameters(Miniature):
+    """Each parameter of an activation is what PyTorch, or else JAX, takes by default, whatever is asked for."""
+
+    name = "default-parameters"
+    DEFAULTS: Mapping[str, float] = {
+        "leaky_relu": 0.01, "elu": 1.0, "celu": 1.0, "softshrink": 0.5, "hardshrink": 0.5, "squareplus": 4.0,
+    }  # fmt: skip
+
+    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
+        def own(name: str) -> str:
+            base = base_of(name)
+            (key,) = ACTIVATIONS[base].parameters or ("",)
+            return name_with(base, {key: self.DEFAULTS[base]}) if key else name
+
+        network = replace(structure.network, activations=tuple(map(own, structure.network.activations)))
+        return right(replace(structure, network=network), parameters, x, y)
+
+
+def _with_other_values(seed: int, profile: str = "quick") -> list[Group]:
+    plain = set(ACTIVATIONS)
+    every = plan(EVERY, make_options(profile, seed)).groups
+    return [group for group in every if not plain.issuperset(group.structure.network.activations)]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_parameter_has_values_that_are_no_default_and_a_parameter_that_is_ignored_is_found(seed: int) -> None:
+    others = _with_other_values(seed)
+    assert {base_of(group.structure.network.activations[0]) for group in others} == set(OTHER_VALUES)
+    for group in others:
+        assert not findings(Miniature(), group), group.id
+        assert failing_cases(DefaultParameters(), group, "forward"), group.id
+    # The table has elu's default, so that only other values show it.
+    elu = group_of("5x6-elu-b6-pre-f64-tails", (0, 1, 2, 3, 4))
+    assert not findings(DefaultParameters(), elu)
+
+
+def test_the_other_values_are_numbers_of_every_dtype_and_all_are_planned_in_standard() -> None:
+    for name, values in OTHER_VALUES.items():
+        (table,) = ACTIVATIONS[name].parameters.values()
+        assert len({table, DefaultParameters.DEFAULTS[name], *values}) == (3 if name == "elu" else 4)
+        for value in values:
+            assert all(float(np.asarray(value).astype(dtype.numpy)) == value for dtype in DTYPES.values())
+    names = [group.structure.network.activations[0] for group in _with_other_values(0, "standard")]
+    assert len(set(names)) == 2 * len(OTHER_VALUES)
+
+
+def test_a_value_that_the_framework_fixes_is_not_asked_for() -> None:
+    fixed = replace(EVERY, activations=(*(name for name in EVERY.activations if name != "elu"), "elu_0d5"))
+    names = {
+        name
+        for group in plan(fixed, make_options("standard", 0)).groups
+        for name in group.structure.network.activations
+    }
+    assert {name for name in names if base_of(name) == "elu"} == {"elu_0d5"}
