@@ -239,8 +239,13 @@ def without_traceback(message: str) -> str:
 
 
 def last_line(lines: Sequence[str]) -> str:
-    """The last line that is not blank and no part of a traceback; empty if there is none."""
-    return next((line.strip() for line in reversed(lines) if not _FRAME.match(line)), "")
+    """The last line that is not blank and no part of a traceback; empty if there is none. Of an error of Node.js, which
+    ends with the frames and the version, the line of the error.
+    """
+    last = next((line.strip() for line in reversed(lines) if not _FRAME.match(line)), "")
+    if _NODE.match(last):
+        return next((line.strip() for line in reversed(lines) if _NODE_ERROR.match(line)), last)
+    return last
 
 
 MOST_MESSAGE = 400
@@ -248,6 +253,7 @@ MOST_MESSAGE = 400
 
 _ASKS_FOR_NONE = " (is a gradient None? Then none reached that parameter)"
 _TRACEBACK = "Traceback (most recent call last)"
+_NODE, _NODE_ERROR = re.compile(r"Node\.js v\d"), re.compile(r"(?:Uncaught )?\w*Error\b.*: ")
 _FRAME = re.compile(r'\s*Traceback \(most recent call last\)|\s+File ".*", line \d+|[\s~^]*$')
 
 

@@ -125,7 +125,7 @@ class _Summary:
                 lines.append("the gradients agree with the rule; is this k what the framework used?")
         for partial in dict.fromkeys(one.partial for one in found if one.partial is not None):
             lines += _partial_lines(partial)
-        return replace(made, description=tuple(lines))
+        return replace(made, description=tuple(dict.fromkeys(lines)))
 
     def _part(self, calls: Sequence[Call]) -> list[Question]:
         """The questions restricted to some calls: a few of different sizes, without the largest, so that a description

@@ -102,8 +102,8 @@ ELSEWHERE = {
 """Run with other arguments: the solver on small sets of cases; virtual environments in other folders, without pip."""
 
 NEEDS = (
-    ("autograd", "examples/autograd"),
     ("autograd", "examples/minimal"),
+    ("autograd", "examples/shown"),
     ("torch", " torch "),
     ("jax", " jax "),
     ("mpmath", "kterm ulp "),

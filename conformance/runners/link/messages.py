@@ -36,7 +36,7 @@ class Initialize(Struct, frozen=True):
     device: str | None = None
 
 
-class ArithmeticDeclaration(Struct, frozen=True, omit_defaults=True):
+class ArithmeticDeclaration(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """How products are computed in a dtype."""
 
     operands: str | None = None
@@ -47,7 +47,7 @@ class ArithmeticDeclaration(Struct, frozen=True, omit_defaults=True):
     flushing: str | None = None
 
 
-class Limits(Struct, frozen=True, omit_defaults=True):
+class Limits(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What bounds the plan of a run: how many structures, and the limits of each, as in `kterm.Limits`."""
 
     max_structures: Count | None = None
@@ -63,7 +63,7 @@ class Limits(Struct, frozen=True, omit_defaults=True):
     last_identity: bool = False
 
 
-class Declaration(Struct, frozen=True, omit_defaults=True):
+class Declaration(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The result of `initialize`: what an adapter declares.
 
     `kinks` are declared slopes: (activation, kink, f' there). `result_dtypes` names the dtype of quantities that always

@@ -36,7 +36,8 @@ def _compute_truth_once(name: str, slope: bool, z: Array) -> Truth:
 class _LocalAdapter(LocalRunner):
     """An adapter in this process, in place of one in a process of its own."""
 
-    def __init__(self, spec: str, device: str | None) -> None:
+    def __init__(self, spec: str, device: str | None, *, python: str | None = None) -> None:
+        assert python is None
         super().__init__(load(spec, device), spec)
 
     def close(self) -> None:
@@ -181,7 +182,7 @@ def test_what_cannot_be_measured_is_reported_and_does_not_end_the_run(tmp_path: 
     shown, rows = ulp(tmp_path, *select("Troubled", "celu", "elu", "selu", "sin"), code=1)
     assert "celu f32 unsupported: NotImplementedError: celu is not there yet" in shown
     assert "elu f32 raised: ZeroDivisionError" in shown
-    assert "come back as float64 where float32 is asked for" in shown
+    assert "outputs comes back as float64 where float32 is asked for" in shown
     assert [rows[name, "f32", ""]["fails"] for name in ("celu", "elu", "selu")] == [False, True, True]
     assert rows["sin", "f32", "f"]["units"] < 3
     # An activation that is not supported is no failure; that nothing was measured is one.

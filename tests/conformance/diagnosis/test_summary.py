@@ -185,19 +185,27 @@ def test_a_group_that_fails_in_words_is_one_cause() -> None:
 @pytest.mark.parametrize(
     ("mutant", "groups", "says"),
     [
-        ("weights-ignored", GROUPS, "the numbers of the program's first call: an answer kept by too little"),
+        # The inputs of a descent stay, so that these two give the same numbers.
+        (
+            "weights-ignored",
+            GROUPS,
+            {
+                "the numbers of the program's first call: an answer kept by too little",
+                "the weights and biases of the program's first call",
+            },
+        ),
         (
             "stale-dtype",
             (GROUPS[0], "3x2x5-sigmoid.tanh-b7-pre-f64-twins"),
-            "everything computed in f32: a program reused whatever its dtype",
+            {"everything computed in f32: a program reused whatever its dtype"},
         ),
     ],
 )
 def test_a_program_or_an_answer_that_is_kept_by_too_little_is_named(
-    mutant: str, groups: tuple[str, ...], says: str
+    mutant: str, groups: tuple[str, ...], says: set[str]
 ) -> None:
     (cause,) = causes_of(loaded("numpy", None, mutant), groups)
-    assert [one.mistake for one in cause.mistakes] == [says]
+    assert {one.mistake for one in cause.mistakes} == says
     assert cause.is_fact
 
 

@@ -97,6 +97,11 @@ def test_what_breaks_the_protocol_is_one_line(tmp_path: Path, does: str, kind: s
 def test_of_a_traceback_in_a_message_its_last_line_is_shown(tmp_path: Path) -> None:
     text = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n    ~^^\nKeyError: 3\n'
     assert _called(_program(tmp_path, f"fail(-32002, {text!r})"), 8.0).message == "KeyError: 3"
+    node = (
+        'file:///a.mjs:1\nimport "x";\n\nError [ERR_X]: no x\n    at f (a.mjs:1:2) {\n  code: 1\n}\n\nNode.js v20.1.0\n'
+    )
+    died = _called(_program(tmp_path, f"sys.stderr.write({node!r}); sys.stderr.flush(); os._exit(1)"), 8.0).message
+    assert died.endswith("exited with code 1 (Error [ERR_X]: no x)")
     two = _called(_program(tmp_path, "fail(-32002, 'no such kernel\\n  at f (a.js:1)')"), 8.0)
     assert two.message == "no such kernel at f (a.js:1)"
 
