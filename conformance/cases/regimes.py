@@ -221,7 +221,7 @@ def _near_outputs(structure: Structure, rng: np.random.Generator, wanted: Array,
     drawn = _selecting(structure, rng, layer, wanted)
     weights = list(drawn.parameters.weights)
     if layer < structure.network.depth:
-        weights[layer] = weights[layer] / 2.0 ** np.ceil(np.log2(np.abs(wanted).max()))
+        weights[layer] = weights[layer] / 2.0 ** np.ceil(np.log2(np.abs(wanted).max() or 1.0))
     drawn = Draw(Parameters(tuple(weights), drawn.parameters.biases), drawn.x, drawn.y, drawn.dead)
     out = _outputs(drawn, structure)
     return Draw(drawn.parameters, drawn.x, out - drawn.y * np.maximum(1.0, np.abs(out) / divisor), drawn.dead)

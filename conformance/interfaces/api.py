@@ -228,6 +228,7 @@ def parametrize_with_cases(
     level: Level = "componentwise",
     regimes: Sequence[str] = (),
     python: str | None = None,
+    expectations: Path | str | None = None,
 ) -> pytest.MarkDecorator:
     """A pytest decorator that makes one test of each structure. The adapter and the options are those of
     `check_adapter`.
@@ -245,7 +246,7 @@ def parametrize_with_cases(
     and `spread`).
 
     Raises OptionError for an unknown profile, dtype, activation, regime or level, for `draws` below 1, and where no
-    case is left beside the layout probes.
+    case is left beside the layout probes; ExpectationError for a file of expectations that cannot be read.
     """
     if draws < 1:
         raise OptionError(f"draws {draws} should be at least 1")
@@ -253,7 +254,8 @@ def parametrize_with_cases(
     runner = _runner(adapter, python)
     described = runner.describe()
     planned = plan(described, options)
-    expectation_for = known.matcher(e for e in known.read(known.SHIPPED) if e.concerns(described))
+    entries = known.read(Path(expectations or known.SHIPPED))
+    expectation_for = known.matcher(e for e in entries if e.concerns(described))
     premises: list[str | None] = []
 
     def premise() -> str | None:

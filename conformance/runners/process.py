@@ -151,6 +151,8 @@ class ProcessRunner:
         """As `LocalRunner.script`."""
         if not self._has(SCRIPT):
             raise NoAnswer("unsupported", f"{self._description.name} has no script; it is a program")
+        if self._client is None:  # it was closed behind an earlier call, or died in it
+            self._start_again()
         found = self._ask("script", Build(structure_message(structure)), ScriptMessage, _SOURCE)
         shown = {clean_line(name): clean_source(source) for name, source in found.shown.items()}
         preamble, setup, calls = map(clean_source, (found.preamble, found.setup, found.calls))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kterm.adapters import Observation
+from kterm.conformance.cases import regimes
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import make_draws, present_arrays
@@ -299,6 +300,14 @@ def test_a_structure_without_units_is_unsupported_where_it_is_not_declared() -> 
     structure = Structure(Network((3, 0, 2), ("tanh", "tanh")), 2, "f64")
     with pytest.raises(NotImplementedError, match="does not declare zero_width"):
         Miniature().program(structure)
+
+
+def test_pre_activations_that_are_all_zero_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As shrinking makes them."""
+    monkeypatch.setattr(regimes, "_far", lambda structure, rng, sizes: np.zeros((2, 3)))
+    case = parse_case("2x3x2-tanh.identity-b3-none-f64-tails-s0", tuple(REGIMES))
+    drawn = REGIMES["tails"].make_numbers(case.structure, 0, np.random.default_rng(0))
+    assert all(np.isfinite(one).all() for one in (*drawn.parameters.weights, drawn.x, drawn.y))
 
 
 # Other values of parameters.

@@ -14,6 +14,7 @@ from kterm.conformance.cases.description import Description
 from kterm.conformance.cases.level import LEVELS, Level
 from kterm.conformance.cases.plan import OptionError, Options, Plan, plan
 from kterm.conformance.expectations.audit import AuditResult
+from kterm.conformance.expectations.expectation import ExpectationError
 from kterm.conformance.interfaces.api import NonConformance, Results, check_adapter, parametrize_with_cases
 from kterm.reference import Array, Parameters, Structure
 
@@ -217,6 +218,23 @@ def test_a_test_file_asks_for_a_level_too() -> None:
     assert found
     assert all(message.startswith("Componentwise only: ") for message in found)
     assert not failures("normwise")
+
+
+def test_a_test_file_takes_expectations_too(tmp_path: Path) -> None:
+    entry = """[[expectation]]
+adapter = "clipped-silu"
+activation = "silu"
+reason = "the argument of the sigmoid is clipped at -20"
+"""
+    path = tmp_path / "port.toml"
+    path.write_text(entry, encoding="utf-8")
+    mark = parametrize_with_cases(ClippedSilu(), dtypes=["f32"], draws=2, expectations=path)
+    checks = [one.values[0] for one in mark.args[1] if "-tails-" in one.id]
+    assert checks
+    for check in checks:
+        check()
+    with pytest.raises(ExpectationError):
+        parametrize_with_cases(ClippedSilu(), expectations=tmp_path / "none.toml")
 
 
 def test_an_unknown_level_is_refused() -> None:

@@ -13,6 +13,7 @@ from kterm.conformance.diagnosis.diagnose import diagnose
 from kterm.conformance.mutants import MUTANTS, plant_mutant
 from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.runner import LocalRunner, Runner
+from kterm.reference import Network, Structure
 
 
 def _verdicts(runner: Runner) -> list[list[Verdict]]:
@@ -27,3 +28,12 @@ def test_a_planted_mutant_has_the_same_verdicts_through_a_process(name: str) -> 
     with closing(ProcessRunner("numpy", mutant=name)) as process:
         assert _verdicts(process) == local
     assert any(verdict.fails for some in local for verdict in some)
+
+
+def test_a_script_is_written_though_the_process_has_ended() -> None:
+    """As behind a shrink that ended the process with its last trial."""
+    structure = Structure(Network((2, 1), ("tanh",), "none"), 3, "f64")
+    with closing(ProcessRunner("numpy")) as process:
+        process.build(structure)
+        process.close()
+        assert process.script(structure) == Numpy().script(structure)
