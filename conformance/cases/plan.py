@@ -166,6 +166,8 @@ def regular(adapter: Description, options: Options) -> tuple[Group, ...]:
 
 
 def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool: Sequence[str]) -> Iterator[Group]:
+    for dtype in (name for name in dtypes if name in WIDE and options.profile != "smoke"):
+        yield from _other_values(dtype, pool, adapter.biases, options)
     for share in PROFILES[options.profile]:
         besides = tuple(name for name in options.dtypes if name in NARROW)
         dtypes_due = (*share.dtypes, *besides) if share.dtypes == WIDE else share.dtypes
@@ -174,8 +176,6 @@ def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool
                 yield from _share(share, dtype, pool, adapter.biases, options.seed)
     if options.profile == "smoke":
         return
-    for dtype in (name for name in dtypes if name in WIDE):
-        yield from _other_values(dtype, pool, adapter.biases, options)
     if adapter.zero_width:
         for dtype in (name for name in dtypes if name in WIDE):
             yield from _hollow(dtype, pool, adapter.biases, options.seed)
