@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference import ACTIVATIONS, DTYPES, Array
+from ...reference import ACTIVATIONS, DTYPES, Array, base_of
 from ...reference.steps import Changes, Made, Work, with_bias
 from ...reference.value import Value, exact
 from .flushing import flush_to_zero, widened
@@ -48,8 +48,8 @@ class Formula:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     def applies_to(self, activation: str) -> bool:
-        """Whether it may change a layer with this activation."""
-        return not self.activations or activation in self.activations
+        """Whether it may change a layer with this activation, whatever the values of its parameters."""
+        return not self.activations or base_of(activation) in self.activations
 
 
 def _softplus_threshold(parameters: Parameters) -> Changes:
@@ -192,7 +192,7 @@ def changes_of(name: str, parameters: Parameters, takes: Callable[[str], bool]) 
     row = FORMULAS[name]
 
     def is_made(w: Work, i: int) -> bool:
-        return row.applies_to(w.name(i)) and takes(w.name(i))
+        return row.applies_to(w.name(i)) and (takes(w.name(i)) or takes(base_of(w.name(i))))
 
     made: Changes = {
         step: (lambda w, i, right, change=change: change(w, i, right) if is_made(w, i) else right())

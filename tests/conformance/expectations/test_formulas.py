@@ -47,6 +47,14 @@ class JaxLike(Formulas):
     }
 
 
+class JaxLikeElu(Formulas):
+    """The same of elu with another α."""
+
+    slope: ClassVar[dict[str, Function]] = {
+        "elu_0d625": lambda z: np.where(z > 0, 1, (np.expm1(np.minimum(z, 0)) + 1) * z.dtype.type(0.625))
+    }
+
+
 class SilentJaxLike(JaxLike):
     """The same, with gradients alone."""
 
@@ -71,6 +79,7 @@ ROWS: Mapping[type[Formulas], tuple[str, Sequence[Expectation]]] = {
     TorchLike: ("3x4x2-softplus.hard_sigmoid-b5-none-f64-tails-s0", [SOFTPLUS, SIXTH]),
     SilentTorchLike: ("3x4x2-softplus.hard_sigmoid-b5-none-f64-tails-s0", [SOFTPLUS, SIXTH]),
     JaxLike: ("3x4x2-elu.celu-b5-none-f32-tails-s0", [EXPM1]),
+    JaxLikeElu: ("5x6-elu_0d625-b6-none-f32-tails-s0", [replace(EXPM1, activation="elu")]),
     SilentJaxLike: ("3x4x2-elu.celu-b5-none-f32-tails-s0", [EXPM1]),
 }
 
