@@ -48,7 +48,7 @@ class JaxLike(Formulas):
 
 
 class JaxLikeElu(Formulas):
-    """The same of elu with another α."""
+    """The same of elu with another alpha."""
 
     slope: ClassVar[dict[str, Function]] = {
         "elu_0d625": lambda z: np.where(z > 0, 1, (np.expm1(np.minimum(z, 0)) + 1) * z.dtype.type(0.625))
