@@ -5,23 +5,32 @@ frameworks compute it so, and the tolerance of k allows for it. A framework that
 has right digits there, and then a slope that is off by a thousandth is a mistake, however small it is.
 
 So the tolerance of an x or a k is that of a formula without cancellation (`Tail`) if the framework shows, in the same
-draw and on the same side of 0, that it uses one: an entry that is right where the cancelling formula has no digits
-left. Such an entry is smaller than a quarter of the cancelling formula's roundoff: that formula gives 0 there, or a
-number several times too large.
+draw and on the same side of 0, that it uses one: entries that are right where the cancelling formula has no digits
+left. Such an entry is smaller than a 64th of the cancelling formula's roundoff: that formula gives 0 there, or a number
+many times too large, and the right one by chance alone.
 
 A framework may also compute the cancelling formula in the next wider format and round the result. So an error of that
-formula in the wider format is no finding either, unless an entry is right where that one has no digits left.
+formula in the wider format is no finding either, unless entries are right where that one has no digits left.
 """
 
 import numpy as np
+from scipy import special
 
 from ....reference import ACTIVATIONS, DTYPES, Array
 from ....reference.activations import Activation
 from ....reference.propagation import Quantity
 from ....reference.rounding import Reading
 
-_LEAST = 1 / 4
+_LEAST = 1 / 64
 """An entry below this part of the cancelling formula's roundoff tells the formulas apart."""
+_BY_CHANCE = 1 / 16
+"""How often such an entry is right by chance at most, if the formula cancels.
+
+With fused multiply-adds the error is any number of about the roundoff. The values that count as right are 2 / 4 of the
+entry, 1 / 128 of the roundoff. An error that spreads over an eighth of it falls there in one of 16 cases.
+"""
+_LEAST_PROBABILITY = 1e-10
+"""The formula is taken for one that cancels unless so many entries are right that chance gives this less often."""
 _U_WIDER = {"f64": 2.0**-64, "f32": DTYPES["f64"].u, "f16": DTYPES["f32"].u, "bf16": DTYPES["f32"].u}
 """The unit roundoff of the next wider format: of x87's and C's long double for f64."""
 
@@ -51,18 +60,22 @@ def sharpen(step: Quantity, activation: str, z: Array, seen: Array, tolerance: A
     right = np.maximum(fine, np.abs(seen - value)) <= tail.resolves * size
     ulps, u_wider = row.slope_ulps if step.symbol == "k" else row.f_ulps, _U_WIDER[reading.format.name]
     allowed = np.where(
-        _on_shown_sides(right & tells & (size < _LEAST * u_wider * terms), z),
+        _on_shown_sides(tells & (size < _LEAST * u_wider * terms), right, z),
         fine,
         np.maximum(fine, reading.kappa * ulps * u_wider * terms),
     )
-    return np.where(_on_shown_sides(right & tells, z), np.minimum(tolerance, allowed), tolerance)
+    return np.where(_on_shown_sides(tells, right, z), np.minimum(tolerance, allowed), tolerance)
 
 
-def _on_shown_sides(shows: Array, z: Array) -> Array:
-    """Elementwise: whether an entry of the same draw, on the same side of 0, is one of those in `shows`."""
+def _on_shown_sides(tells: Array, right: Array, z: Array) -> Array:
+    """Elementwise: whether of the entries of the same draw, on the same side of 0, that tell, more are right than by
+    chance.
+    """
     held = np.zeros(z.shape, bool)
     for side in (z < 0, z > 0):
-        held |= side & (shows & side).any((-2, -1), keepdims=True)
+        count, hits = ((some & side).sum((-2, -1), keepdims=True) for some in (tells, tells & right))
+        shows = special.bdtrc(np.maximum(hits - 1, 0), count, _BY_CHANCE) < _LEAST_PROBABILITY
+        held |= side & (hits > 1) & shows
     return held
 
 
