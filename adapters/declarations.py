@@ -172,13 +172,9 @@ def _check_result_dtypes(adapter: Adapter) -> str:
 def _check_fixed_parameters(adapter: Adapter) -> str:
     declared: Any = getattr(adapter, "fixed_parameters", _MISSING)
     usual = 'write fixed_parameters = {"leaky_relu": {"slope": 0.2}}'
-    if not isinstance(declared, Mapping):
-        return f"{_shown(declared)} is not a mapping; {usual}"
+    if problem := _check_by_activation(declared, "parameters to values", usual):
+        return problem
     for name, values in declared.items():
-        if name not in tuple(ACTIVATIONS):
-            return f"unknown activation {_shown(name)}; known are {', '.join(ACTIVATIONS)}"
-        if not isinstance(values, Mapping):
-            return f"{name}: {_shown(values)} is not a mapping from parameters to values; {usual}"
         for key, value in values.items():
             if not isinstance(value, Real) or isinstance(value, bool):
                 return f"{name}: {key} = {_shown(value)} is not a number"
@@ -189,6 +185,18 @@ def _check_fixed_parameters(adapter: Adapter) -> str:
     return ""
 
 
+def _check_by_activation(declared: Any, inner: str, usual: str) -> str:
+    """What is wrong with the form of a mapping from activations to mappings, which go from `inner`."""
+    if not isinstance(declared, Mapping):
+        return f"{_shown(declared)} is not a mapping; {usual}"
+    for name, values in declared.items():
+        if name not in tuple(ACTIVATIONS):
+            return f"unknown activation {_shown(name)}; known are {', '.join(ACTIVATIONS)}"
+        if not isinstance(values, Mapping):
+            return f"{name}: {_shown(values)} is not a mapping from {inner}; {usual}"
+    return ""
+
+
 def _own_name(adapter: Adapter, name: str) -> str:
     """The activation as the adapter has it; as in the table, where its fixed parameters are not as they should be."""
     fixed = adapter.fixed_parameters
@@ -196,15 +204,11 @@ def _own_name(adapter: Adapter, name: str) -> str:
 
 
 def _check_slopes(adapter: Adapter) -> str:
-    declared = getattr(adapter, "slopes_at_kinks", _MISSING)
+    declared: Any = getattr(adapter, "slopes_at_kinks", _MISSING)
     usual = 'write slopes_at_kinks = {"relu": {0: 0}}'
-    if not isinstance(declared, Mapping):
-        return f"{_shown(declared)} is not a mapping; {usual}"
+    if problem := _check_by_activation(declared, "kinks to slopes", usual):
+        return problem
     for name, slopes in declared.items():
-        if name not in tuple(ACTIVATIONS):
-            return f"unknown activation {_shown(name)}; known are {', '.join(ACTIVATIONS)}"
-        if not isinstance(slopes, Mapping):
-            return f"{name}: {_shown(slopes)} is not a mapping from kinks to slopes; {usual}"
         if problem := next(filter(None, _check_kinks(_own_name(adapter, name), slopes)), ""):
             return problem
     return ""

@@ -75,7 +75,6 @@ SELU_SCALE = np.longdouble("1.0507009873554804934193349852946")
 
 def _table() -> tuple[Activation, ...]:
     sigmoid, softplus = special.sigmoid, special.softplus
-    exact, own_f = EXACT, own_size
     gated = lambda z: 1 + np.abs(z)  # noqa: E731
     inside = lambda low, high: lambda z: step((z > low) & (z < high), z)  # noqa: E731
 
@@ -122,7 +121,7 @@ def _table() -> tuple[Activation, ...]:
         return 1 + np.where(np.abs(w) < 40, np.abs(z) * w_slope, 0)
 
     return (
-        make_row("identity", lambda z: z.copy(), ones, exact, exact, piecewise_linear=True),
+        make_row("identity", lambda z: z.copy(), ones, EXACT, EXACT, piecewise_linear=True),
         make_row(
             "sigmoid",
             sigmoid,
@@ -136,7 +135,7 @@ def _table() -> tuple[Activation, ...]:
             "tanh",
             np.tanh,
             special.tanh_derivative,
-            (8, own_f(np.tanh)),
+            (8, own_size(np.tanh)),
             (15, ones),
             turning=(0.0,),
             tail=Tail(slope_terms=tail_of(special.tanh_derivative)),
@@ -145,8 +144,8 @@ def _table() -> tuple[Activation, ...]:
             "relu",
             lambda z: np.maximum(z, 0),
             lambda z: step(z > 0, z),
-            exact,
-            exact,
+            EXACT,
+            EXACT,
             kinks=(Kink(0, 0, 1),),
             piecewise_linear=True,
         ),
@@ -155,8 +154,8 @@ def _table() -> tuple[Activation, ...]:
             "relu6",
             lambda z: np.clip(z, 0, 6),
             inside(0, 6),
-            exact,
-            exact,
+            EXACT,
+            EXACT,
             kinks=(Kink(0, 0, 1), Kink(6, 1, 0)),
             piecewise_linear=True,
         ),
@@ -164,8 +163,8 @@ def _table() -> tuple[Activation, ...]:
             "hardtanh",
             lambda z: np.clip(z, -1, 1),
             inside(-1, 1),
-            exact,
-            exact,
+            EXACT,
+            EXACT,
             kinks=(Kink(-1, 0, 1), Kink(1, 1, 0)),
             piecewise_linear=True,
         ),
@@ -190,7 +189,7 @@ def _table() -> tuple[Activation, ...]:
             "selu",
             _selu,
             _selu_slope,
-            (6, own_f(_selu)),
+            (6, own_size(_selu)),
             (5, _selu_slope),
             kinks=(Kink(0, float(SELU_SCALE * SELU_ALPHA), float(SELU_SCALE)),),
         ),
@@ -200,7 +199,7 @@ def _table() -> tuple[Activation, ...]:
             "softplus",
             softplus,
             sigmoid,
-            (7, own_f(softplus)),
+            (7, own_size(softplus)),
             (4, lambda z: sigmoid(z) * (1 + np.minimum(np.abs(z), 40))),
         ),
         make_row(
@@ -249,7 +248,7 @@ def _table() -> tuple[Activation, ...]:
             "mish",
             special.mish,
             special.mish_slope,
-            (7, own_f(special.mish)),
+            (7, own_size(special.mish)),
             (14, mish_slope_terms),
             underflow_gain=gated,
             turning=(-2.256376396360793, 1.4905711794854285),
@@ -268,7 +267,7 @@ def _table() -> tuple[Activation, ...]:
             (3, lambda z: np.abs(z) + np.abs(np.tanh(z))),
             (15, ones),
             turning=(0.0,),
-            tail=Tail(own_f(special.tanhshrink), lambda z: np.square(np.tanh(z))),
+            tail=Tail(own_size(special.tanhshrink), lambda z: np.square(np.tanh(z))),
         ),
         make_softshrink("softshrink", SHRINK),
         make_hardshrink("hardshrink", SHRINK),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from . import rounding
-from .activations import ACTIVATIONS, Activation
+from .activations import ACTIVATIONS
 from .error_model import Estimate, Reading
 from .network import Array, Network, Parameters, Structure
 from .rounding import Conventions
@@ -112,6 +112,6 @@ def _sharp_k(work: Work, i: int) -> Callable[[], Estimate] | None:
     reading = s.reading
     if row.tail is None or row.tail.slope_terms is None or reading is None:
         return None
-    sharp: Activation = replace(row, slope_terms=row.tail.slope_terms)
+    sharp = replace(row, slope_terms=row.tail.slope_terms)
     at_kinks = work.conventions.get(row.name)
     return lambda: rounding.hadamard(s.estimate, rounding.derivative(sharp, z.estimate, reading, at_kinks), reading)

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...adapters import Observation
 from ...adapters.quantities import arrays
-from ...reference import ACTIVATIONS, Activation, Array, Network, Parameters, Structure
+from ...reference import ACTIVATIONS, Activation, Array, Network, Parameters, Structure, base_of
 from ..cases.description import Description
 from ..runners.runner import NoAnswer, Runner
 
@@ -62,7 +61,7 @@ def measure_nonfinite(runner: Runner, dtypes: Sequence[str] = (), names: Sequenc
     described = runner.describe()
     for dtype in described.dtypes:
         for name in described.activations:
-            if (not dtypes or dtype in dtypes) and (not names or name in names):
+            if (not dtypes or dtype in dtypes) and (not names or base_of(name) in names):
                 yield from _measure(runner, described, name, dtype)
 
 
@@ -94,11 +93,8 @@ def _call(runner: Runner, structure: Structure, first: float) -> _Numbers:
     biases = tuple(np.zeros(1, dtype) for _ in network.activations if network.bias != "none")
     x = np.array([[first], *([row] for row in _ROWS)]).astype(dtype)
     answer = runner.call(_REGIME, Parameters(weights, biases), x, np.full_like(x, dtype.type(_TARGET)))
-    if answer.observation is None:
-        raise NoAnswer("raised", "; ".join(answer.problems))
-    observed: Observation = answer.observation
     with np.errstate(all="ignore"):
-        return {quantity: np.asarray(a).astype(np.float64) for quantity, a in arrays(observed).items()}
+        return {quantity: a.astype(np.float64) for quantity, a in arrays(answer.require_form()).items()}
 
 
 def due_values(row: Activation, z: float) -> dict[str, float]:

@@ -44,7 +44,7 @@ PROFILES: dict[str, tuple[Share, ...]] = {
 _HOLLOW = 3
 """Networks with a layer without units, in f32 and f64 each, for an adapter that has such layers."""
 _OTHER_DRAWS = 5
-"""Draws of each activation with another value of its parameter; the last has pre-activations from 4 to 20."""
+"""Draws of a network that is planned beside the shares; the last in the tails has pre-activations from 4 to 20."""
 _CUBES = ("gelu_tanh",)
 """Activations with a power of z. In f16 every run has draws of tails in which the power overflows."""
 _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
@@ -182,7 +182,7 @@ def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool
     if "f16" in dtypes:
         for name in (name for name in _CUBES if name in pool):
             network = Network((6, 5), (name,), adapter.biases[options.seed % len(adapter.biases)])
-            yield Group(Structure(network, 6, "f16"), "tails", options.seed, tuple(range(5)))
+            yield Group(Structure(network, 6, "f16"), "tails", options.seed, tuple(range(_OTHER_DRAWS)))
 
 
 def _other_values(dtype: str, names: Sequence[str], biases: Sequence[Bias], options: Options) -> Iterator[Group]:

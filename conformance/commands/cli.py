@@ -375,8 +375,8 @@ def adapters() -> None:
     print(_OWN_ADAPTER)
 
 
-add_commands(app, _one_line_errors)
-facts.add_commands(app, _one_line_errors, _NAMED)
+add_commands(app, _one_line_errors, _NAMED_ONE, _PYTHON)
+facts.add_commands(app, _one_line_errors, _NAMED, _PYTHON)
 
 
 def main() -> None:

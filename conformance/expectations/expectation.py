@@ -156,7 +156,7 @@ class Expectation:
     @property
     def changes(self) -> Made:
         """What its formula changes in the rule."""
-        return changes_of(self.formula, self.parameters, lambda activation: self._is("activation", activation))
+        return changes_of(self.formula, self.parameters, self._is_activation)
 
     def is_witnessed_by(self, case: str) -> bool:
         """Whether this case matches and is sure to show the divergence."""

@@ -192,7 +192,7 @@ def changes_of(name: str, parameters: Parameters, takes: Callable[[str], bool]) 
     row = FORMULAS[name]
 
     def is_made(w: Work, i: int) -> bool:
-        return row.applies_to(w.name(i)) and (takes(w.name(i)) or takes(base_of(w.name(i))))
+        return row.applies_to(w.name(i)) and takes(w.name(i))
 
     made: Changes = {
         step: (lambda w, i, right, change=change: change(w, i, right) if is_made(w, i) else right())

@@ -16,23 +16,8 @@ from ..cases.draw import stacked
 from ..cases.regimes import Draw
 from .mutant import Make, Mutant, Wrap
 
-_DECLARED = (
-    "name",
-    "version",
-    "framework",
-    "framework_version",
-    "weight_layout",
-    "dtypes",
-    "activations",
-    "biases",
-    "max_structures",
-    "limits",
-    "result_dtypes",
-    "fixed_parameters",
-    "device",
-    "slopes_at_kinks",
-    "arithmetic",
-)
+_DECLARED = (*(name for name in Adapter.__annotations__ if name != "planted_mutant"), "device")
+"""What an adapter declares; its constructor has set the device."""
 
 
 class PlantedAdapter(Adapter):

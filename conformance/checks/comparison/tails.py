@@ -60,22 +60,23 @@ def sharpen(step: Quantity, activation: str, z: Array, seen: Array, tolerance: A
     right = np.maximum(fine, np.abs(seen - value)) <= tail.resolves * size
     ulps, u_wider = row.slope_ulps if step.symbol == "k" else row.f_ulps, _U_WIDER[reading.format.name]
     allowed = np.where(
-        _on_shown_sides(tells & (size < _LEAST * u_wider * terms), right, z),
+        on_shown_sides(tells & (size < _LEAST * u_wider * terms), right, z),
         fine,
         np.maximum(fine, reading.kappa * ulps * u_wider * terms),
     )
-    return np.where(_on_shown_sides(tells, right, z), np.minimum(tolerance, allowed), tolerance)
+    return np.where(on_shown_sides(tells, right, z), np.minimum(tolerance, allowed), tolerance)
 
 
-def _on_shown_sides(tells: Array, right: Array, z: Array) -> Array:
+def on_shown_sides(tells: Array, right: Array, z: Array) -> Array:
     """Elementwise: whether of the entries of the same draw, on the same side of 0, that tell, more are right than by
-    chance.
+    chance. Entries of one z have one error, so each z counts once.
     """
     held = np.zeros(z.shape, bool)
-    for side in (z < 0, z > 0):
-        count, hits = ((some & side).sum((-2, -1), keepdims=True) for some in (tells, tells & right))
-        shows = special.bdtrc(np.maximum(hits - 1, 0), count, _BY_CHANCE) < _LEAST_PROBABILITY
-        held |= side & (hits > 1) & shows
+    for draw in np.flatnonzero(tells.any((-2, -1))):
+        for side in (z[draw] < 0, z[draw] > 0):
+            count, wrong = (len(np.unique(z[draw][some[draw] & side])) for some in (tells, tells & ~right))
+            if wrong < count and special.bdtrc(count - wrong - 1, count, _BY_CHANCE) < _LEAST_PROBABILITY:
+                held[draw] |= side
     return held
 
 

@@ -28,7 +28,13 @@ _LEAST_WIDTH = 200
 _ByPlace = dict[tuple[str, str], list[Fact]]
 
 
-def run_nonfinite(specs: Sequence[str], dtypes: Sequence[str], activations: Sequence[str], device: str | None) -> int:
+def run_nonfinite(
+    specs: Sequence[str],
+    dtypes: Sequence[str],
+    activations: Sequence[str],
+    device: str | None,
+    python: str | None = None,
+) -> int:
     """Measure adapters, and print the table and what contradicts their declarations. The exit code is 1 if something
     does, or if an adapter answers nothing.
 
@@ -40,7 +46,7 @@ def run_nonfinite(specs: Sequence[str], dtypes: Sequence[str], activations: Sequ
     measured: list[tuple[Description, _ByPlace]] = []
     lines: list[str] = []
     for spec in choose_adapters(tuple(specs)):
-        with closing(ProcessRunner(spec, device)) as runner:
+        with closing(ProcessRunner(spec, device, python=python)) as runner:
             described = runner.describe()
             facts = list(measure_nonfinite(runner, options.dtypes, options.activations))
         measured.append((described, without_dtypes(facts)))
@@ -66,12 +72,13 @@ def make_table(measured: Sequence[tuple[Description, _ByPlace]]) -> Table:
     """A row for each activation and input, and a column for each adapter, with what differs from the limits."""
     names = [Column(Text(printable(f"{one.name} {one.version}"))) for one, _ in measured]
     table = Table("activation", "input", "x", "k", *names, box=None, pad_edge=False)
-    for name, row in ACTIVATIONS.items():
+    others = sorted({name for _, by_place in measured for name, _ in by_place} - {*ACTIVATIONS})
+    for name in (*ACTIVATIONS, *others):
         for given, value in GIVEN.items():
             found = [by_place.get((name, given)) or by_place.get((name, ""), []) for _, by_place in measured]
             cells = list(map(format_cell, found))
             if any(cells):
-                due = due_values(row, value)
+                due = due_values(ACTIVATIONS[name], value)
                 table.add_row(name, given, *(format_value(due[q]) for q in ("x", "k")), *map(Text, cells))
     return table
 

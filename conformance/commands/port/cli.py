@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 _VECTORS = "The folder that kterm vectors export wrote."
-_ADAPTER = "Registered name, package.module:Class, path/to/file.py:Class or 'command:PROGRAM ARGUMENTS'."
 
 
-def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:
+def add_commands(
+    app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]], named: str, interpreter: str
+) -> None:
     """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code."""
     vectors = typer.Typer(
         help="Write inputs, right answers and tolerances as files, and judge results made anywhere.",
@@ -53,13 +54,11 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
     @vectors.command()
     def answer(
         folder: Annotated[Path, typer.Argument(help=_VECTORS, show_default=False)],
-        adapter: Annotated[str, typer.Argument(help=_ADAPTER)],
+        adapter: Annotated[str, typer.Argument(help=named)],
         results: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
         device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
         mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
-        python: Annotated[
-            str | None, typer.Option(help="Python interpreter that adapters in Python run under.")
-        ] = None,
+        python: Annotated[str | None, typer.Option(help=interpreter)] = None,
     ) -> None:
         """Write an adapter's results: an example of a folder of results."""
         with one_line_errors():
@@ -71,11 +70,11 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
 
     @app.command()
     def smoke(
-        adapter: Annotated[str, typer.Argument(help=_ADAPTER)],
+        adapter: Annotated[str, typer.Argument(help=named)],
         device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
         timeout: Annotated[float | None, typer.Option(help="Seconds after which a call counts as hung.")] = None,
         mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
-        python: Annotated[str | None, typer.Option(help="Python interpreter that the adapter runs under.")] = None,
+        python: Annotated[str | None, typer.Option(help=interpreter)] = None,
     ) -> None:
         """Look at an adapter with a few small cases, and print what is wrong in it, each with its fix."""
         with one_line_errors():

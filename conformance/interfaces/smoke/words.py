@@ -127,7 +127,7 @@ def advise_on_words(message: str) -> Advice | None:
 def is_turned(message: str) -> bool:
     """Whether a message is about a weight gradient of the transposed shape."""
     found = re.search(r"dE/dW_\d+ has shape \((\d+), (\d+)\); it should be \((\d+), (\d+)\)", message)
-    return bool(found) and found is not None and found.groups()[:2] == found.groups()[:1:-1]
+    return found is not None and found.groups()[:2] == found.groups()[:1:-1]
 
 
 def layer_of_shape(message: str, widths: Sequence[int]) -> int | None:

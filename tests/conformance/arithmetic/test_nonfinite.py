@@ -16,7 +16,7 @@ from kterm.conformance.arithmetic.nonfinite import (
     without_dtypes,
 )
 from kterm.conformance.cases.description import Description, describe
-from kterm.conformance.commands.facts.nonfinite import find_contradictions
+from kterm.conformance.commands.facts.nonfinite import find_contradictions, make_table
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, Array, Parameters, Structure
 
@@ -147,6 +147,17 @@ def test_an_adapter_that_raises_is_said_to_give_no_answer() -> None:
 
     (fact,) = measure_nonfinite(LocalRunner(Raising()), ("f32",), ("tanh",))
     assert "invalid value" in fact.missing
+
+
+def test_an_activation_with_a_fixed_value_is_measured_and_has_a_row() -> None:
+    class Fixed(Quiet):
+        fixed_parameters = {"leaky_relu": {"slope": 0.25}}  # noqa: RUF012  (declared by the base)
+        slopes_at_kinks = {}  # noqa: RUF012  (as above)
+
+    facts = list(measure_nonfinite(LocalRunner(Fixed()), ("f32",), ("leaky_relu",)))
+    assert [fact.activation for fact in facts] == ["leaky_relu_0d25"] * len(GIVEN)
+    table = make_table([(describe(Fixed(), "fixed"), without_dtypes(facts))])
+    assert list(table.columns[0].cells) == ["leaky_relu_0d25"] * len(GIVEN)
 
 
 @pytest.mark.parametrize("wrong", ["nan", ("none",), None])

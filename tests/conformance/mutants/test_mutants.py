@@ -2,12 +2,14 @@
 becomes of the answers of frameworks that round in other ways than the reference does.
 """
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
 from kterm.conformance.cases.case import Group, parse_case
+from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import status
@@ -84,3 +86,16 @@ def test_what_is_planted_agrees_with_the_steps_that_are_shown(adapter: type[mini
     for verdicts in diagnose(group, examine(group, LocalRunner(plant_mutant(adapter(), MUTANTS["no-slope-hidden"])))):
         (first, *_) = select_findings(verdicts)
         assert {one.name for one in explanations_of(first) if one.fits} == {"no-slope-hidden"}
+
+
+class _DeclaresAll(miniatures.Miniature):
+    zero_width, propagates = True, ("nan",)
+    fixed_parameters = {"elu": {"alpha": 0.5}}  # noqa: RUF012  (declared by the base)
+    result_dtypes = {"E": "f64"}  # noqa: RUF012  (as above)
+
+
+def test_with_a_mutant_an_adapter_declares_what_it_does_without() -> None:
+    adapter = _DeclaresAll()
+    plain = describe(adapter, "all")
+    planted = describe(plant_mutant(adapter, MUTANTS["no-slope"]), "all")
+    assert replace(planted, mutant=None, has_script=plain.has_script) == plain

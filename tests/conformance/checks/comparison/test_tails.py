@@ -13,6 +13,7 @@ from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.cases.regimes import Draw
 from kterm.conformance.checks.comparison.compare import Comparison, compare
+from kterm.conformance.checks.comparison.tails import on_shown_sides
 from kterm.reference import Parameters, Structure
 
 from ....support.frameworks.tails import SLOPES, Coarse, slope_as, steep
@@ -101,3 +102,13 @@ def test_a_framework_that_cancels_on_one_side_is_compared_by_sides() -> None:
             return np.where((z < -5) & (name == "tanh"), right * z.dtype.type(1.001), right)
 
     assert _found(Off, "tanh", "f32") == {"k_1"}
+
+
+@pytest.mark.parametrize(("rows", "is_held"), [(1, False), (9, True)])
+def test_entries_of_one_z_count_once(rows: int, is_held: bool) -> None:
+    """One entry may be right by chance, and then it is right in each row of a batch of equal rows."""
+    z = np.linspace(12.0, 20.0, rows * 12).reshape(rows, 12)[:, :1] + np.zeros((9, 12))
+    z = np.where(np.arange(12) == 0, z, 5.0)[None]
+    tells = z > 9
+    assert bool(on_shown_sides(tells, tells, z).any()) == is_held
+    assert not on_shown_sides(tells, tells & (z < 10), z).any()
