@@ -21,15 +21,16 @@ from ...support.frameworks.tails import ClippedSilu, Coarse, FlatSoftplus, Subtr
 CASE = "4x3-tanh-b2-none-f64-normal-s0"
 
 
-# A seed with which gradients alone show each coarse formula in one dtype.
-SEEDS = {"f32": 1, "f64": 0}
+# Seeds with which gradients alone show each coarse formula in one dtype. One plan has few z near 0 in elu layers.
+SEEDS = {"f32": (0, 1), "f64": (0,)}
 
 
 def _groups(adapter: Coarse, dtype: str = "f32") -> Iterator[Group]:
     """The groups of a small plan that are about a coarse formula."""
-    for group in plan(describe(adapter, ""), make_options("quick", SEEDS[dtype], [dtype])).groups:
-        if group.regime in ("tails", "normal"):
-            yield replace(group, draws=group.draws[:6])
+    for seed in SEEDS[dtype]:
+        for group in plan(describe(adapter, ""), make_options("quick", seed, [dtype])).groups:
+            if group.regime in ("tails", "normal"):
+                yield replace(group, draws=group.draws[:6])
 
 
 def _verdicts(adapter: Coarse, level: Level = "componentwise", dtype: str = "f32") -> list[list[Verdict]]:
