@@ -15,6 +15,7 @@ from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
 from .facts import cli as facts
 from .facts import environments
 from .port.cli import add_commands
+from .runs import cli as runs
 
 app = typer.Typer(
     name="kterm",
@@ -99,7 +100,7 @@ def check(
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
     regime: Annotated[list[str] | None, typer.Option(help="Keep to this regime of numbers; repeatable.")] = None,
     level: Annotated[str, typer.Option(help="What a tensor must reach: componentwise or normwise.")] = "componentwise",
-    report: Annotated[Path | None, typer.Option(help="Write the record here, as JSON Lines.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the record here: .jsonl, .jsonl.gz or .jsonl.zst.")] = None,
     expectations: Annotated[
         Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
     ] = None,
@@ -377,6 +378,7 @@ def adapters() -> None:
 
 add_commands(app, _one_line_errors, _NAMED_ONE, _PYTHON)
 facts.add_commands(app, _one_line_errors, _NAMED, _PYTHON)
+runs.add_commands(app, _one_line_errors)
 
 
 def main() -> None:
