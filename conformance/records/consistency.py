@@ -16,15 +16,16 @@ from ..checks.whole_run.verdicts import Judged, verdicts_of
 from ..expectations.audit import AuditResult, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
 from . import whole_run
+from .coverage import count_cases, count_checks
 from .form.verdicts import (
     CaseResult,
     case_id,
+    hash_plan,
     is_in_full,
     is_sampled,
     rounded_margin,
     rounded_power,
 )
-from .parts import count_cases, count_checks, hash_plan
 from .severity import level_inconsistency
 
 _REPEATED: tuple[Check, ...] = ("descent", "batch")

@@ -1,13 +1,15 @@
 """What a run has judged of an adapter: whether there was a case beside the layout probes, and in which dtypes and with
-which activations.
+which activations; and the counts of cases and checks by status.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...reference import ACTIVATIONS, DTYPES, base_of
-from ..checks.verdict import Status
+from ..checks.verdict import STATUSES, Status, Verdict, status
+from ..expectations.audit import Key
 
 _NOT_JUDGED = ("unsupported", "inconclusive")
 
@@ -31,9 +33,9 @@ class Coverage:
 def cover(statuses: Iterable[tuple[str, Status]]) -> Coverage:
     """What is covered by cases, given by id, with their statuses."""
     count, structures = 0, set[tuple[str, str]]()
-    for case, status in statuses:
+    for case, found in statuses:
         _, names, _, _, dtype, regime, *_ = case.split("-")  # quicker than to parse it
-        if status not in _NOT_JUDGED and regime != "layout":
+        if found not in _NOT_JUDGED and regime != "layout":
             count += 1
             structures.add((names, dtype))
     names = {name for some, _ in structures for name in some.split(".")}
@@ -60,3 +62,32 @@ def uncovered_lines(
     ]
     if covered["cases"] and missing:
         yield f"{name} declares but no case judged: {'; '.join(missing)}"
+
+
+def count_cases(adapters: Sequence[str], planned: Sequence[Key], answered: Mapping[Key, Status]) -> dict[str, Any]:
+    """The part of a footer that counts cases: in all and by adapter, what was judged, and what has no answer."""
+    counts = Counter(answered.values())
+    by_adapter = {name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for name in adapters}
+    for name, _ in planned:
+        by_adapter[name]["planned"] += 1
+    by_name: dict[str, list[tuple[str, Status]]] = {name: [] for name in adapters}
+    for (name, case), found in answered.items():
+        by_adapter[name][found] += 1
+        by_name[name].append((case, found))
+    return {
+        "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
+        "by_adapter": by_adapter,
+        "judged": {name: cover(some).to_json() for name, some in by_name.items()},
+        "unanswered": [list(key) for key in planned if key not in answered],
+    }
+
+
+def count_checks(
+    checks: Mapping[str, Mapping[str, Counter[str]]], of_run: Mapping[str, Sequence[Verdict]]
+) -> dict[str, dict[str, dict[str, int]]]:
+    """The part of a footer that counts statuses by adapter and check, those of the whole run included."""
+    counted = {name: {check: Counter(found) for check, found in some.items()} for name, some in checks.items()}
+    for name, verdicts in of_run.items():
+        for verdict in verdicts:
+            counted.setdefault(name, {}).setdefault(verdict.check, Counter())[status([verdict])] += 1
+    return {name: {check: dict(found) for check, found in some.items()} for name, some in counted.items()}

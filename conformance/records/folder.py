@@ -17,8 +17,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from ..cases.plan import OptionError
-from .form.files import COMPRESSED, FileTrouble, compress, require_form
-from .record import RecordError
+from .form.files import COMPRESSED, FileTrouble, RecordError, compress, require_form
 
 _STREAMS = ("/dev/", "/proc/")
 """What lies here is written to and never replaced: /dev/stdout may be a regular file that others write to as well."""

@@ -5,36 +5,30 @@ nothing recorded is lost when a process dies, and the record comes out in the or
 there were.
 """
 
-import hashlib
 import json
 import math
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..cases.description import Description
-from ..checks.verdict import STATUSES, Status, Verdict, failure_to_show, status
+from ..checks.verdict import Status, Verdict, failure_to_show, status
 from ..checks.whole_run.moments import Moments, to_rows
 from ..checks.whole_run.verdicts import Judged, verdicts_of
 from ..diagnosis.causes import Cause
 from ..expectations.audit import ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation
 from . import whole_run
-from .coverage import cover
+from .coverage import count_cases, count_checks
 from .form.lines import SCHEMA, VerdictLine
-from .form.verdicts import dumps, format_group, to_verdict
+from .form.verdicts import dumps, format_group, hash_plan, to_verdict
 
 _VERDICT = '{"kind":"verdict",'
-
-
-def hash_plan(cases: Iterable[str]) -> str:
-    """A hash of the cases that are planned for one adapter: equal plans have equal hashes, whatever its name."""
-    return hashlib.blake2b("\n".join(cases).encode(), digest_size=8).hexdigest()
 
 
 def write_part(
@@ -178,32 +172,3 @@ def _footer(
         "moments": moments,
         "run": {name: whole_run.to_json(some) for name, some in judged.items()},
     }
-
-
-def count_cases(adapters: Sequence[str], planned: Sequence[Key], answered: Mapping[Key, Status]) -> dict[str, Any]:
-    """The part of a footer that counts cases: in all and by adapter, what was judged, and what has no answer."""
-    counts = Counter(answered.values())
-    by_adapter = {name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for name in adapters}
-    for name, _ in planned:
-        by_adapter[name]["planned"] += 1
-    by_name: dict[str, list[tuple[str, Status]]] = {name: [] for name in adapters}
-    for (name, case), found in answered.items():
-        by_adapter[name][found] += 1
-        by_name[name].append((case, found))
-    return {
-        "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
-        "by_adapter": by_adapter,
-        "judged": {name: cover(some).to_json() for name, some in by_name.items()},
-        "unanswered": [list(key) for key in planned if key not in answered],
-    }
-
-
-def count_checks(
-    checks: Mapping[str, Mapping[str, Counter[str]]], of_run: Mapping[str, Sequence[Verdict]]
-) -> dict[str, dict[str, dict[str, int]]]:
-    """The part of a footer that counts statuses by adapter and check, those of the whole run included."""
-    counted = {name: {check: Counter(found) for check, found in some.items()} for name, some in checks.items()}
-    for name, verdicts in of_run.items():
-        for verdict in verdicts:
-            counted.setdefault(name, {}).setdefault(verdict.check, Counter())[status([verdict])] += 1
-    return {name: {check: dict(found) for check, found in some.items()} for name, some in counted.items()}

@@ -22,13 +22,9 @@ from ..expectations.audit import FAILING, AuditResult, Key
 from ..expectations.expectation import Expectation
 from . import whole_run
 from .consistency import Content, Inconsistency, check_content, check_plan
-from .form.files import FileTrouble, read_bytes
+from .form.files import FileTrouble, RecordError, read_bytes
 from .form.lines import SCHEMA, CaseLine, Footer, GroupLine, Header, VerdictLine
 from .form.verdicts import CaseResult, result_of, to_verdict
-
-
-class RecordError(ValueError):
-    """A record that is unreadable, incomplete, or that does not add up; one line."""
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ from ..runners.runner import NoAnswer
 from ..runners.workers import choose_adapters
 from .folder import RunFolder
 from .form.environment import describe_environment
+from .form.files import RecordError
 from .parts import failing_adapters, finish, read_part, write_part
-from .record import RecordError
 
 _FILE = "run.json"
 

@@ -1,1 +1,1 @@
-"""Commands about recorded runs: `kterm recheck` and `kterm rows`."""
+"""Commands about recorded runs: `kterm recheck`, `kterm rows` and `kterm expect`."""

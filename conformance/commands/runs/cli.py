@@ -18,12 +18,15 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
         record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
         sample: Annotated[int, typer.Option(min=0, help="How many cases to repeat, beside the extremes.")] = 100,
         seed: Annotated[int, typer.Option(help="Seed of the choice of cases.")] = 0,
+        trust: Annotated[
+            bool, typer.Option("--trust", help="Run adapters that are no registered names: files and programs.")
+        ] = False,
     ) -> None:
         """Repeat a random part of a record and its extremes, and compare."""
         with one_line_errors():
             from .recheck import run_recheck
 
-            raise typer.Exit(run_recheck(record, sample, seed))
+            raise typer.Exit(run_recheck(record, sample, seed, trust))
 
     @app.command()
     def rows(

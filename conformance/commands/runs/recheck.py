@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from ....adapters.registry import registered
 from ...cases.description import Description
 from ...cases.plan import OptionError
 from ...checks.verdict import Verdict
@@ -28,13 +29,21 @@ _SHOWN = 20
 _ARITHMETIC = ("libraries", "cpu", "cpu_flags", "blas")
 
 
-def run_recheck(source: Path, sample: int, seed: int) -> int:
+def run_recheck(source: Path, sample: int, seed: int, trusts: bool = False) -> int:
     """Repeat cases of a record, and print where they differ. The exit code is 0 if nothing does, else 1.
 
-    Raises RecordError, AdapterError, and OptionError where an adapter is another than that of the record.
+    Raises RecordError, AdapterError, and OptionError where an adapter is another than that of the record, or is a file,
+    a module or a program and the user does not say `trusts`: who wrote the record chose it.
     """
     pin_here()
     record = read(source)
+    known = registered()
+    for adapter in record.adapters.values():
+        if not trusts and (adapter.spec not in known or adapter.python):
+            spec = f"{adapter.spec} under {adapter.python}" if adapter.python else adapter.spec
+            raise OptionError(
+                printable(f"record {source}: names {spec!r}, which is to be run; if you trust it, add --trust")
+            )
     chosen = choose_cases(record, sample, seed)
     is_same_place = _arithmetic_of(record.header["environment"]) == _arithmetic_of(describe_environment())
     count, differing = 0, list[str]()

@@ -17,6 +17,10 @@ COMPRESSED = (".gz", ".zst")
 """What the name of a compressed record ends with."""
 
 
+class RecordError(ValueError):
+    """A record that is unreadable, incomplete, or that does not add up; one line."""
+
+
 class FileTrouble(ValueError):
     """A file that cannot be read or written as its name says, with what to do; one line."""
 

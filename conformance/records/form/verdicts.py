@@ -41,6 +41,11 @@ def _without_surrogates(value: Any) -> Any:
     return [*map(_without_surrogates, value)] if isinstance(value, list | tuple) else value
 
 
+def hash_plan(cases: Iterable[str]) -> str:
+    """A hash of the cases that are planned for one adapter: equal plans have equal hashes, whatever its name."""
+    return hashlib.blake2b("\n".join(cases).encode(), digest_size=8).hexdigest()
+
+
 def is_sampled(case: str) -> bool:
     """Whether all verdicts on a case are recorded in full, also if it passes."""
     return int.from_bytes(hashlib.blake2b(case.encode(), digest_size=4).digest(), "little") % _SAMPLE == 0
