@@ -133,7 +133,7 @@ def _with_audit(name: str, **change: object) -> Callable[[str], str]:
         (lambda text: text[: text.rindex('{"kind":"footer"')], "has no footer"),
         (lambda text: text[:-20], "has no footer"),
         (lambda text: "not json\n" + text, "has no header"),
-        (lambda text: text.replace('"margins":[0.25]', '"margins":0.25]'), "line 3: is not JSON"),
+        (lambda text: text.replace('"margins":[0.25]', '"margins"::[0.25]'), "line 3: is not JSON"),
         (_edit(lambda rows: [*rows[:3], *rows[2:]]), "line 4: repeats the case a 4x3-tanh"),
         (_edit(lambda rows: [*rows[:3], *rows[1:]]), "line 5: repeats the case a 4x3-tanh"),
         (_edit(lambda rows: [rows[0], *rows[2:]]), "line 2: is a case without a group"),
