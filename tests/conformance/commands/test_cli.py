@@ -86,7 +86,15 @@ class Slow(Numpy):
 """
 
 
-@pytest.mark.parametrize(("workers", "with_report"), [("0", True), ("2", True), ("0", False), ("2", False)])
+@pytest.mark.parametrize(
+    ("workers", "with_report"),
+    [
+        ("0", True),
+        pytest.param("2", True, marks=pytest.mark.heavy),
+        pytest.param("0", False, marks=pytest.mark.heavy),
+        ("2", False),
+    ],
+)
 def test_an_interrupt_ends_every_process_and_keeps_what_there_is(
     tmp_path: Path, workers: str, with_report: bool
 ) -> None:
