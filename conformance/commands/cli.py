@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from . import main, print_version
 from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
 from .facts import cli as facts
 from .facts import environments
@@ -20,11 +21,26 @@ app = typer.Typer(
     name="kterm",
     help="Check a framework's backward pass against the k-term rule, with derived tolerances.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.add_typer(environments.app, name="env")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print_version()
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the command as a whole."""
 
 
 _NAMED = "Registered names, package.module:Class, path/to/file.py:Class or 'command:PROGRAM ARGUMENTS'."
@@ -377,11 +393,6 @@ def adapters() -> None:
 
 add_commands(app, _one_line_errors, _NAMED_ONE, _PYTHON)
 facts.add_commands(app, _one_line_errors, _NAMED, _PYTHON)
-
-
-def main() -> None:
-    """Run the command line."""
-    app(prog_name="kterm")
 
 
 if __name__ == "__main__":
