@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from . import main, print_version
 from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
 from .facts import cli as facts
 from .facts import environments
@@ -30,7 +29,9 @@ app.add_typer(environments.app, name="env")
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print_version()
+        from importlib.metadata import version
+
+        print(f"kterm {version('kterm')}")
         raise typer.Exit
 
 
@@ -46,33 +47,6 @@ def _options(
 _NAMED = "Registered names, package.module:Class, path/to/file.py:Class or 'command:PROGRAM ARGUMENTS'."
 _NAMED_ONE = _NAMED.replace("names", "name")
 _PYTHON = "Python interpreter that adapters in Python run under."
-
-_OWN_ADAPTER = """
-An adapter of your own goes by the module or the file that defines its class:
-    kterm check package.module:MyFramework
-    kterm check path/to/file.py:MyFramework
-To give it a name here, register the class in your package as an entry point of the group "kterm.adapters".
-The least that the class defines:
-
-from kterm import IN_OUT, Adapter, Observation
-
-
-class MyFramework(Adapter):
-    name = "my-framework"
-    version = "1.0"
-    weight_layout = IN_OUT  # or OUT_IN: how a dense layer stores its matrix
-    dtypes = ("f64", "f32")
-    activations = {"tanh": my_framework.tanh}
-
-    def build(self, structure):
-        functions = self.functions(structure)  # one for each layer, with its parameters filled in
-
-        def program(parameters, x, y):
-            # parameters.weights and parameters.biases hold one array for each layer; everything here is NumPy.
-            # The error is the sum of (outputs - y)**2, over 2.
-            return Observation(outputs, error, weight_gradients, bias_gradients)
-
-        return program"""
 
 
 @contextmanager
@@ -379,20 +353,13 @@ def new_adapter(
             print(path)
 
 
-@app.command()
-def adapters() -> None:
-    """List the registered adapters, whether their frameworks are installed, and how to name one of your own."""
-    from ...adapters.registry import is_installed, registered
-
-    names = registered()
-    wide = max(map(len, names), default=0)
-    for name, entry in names.items():
-        print(f"{name:{wide}}  {'installed' if is_installed(name) else 'not installed'}  {entry.value}")
-    print(_OWN_ADAPTER)
-
-
 add_commands(app, _one_line_errors, _NAMED_ONE, _PYTHON)
 facts.add_commands(app, _one_line_errors, _NAMED, _PYTHON)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="kterm")
 
 
 if __name__ == "__main__":

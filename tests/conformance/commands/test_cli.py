@@ -224,7 +224,7 @@ def test_an_adapter_without_a_script_is_offered_none(tmp_path: Path) -> None:
 def test_the_version_is_printed_before_anything_heavy_is_imported(tmp_path: Path) -> None:
     check = (
         "import sys\n"
-        "from kterm.conformance.commands import main\n"
+        "from kterm.__main__ import main\n"
         "sys.argv = ['kterm', '--version']\n"
         "main()\n"
         "assert not {'typer', 'numpy', 'rich'} & set(sys.modules)\n"

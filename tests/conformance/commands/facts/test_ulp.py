@@ -17,9 +17,9 @@ from kterm.conformance.evaluation.accuracy.exact import Truth, compute_truth
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, Array
 
-from ...support import formulas
-from ...support.command import assert_one_line, kterm
-from ...support.here import kterm_here
+from ....support import formulas
+from ....support.command import assert_one_line, kterm
+from ....support.here import kterm_here
 
 FORMULAS = Path(formulas.__file__)
 
