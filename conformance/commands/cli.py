@@ -84,12 +84,16 @@ def check(
     ] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    workers: Annotated[
+        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
+    ] = "auto",
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
     regime: Annotated[list[str] | None, typer.Option(help="Keep to this regime of numbers; repeatable.")] = None,
     level: Annotated[str, typer.Option(help="What a tensor must reach: componentwise or normwise.")] = "componentwise",
-    report: Annotated[Path | None, typer.Option(help="Write the record here, as JSON Lines.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", "-o", "--output", help="Write the record here, as JSON Lines.")
+    ] = None,
     expectations: Annotated[
         Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
     ] = None,
@@ -229,7 +233,9 @@ def ulp(
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
     samples: Annotated[int, typer.Option(help="f32 and f64: 2**SAMPLES numbers a binade, 2**7 as many near 1.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of those numbers.")] = 0,
-    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    workers: Annotated[
+        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
+    ] = "auto",
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
     python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
     json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON Lines.")] = None,
@@ -259,8 +265,10 @@ def calibrate(
     draws: Annotated[int, typer.Option(help="Cases for each adapter.")] = 20_000,
     networks: Annotated[int, typer.Option(help="Networks for each activation and dtype to plant mistakes in.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
-    dtype: Annotated[list[str] | None, typer.Option(help="This dtype, not f32 and f64; repeatable.")] = None,
+    workers: Annotated[
+        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
+    ] = "auto",
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable. Else f32 and f64.")] = None,
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
     expectations: Annotated[
         Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
@@ -282,17 +290,20 @@ def calibrate(
 
 @app.command()
 def mutants(
-    adapter: Annotated[
+    adapters: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Registered name, package.module:Class or path/to/file.py:Class, imported by this Python; repeatable. "
-            "Else numpy. A program takes no mutants."
+        typer.Argument(
+            help="Registered names, package.module:Class or path/to/file.py:Class, imported by this Python; without "
+            "any, numpy. A program takes no mutants.",
+            show_default=False,
         ),
     ] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "quick",
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
-    dtype: Annotated[list[str] | None, typer.Option(help="This dtype, not f64 and f32; repeatable.")] = None,
+    workers: Annotated[
+        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
+    ] = "auto",
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable. Else f64 and f32.")] = None,
     mutant: Annotated[list[str] | None, typer.Option(help="Keep to this mutant; repeatable.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="Leave this check out; repeatable.")] = None,
     gradients_alone: Annotated[bool, typer.Option("--gradients-alone", help="Hide z, x and k.")] = False,
@@ -315,12 +326,12 @@ def mutants(
         from .mutants import MutantsOptions, print_list, run_mutants, run_smallest
 
         if smallest is not None:
-            raise typer.Exit(run_smallest((adapter or ["numpy"])[0], workers, smallest))
+            raise typer.Exit(run_smallest((adapters or ["numpy"])[0], workers, smallest))
         if names:
             print_list()
             return
         options = MutantsOptions(
-            tuple(adapter or ()), profile, seed, workers, tuple(dtype or ()), tuple(mutant or ()),
+            tuple(adapters or ()), profile, seed, workers, tuple(dtype or ()), tuple(mutant or ()),
             tuple(without or ()), gradients_alone, brief, expectations, device, json, html,
         )  # fmt: skip
         raise typer.Exit(run_mutants(options))
