@@ -35,6 +35,12 @@ GRADES: tuple[Grade, ...] = get_args(Grade)
 FINDINGS: tuple[Grade, ...] = ("inaccurate", "wrong")
 """The grades that say that something is wrong."""
 
+SAME_CALL, SOAK, EARLIER, TWINS = "same call twice", "repeated calls", "earlier observation", "twins"
+REPEATED = (SAME_CALL, SOAK, TWINS)
+"""The quantities of findings that a program did not answer as it answered the same call before. They are `inaccurate`
+if the later answer is right by itself, to within the tolerance, and `wrong` if it is not.
+"""
+
 Status = Literal["passed", "failed", "expected", "inconclusive", "unsupported", "blocked", "errored"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 

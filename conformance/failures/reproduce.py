@@ -17,10 +17,10 @@ from ..checks.verdict import Verdict
 from ..mutants import Mutant
 from ..mutants.loading import mutant as mutant_of
 from ..runners.process import TIMEOUT, ProcessRunner
-from ..runners.runner import NoAnswer, Runner
+from ..runners.runner import NoAnswer, Runner, same_bits
 from .find import failure_of_history, find_failure
 from .histories.history import NOT_REPEATABLE, History, Step
-from .histories.playing import play
+from .histories.playing import Played, play
 from .known_causes import describe_cause, shipped_expectation_for
 from .scripts.failure import Failure, compute_addends
 from .scripts.write import Unwritable, write_script
@@ -99,12 +99,24 @@ def find_failure_to_show(
     if shrunk is None:
         return None
     found = _find_call(case, shrunk, runner, expectation_for)
+    if start is not None and found.failure.history is not None:
+        start()
+        played = play(found.failure.history, runner, expectation_for)
+        found = replace(found, failure=replace(found.failure, is_chance=_is_other(found.failure, played)))
     if REGIMES[found.failure.regime].odd_arrays:
         if start is not None:
             start()
         if (plain := _with_plain_arrays(found.failure)) and _fails(plain, found.verdict, runner, expectation_for):
             return replace(found, failure=plain)
     return found
+
+
+def _is_other(failure: Failure, played: Played | None) -> bool:
+    """Whether the calls of a failure gave other bits when they were played in another process, or did not fail."""
+    if played is None:
+        return True
+    before, after = failure.observation, played.observation
+    return before is not None and after is not None and not same_bits(before, after)
 
 
 def _find_call(case: Case, shrunk: Shrunk, runner: Runner, expectation_for: ExpectationFor) -> FoundFailure:
@@ -170,6 +182,11 @@ def explain_pass(failure: Failure) -> str:
     """What it means that the script of a failure passes, as a predicate."""
     if not failure.is_repeatable:
         return f"passes in a new process: the failure depends on chance, or on more than the calls; {NOT_REPEATABLE}"
+    if failure.is_chance:
+        return (
+            "passes in a new process: the failure is nondeterministic: the same calls gave other bits in each of two "
+            "new processes, so it depends on chance, such as random numbers or the order of threads"
+        )
     if failure.history is not None:
         return (
             "passes in a new process: the adapter fails with the same calls, so the failure depends on what the "

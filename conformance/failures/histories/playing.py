@@ -17,7 +17,7 @@ from ...checks.comparison.calls import Calls, JudgedCalls
 from ...checks.contract import check_answer, check_finite
 from ...checks.examine import Examination
 from ...checks.findings import judge
-from ...checks.repeated.repeats import judge_overwritten, judge_repeat
+from ...checks.repeated.again import RepeatJudge, judge_overwritten, judge_repeat
 from ...checks.verdict import ExpectationFor, Formulas, Verdict, failure_of
 from ...diagnosis.diagnose import diagnose
 from ...runners.runner import Answer, NoAnswer, Runner, differing
@@ -92,7 +92,9 @@ def _judge_last(
         return None
     if last.observation is not None and not differing(first.observation, last.observation):
         return None
-    return judge_repeat(case, first.observation, last)
+    framed, _, one = _framed(history.structure, history.regime, history.steps[-1])
+    departure = RepeatJudge(runner.describe(), expectation_for).find_departure(framed, one, last)
+    return judge_repeat(case, first.observation, last, departure)
 
 
 def judge_answer(
