@@ -20,7 +20,7 @@ from ..cases.plan import OptionError
 from ..checks.comparison.compare import Comparison, compare
 from ..checks.examine import examine
 from ..checks.findings import verdict_on
-from ..checks.repeated.again import RepeatJudge
+from ..checks.repeated.departures import RuleJudge
 from ..checks.repeated.twins import build_twins
 from ..checks.verdict import Verdict
 from ..failures.histories.history import NOT_REPEATABLE, describe_steps
@@ -28,7 +28,7 @@ from ..failures.histories.playing import Played
 from ..failures.histories.recording import RecordingRunner
 from ..failures.known_causes import shipped_expectation_for
 from ..failures.shrinking.shrink import shrink
-from ..records.report import entries, finding_lines, versioned
+from ..records.report import describe_rule, entries, finding_lines, versioned
 from ..runners.process import ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.threads import pin_here
@@ -56,7 +56,7 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
             twins = build_twins(group, one, runner)
             runner.build(case.structure, None, twins.is_built)
             answer = runner.call(case.regime, one.parameters, one.x, one.y)
-            twins.recheck(runner, RepeatJudge(described, shipped_expectation_for(described)))
+            twins.recheck(runner, RuleJudge(described, shipped_expectation_for(described)))
         except NoAnswer as no:
             if no.kind != "unsupported":
                 raise
@@ -171,7 +171,7 @@ def _print_side_by_side(
             f"{np.abs(values).max(initial=0.0):.6g}",
             f"\\[{', '.join(map(str, verdict.at))}]" if verdict.at else "",
             f"{float(one.observed[0])!r}",
-            f"{float(one.expected[0])!r}",
+            describe_rule(float(one.expected[0]), None if one.jump is None else float(one.jump[0])),
             f"{float(one.worst[0]):.3g}",
             verdict.grade,
             style="red" if verdict.is_finding else None,

@@ -1,83 +1,27 @@
-"""The same call made again with another result: how far the later result is from the rule."""
+"""The same call made again with another result: the verdict on that."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import Protocol
 
-import numpy as np
-
-from ....adapters import Observation
-from ....adapters.quantities import arrays
-from ...cases.case import Case, Group
-from ...cases.description import Description
-from ...cases.draw import stacked
-from ...cases.level import Level
+from ...cases.case import Case
 from ...cases.regimes import Draw
-from ...runners.runner import Answer, differing
-from ..comparison.calls import Calls
-from ..findings import judge
-from ..verdict import EARLIER, SAME_CALL, ExpectationFor, Grade, Verdict
+from ...runners.form import Answer
+from ..verdict import EARLIER, SAME_CALL, Grade, Verdict
 
 
-@dataclass(frozen=True)
-class RepeatJudge:
-    """Compares the results of repeated calls with the rule, given what an adapter declares, what is known of its
-    divergences, and the level of the run.
-    """
+class RepeatJudge(Protocol):
+    """Says what an answer has wrong by itself; `RuleJudge` is one."""
 
-    adapter: Description
-    expectation_for: ExpectationFor
-    level: Level = "componentwise"
-
-    def find_departure(self, case: Case, one: Draw, answer: Answer) -> Verdict | None:
-        """The first finding in the numbers of an answer to the numbers `one`, which are not stacked, that neither an
-        expectation nor the level lets pass; None if there is none, and if there is no observation.
-        """
-        return None if answer.observation is None else self._judge([case], [one], [answer.observation], answer)[0]
-
+    def find_departure(self, case: Case, one: Draw, answer: Answer) -> Verdict | None: ...
     def find_departures(
         self, cases: Sequence[Case], draws: Sequence[Draw], answers: Sequence[Answer]
-    ) -> list[Verdict | None]:
-        """`find_departure` of several answers of one program, at least one. If all show the same quantities, they are
-        compared together, which costs little more than one of them.
-        """
-        observed = [answer.observation for answer in answers if answer.observation is not None]
-        kinds = {(a.judged_in, *arrays(a.observation)) for a in answers if a.observation is not None}
-        if len(kinds) == 1 and len(observed) == len(answers):
-            return self._judge(cases, draws, observed, answers[0])
-        return [self.find_departure(*one) for one in zip(cases, draws, answers, strict=True)]
-
-    def _judge(
-        self, cases: Sequence[Case], draws: Sequence[Draw], observed: Sequence[Observation], like: Answer
-    ) -> list[Verdict | None]:
-        """`like` is an answer that says in which dtype all of them are judged."""
-        case, stack = cases[0], stacked(draws)
-        structure, arithmetic = case.structure, self.adapter.arithmetic_in(case.structure.dtype)
-        if like.judged_in is not None:
-            # As in the draws themselves: a framework that computes in a narrower dtype rounds the numbers to it first.
-            structure, arithmetic = replace(structure, dtype=like.judged_in), None
-            stack = stack.astype(structure.format.numpy)
-        known = self.adapter.conventions, arithmetic, self.expectation_for.formulas_for([one.id for one in cases])
-        none = (None,) * len(observed)
-        calls = Calls(structure, case.regime, stack, tuple(observed), stack, none, *known)
-        group = Group(structure, case.regime, case.seed, (case.draw,))
-        found = []
-        for i, one in enumerate(cases):
-            dead = bool(np.any(draws[i].dead))
-            verdicts = judge(group, one, calls.compared, i, self.expectation_for, dead=dead, level=self.level)
-            found.append(next((verdict for verdict in verdicts if verdict.is_unexpected), None))
-        return found
-
-
-def judge_repeat(case: str, first: Observation, answer: Answer, departure: Verdict | None) -> Verdict:
-    """The verdict on a call that did not answer as it did first. `departure` is what the later answer has wrong by
-    itself, if anything.
-    """
-    names = () if answer.observation is None else differing(first, answer.observation)
-    return judge_other_bits(case, answer, names, departure)
+    ) -> list[Verdict | None]: ...
 
 
 def judge_other_bits(case: str, answer: Answer, names: Sequence[str], departure: Verdict | None) -> Verdict:
-    """The same, where the names of the arrays that differ are known."""
+    """The verdict on a call that did not answer as it did first. `names` are the arrays that differ, and `departure` is
+    what the later answer has wrong by itself, if anything.
+    """
     if answer.observation is None:
         what = "; ".join(answer.problems)
     else:
@@ -104,4 +48,4 @@ def describe_departure(departure: Verdict | None) -> str:
     """How a message goes on that says that an answer has other bits than before."""
     if departure is None:
         return ", all within the tolerance of the rule"
-    return f"; {departure.quantity} is {departure.worst:.3g} times its tolerance from the rule"
+    return f"; {departure.quantity} departs from the rule"

@@ -15,13 +15,13 @@ from ...cases.case import Case, Group
 from ...cases.draw import stacked
 from ...cases.level import Level
 from ...cases.regimes import REGIMES, Draw
-from ...runners.runner import Answer, NoAnswer, Runner, same_bits
+from ...runners.runner import Answer, NoAnswer, Runner, differing, same_bits
 from ..comparison.calls import Call, Calls, JudgedCalls, before_each
 from ..comparison.compare import Comparison, readings
 from ..comparison.norms import Inputs, measure_norms
 from ..findings import judge, with_contract
 from ..verdict import CHECKS, SAME_CALL, SOAK, TWINS, Check, ExpectationFor, Formulas, Verdict
-from .again import RepeatJudge, grade_of, judge_other_bits, judge_overwritten, judge_repeat
+from .again import RepeatJudge, grade_of, judge_other_bits, judge_overwritten
 from .soak import Soaked, soak
 from .twins import TwinPrograms
 
@@ -78,7 +78,9 @@ class Repeats:
         """The verdict on the same call made again, of the structure's program or of a twin's, if it gave other bits."""
         found = []
         if self.again is not None:
-            found.append(judge_repeat(case.id, self.first, self.again, self.departure))
+            again = self.again.observation
+            names = () if again is None else differing(self.first, again)
+            found.append(judge_other_bits(case.id, self.again, names, self.departure))
         if self.soaked is not None and self.soaked.is_unsteady:
             found.append(self.soaked.judge(case.id))
         if (twin := self.twins.unsteady) is not None:

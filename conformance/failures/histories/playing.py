@@ -17,7 +17,8 @@ from ...checks.comparison.calls import Calls, JudgedCalls
 from ...checks.contract import check_answer, check_finite
 from ...checks.examine import Examination
 from ...checks.findings import judge
-from ...checks.repeated.again import RepeatJudge, judge_overwritten, judge_repeat
+from ...checks.repeated.again import judge_other_bits, judge_overwritten
+from ...checks.repeated.departures import RuleJudge
 from ...checks.verdict import ExpectationFor, Formulas, Verdict, failure_of
 from ...diagnosis.diagnose import diagnose
 from ...runners.runner import Answer, NoAnswer, Runner, differing
@@ -93,8 +94,9 @@ def _judge_last(
     if last.observation is not None and not differing(first.observation, last.observation):
         return None
     framed, _, one = _framed(history.structure, history.regime, history.steps[-1])
-    departure = RepeatJudge(runner.describe(), expectation_for).find_departure(framed, one, last)
-    return judge_repeat(case, first.observation, last, departure)
+    departure = RuleJudge(runner.describe(), expectation_for).find_departure(framed, one, last)
+    names = () if last.observation is None else differing(first.observation, last.observation)
+    return judge_other_bits(case, last, names, departure)
 
 
 def judge_answer(

@@ -87,7 +87,7 @@ def test_other_bits_within_the_tolerance_are_inaccurate() -> None:
 def test_a_repeated_answer_that_is_wrong_is_wrong() -> None:
     (finding,) = _findings("normal", _wrong_from(4))
     assert (finding.quantity, finding.grade) == (SAME, "wrong")
-    assert "other bits in dE/dW_1; dE/dW_1 is " in finding.message
+    assert "other bits in dE/dW_1; dE/dW_1 departs from the rule" in finding.message
 
 
 @pytest.mark.parametrize("entry", [_entry(SAME), _entry("*"), _entry(SAME, "inaccurate")], ids=["*", "any", "grade"])
