@@ -10,7 +10,9 @@ from pathlib import Path
 
 from ...adapters import Script
 from ...adapters.registry import AdapterError
+from ...reference import Structure, base_of
 from ..cases.case import Case, parse_case
+from ..cases.description import Description
 from ..cases.draw import REGIMES
 from ..checks.findings import ExpectationFor
 from ..checks.verdict import Verdict
@@ -54,6 +56,9 @@ def reproduce_case(
     case = parse_case(case_id, tuple(REGIMES))
     with closing(ProcessRunner(spec, device, mutant=mutant, python=python)) as runner:
         adapter = runner.describe()
+        if _is_declared(case.structure, adapter):
+            # Before the search, which may take minutes.
+            _read_script(runner, case.structure, spec)
         found = find_failure_to_show(case, runner, shipped_expectation_for(adapter), shrinks, runner.close)
         if found is None:
             return None
@@ -172,10 +177,21 @@ def isolate_mistake(failure: Failure, mutant: Mutant, runner: Runner) -> Failure
 def _read_scripts(runner: ProcessRunner, failure: Failure, spec: str) -> list[Script]:
     """The script of the failure's structure, and those of the programs of its history."""
     programs = () if failure.history is None else failure.history.programs
+    return [_read_script(runner, structure, spec) for structure in (failure.structure, *programs)]
+
+
+def _read_script(runner: ProcessRunner, structure: Structure, spec: str) -> Script:
     try:
-        return [runner.script(structure) for structure in (failure.structure, *programs)]
+        return runner.script(structure)
     except NoAnswer as no:
         raise AdapterError(f"{spec}: {no.message}") from None
+
+
+def _is_declared(structure: Structure, adapter: Description) -> bool:
+    """Whether an adapter declares what a structure needs, so that it should have a script of it."""
+    network = structure.network
+    names = {base_of(name) for name in network.activations}
+    return structure.dtype in adapter.dtypes and network.bias in adapter.biases and names <= set(adapter.activations)
 
 
 def explain_pass(failure: Failure) -> str:
