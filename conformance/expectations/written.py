@@ -100,7 +100,10 @@ def find_name_beside(text: str, known: Sequence[str]) -> tuple[str, int] | None:
     called = {id(node.func) for node in ast.walk(_parse(text)) if isinstance(node, ast.Call)}
     names = [node for node in ast.walk(_parse(text)) if isinstance(node, ast.Name) and id(node) not in called]
     unknown = [(node.col_offset + 1, node.id) for node in names if node.id not in known]
-    return min(unknown)[::-1] if unknown else None
+    if not unknown:
+        return None
+    at, name = min(unknown)
+    return name, at
 
 
 def _describe_syntax_error(text: str, error: SyntaxError) -> str:
