@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -89,10 +90,22 @@ def compare(
     one entry a case, and all observations show the same quantities. `conventions` are the slopes that the framework
     must have exactly at kinks, and `arithmetic` is what it declares about its products in this dtype. `changes` are
     steps of another rule to compare with. `measure` computes the sums of a comparison.
+
+    In a regime where nothing rounds, that is true of the rule's own numbers. Those of another rule round, and so does
+    what a framework computes from a value that departs, which may be expected.
     """
     views = stack_arrays(observed)
-    reading, worst_case = readings(structure, regime, arithmetic)
-    bounds: list[Quantity] | None = None
+
+    def tolerances(which: Reading) -> list[Array]:
+        return [
+            tolerated(one.estimate, which) for one in steps_of(structure, stack, views, which, conventions, changes)
+        ]
+
+    reading, worst_case = readings(structure, regime, arithmetic, rounds=bool(changes))
+    rounding = readings(structure, regime, arithmetic, rounds=True)
+    most = cache(lambda: tolerances(worst_case))
+    rounded, most_rounded = cache(lambda: tolerances(rounding[0])), cache(lambda: tolerances(rounding[1]))
+    has_departed = np.zeros(len(stack.x), bool)
     computed = {("x", 0): stack.x.astype(np.float64)}
     for number, step in enumerate(steps_of(structure, stack, views, reading, conventions, changes)):
         values = views.get(step.name)
@@ -105,6 +118,9 @@ def compare(
             targets.append(("outputs", views["outputs"]))
         for name, value in targets:
             seen, usual = value.astype(np.float64), tolerated(step.estimate, reading)
+            behind = (reading.u == 0) & has_departed.reshape(-1, *(1,) * (seen.ndim - 1))
+            if behind.any():
+                usual = np.where(behind, rounded()[number], usual)
             tolerance = usual
             if step.sharp is not None and f"z_{step.layer}" in views:
                 activation = structure.network.activations[step.layer - 1]
@@ -112,24 +128,28 @@ def compare(
             compared = _compared(structure, step, name, seen, tolerance, usual)
             if (compared.worst > 1).any():
                 # The second reading costs as much again, and only a departure needs it and the norms.
-                bounds = bounds or list(steps_of(structure, stack, views, worst_case, conventions, changes))
-                most = tolerated(bounds[number].estimate, worst_case)
-                limit = _compared(structure, bounds[number], name, seen, most, most)
+                limit = np.where(behind, most_rounded()[number], most()[number]) if behind.any() else most()[number]
+                within = departures(structure, step.estimate.value, seen, limit) <= 1
                 ratio = departures(structure, step.estimate.value, seen, tolerance)
                 inputs = Inputs(computed.get(("z", step.layer)), computed.get(("x", step.layer - 1)))
                 norms = measure_norms(step, seen, ratio, reading, inputs)
-                compared = replace(compared, within_bound=limit.worst <= 1, norms=norms)
+                within_bound = within.reshape(len(within), -1).all(1)
+                compared = replace(compared, within_bound=within_bound, norms=norms)
+                has_departed = has_departed | (compared.worst > 1)
             yield compared if sums is None or name == "outputs" else replace(compared, sums=sums)
 
 
-def readings(structure: Structure, regime: str, arithmetic: Arithmetic | None = None) -> tuple[Reading, Reading]:
+def readings(
+    structure: Structure, regime: str, arithmetic: Arithmetic | None = None, rounds: bool = False
+) -> tuple[Reading, Reading]:
     """The two readings of errors in a regime: as standard deviations, and as worst-case bounds. `arithmetic` is what
-    the framework declares about its products in the structure's dtype.
+    the framework declares about its products in the structure's dtype. With `rounds`, the numbers are not those of the
+    regime, and round where those do not.
     """
     known = REGIMES[regime]
     given = structure.format, known.rounding == "gradual", known.selects, arithmetic
     both = deviation(*given), bound(*given)
-    if known.rounding != "exact" or not (arithmetic is None or arithmetic.is_usual):
+    if rounds or known.rounding != "exact" or not (arithmetic is None or arithmetic.is_usual):
         return both
     # Without any error nothing comes within reach of a kink: there is one right slope everywhere.
     return both[0].exact, both[1].exact

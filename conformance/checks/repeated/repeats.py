@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ....adapters import Observation
-from ....adapters.quantities import arrays
+from ....adapters.quantities import arrays, stack_arrays
 from ....reference import Parameters, descend
 from ....reference.arithmetic import Arithmetic
 from ....reference.propagation import propagate
@@ -17,7 +17,7 @@ from ...cases.level import Level
 from ...cases.regimes import REGIMES, Draw
 from ...runners.runner import Answer, NoAnswer, Runner, differing, same_bits
 from ..comparison.calls import Call, Calls, JudgedCalls, before_each
-from ..comparison.compare import Comparison, readings
+from ..comparison.compare import Comparison, readings, steps_of
 from ..comparison.norms import Inputs, measure_norms
 from ..findings import judge, with_contract
 from ..verdict import CHECKS, SAME_CALL, SOAK, TWINS, Check, ExpectationFor, Formulas, Verdict
@@ -140,13 +140,13 @@ class Repeats:
             found += [verdict for step in steps.verdicts for verdict in step]
             judged.append(steps)
         if self.halves is not None:
-            verdict = _judge_halves(group, case, *self.halves, expectation_for, level, self.arithmetic)
+            stack, observed = self.halves
+            before_calls = tuple(before_each(range(len(observed))))
+            known = None, self.arithmetic, expectation_for.formulas_for([case.id])
+            calls = Calls(group.structure, group.regime, stack, tuple(observed), stack, before_calls, *known)
+            verdict = _judge_halves(group, case, calls, expectation_for, level)
             found.append(verdict)
             if verdict.is_unexpected:
-                stack, observed = self.halves
-                before_calls = tuple(before_each(range(len(observed))))
-                known = None, self.arithmetic, expectation_for.formulas_for([case.id])
-                calls = Calls(group.structure, group.regime, stack, tuple(observed), stack, before_calls, *known)
                 judged.append(JudgedCalls(calls, together=verdict))
         return found, judged
 
@@ -300,19 +300,11 @@ def _judge_descent(
     return JudgedCalls(calls, tuple(judged))
 
 
-def _judge_halves(
-    group: Group,
-    case: Case,
-    stack: Draw,
-    observed: list[Observation],
-    expectation_for: ExpectationFor,
-    level: Level,
-    arithmetic: Arithmetic | None,
-) -> Verdict:
+def _judge_halves(group: Group, case: Case, calls: Calls, expectation_for: ExpectationFor, level: Level) -> Verdict:
     """Whether the gradients of the two parts of the batch add up to those of the whole: the quantity with the largest
     error, of those that fail if any does.
     """
-    compared = _compare_halves(group, stack, observed, arithmetic)
+    compared = _compare_halves(calls)
     verdicts = judge(group, case, compared, 0, expectation_for, check="batch", level=level)
     worst = max(reversed(range(len(verdicts))), key=lambda i: (verdicts[i].fails, verdicts[i].worst))
     one, verdict = compared[worst], verdicts[worst]
@@ -324,19 +316,27 @@ def _judge_halves(
     )
 
 
-def _compare_halves(
-    group: Group, stack: Draw, observed: list[Observation], arithmetic: Arithmetic | None
-) -> list[Comparison]:
-    wide = stack.astype(np.dtype(np.float64))
-    reading, _ = readings(group.structure, group.regime, arithmetic)
-    shown, tiny = [arrays(o) for o in observed], np.finfo(float).tiny
+def _compare_halves(calls: Calls) -> list[Comparison]:
+    """The gradients of the whole batch compared with the sums of those of its parts.
+
+    Rounding is in proportion to what is summed. That may be the rule's own numbers, those that the framework shows, or
+    those of its formulas: the largest of these tolerances holds.
+    """
+    reading, _ = readings(calls.structure, calls.regime, calls.arithmetic)
+    shown, tiny = [arrays(o) for o in calls.observed], np.finfo(float).tiny
+    wide, network = calls.stack.astype(np.dtype(np.float64)), calls.structure.network
+    given = network, wide.parameters, wide.x, wide.y, reading
+    passes = [propagate(*given), steps_of(calls.structure, calls.stack, stack_arrays(calls.observed), reading)]
+    if calls.formulas:
+        passes.append(propagate(*given, changes=tuple(calls.formulas.values())))
     compared = []
-    for step in propagate(group.structure.network, wide.parameters, wide.x, wide.y, reading):
+    for step, *others in zip(*passes, strict=True):
         if step.symbol not in "Wb":
             continue
         whole, *parts = (each[step.name].astype(np.float64) for each in shown)
         # The errors of three calls: of the whole batch and of its two parts.
-        tolerance = step.estimate.tolerance(reading).sum(0)
+        estimates = [one.estimate for one in (step, *others)]
+        tolerance = np.max([one.tolerance(reading).sum(0) for one in estimates], axis=0)
         total = np.sum(parts, axis=0)
         with np.errstate(over="ignore", invalid="ignore"):
             distance = np.abs(whole - total)
