@@ -181,7 +181,8 @@ class _Random(Changed):
 
     def __init__(self) -> None:
         rng = np.random.default_rng()
-        super().__init__(lambda _, array: array * (1 + rng.integers(64) * np.finfo(array.dtype).eps))
+        # A few last places are within the tolerance, and six entries are hardly ever the same twice.
+        super().__init__(lambda _, array: array * (1 + rng.integers(4, size=array.shape) * np.finfo(array.dtype).eps))
 
 
 @pytest.mark.parametrize(("bad", "words"), [(_Random, "is nondeterministic"), (Momentum, "what the adapter keeps")])
