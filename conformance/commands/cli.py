@@ -358,10 +358,11 @@ def new_adapter(
 ) -> None:
     """Write an adapter with its holes marked, a test and a CI workflow into a new folder."""
     with _one_line_errors():
-        from ..interfaces.kit.write import write_new_adapter
+        from ..interfaces.kit.write import smoke_command, write_new_adapter
 
         for path in write_new_adapter(name, style, Path()):
             print(path)
+        print(f"next: fill in what is marked with HOLE, then\n  {smoke_command(name, style)}")
 
 
 add_commands(app, _one_line_errors, _NAMED_ONE, _PYTHON)

@@ -33,7 +33,7 @@ def format_verdicts(adapter: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
                 data["at"] = v.at
         else:
             data["worst"] = _number(v.worst)
-            for name in ("power", "observed", "expected", "tolerance", "slack", "normwise", "relative"):
+            for name in ("power", "observed", "expected", "tolerance", "jump", "slack", "normwise", "relative"):
                 if (value := getattr(v, name)) is not None:
                     data[name] = _number(value)
             if v.region is not None:
@@ -68,7 +68,7 @@ def is_pass(line: str) -> bool:
     return line.startswith('{"kind":"verdict"') and '"grade":"pass"' in line
 
 
-_FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack", "normwise", "relative")
+_FLOATS = ("worst", "power", "observed", "expected", "tolerance", "jump", "slack", "normwise", "relative")
 _FIELDS = frozenset(f.name for f in fields(DiagnosedVerdict))
 
 
