@@ -4,6 +4,7 @@ Importing this module imports no framework. An adapter's module is imported when
 """
 
 import ast
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -233,6 +234,36 @@ def describe_error(error: BaseException) -> str:
     return message
 
 
+def describe_raised(error: BaseException) -> str:
+    """`describe_error`, with the file and line where the error was raised: those of the innermost frame outside kterm,
+    if there is one.
+    """
+    place = _place_of(error)
+    return f"{describe_error(error)} ({place})" if place else describe_error(error)
+
+
+def _place_of(error: BaseException) -> str:
+    """Where an error was raised, as file:line. A file below the current folder, or below that of installed packages,
+    has its path from there.
+    """
+    traceback, place = error.__traceback__, ""
+    while traceback is not None:
+        name = traceback.tb_frame.f_code.co_filename
+        # <string> and <frozen importlib> are no files.
+        if not name.startswith("<") and not any(name.startswith(folder) for folder in _OWN):
+            place = f"{_shorten(name)}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return "".join(c if c.isprintable() else "?" for c in place)
+
+
+def _shorten(name: str) -> str:
+    _, found, inside = name.rpartition("site-packages" + os.sep)
+    if found:
+        return inside[-_MOST_PATH:]
+    here = os.getcwd() + os.sep
+    return name.removeprefix(here)[-_MOST_PATH:]
+
+
 def without_traceback(message: str) -> str:
     """A message; where it quotes a traceback, the last line alone, which says what was raised."""
     return last_line(message.splitlines()) if _TRACEBACK in message else message
@@ -247,6 +278,14 @@ def last_line(lines: Sequence[str]) -> str:
         return next((line.strip() for line in reversed(lines) if _NODE_ERROR.match(line)), last)
     return last
 
+
+_OWN = tuple(
+    str(folder / room) + os.sep
+    for folder in {Path(__file__).parents[1], Path(__file__).resolve().parents[1]}
+    for room in ("adapters", "conformance", "reference")
+)
+"""The folders of kterm itself, also where they are reached through a link."""
+_MOST_PATH = 120
 
 MOST_MESSAGE = 400
 """The characters of an exception's message that are kept."""

@@ -2,7 +2,7 @@
 
     python -m benchmarks.arithmetic numpy torch jax
 
-The probes give an order of summation, a width and a direction of partial sums, and whether products are fused. From
+The probes give an order of summation, a width and a direction of partial sums, and which products are fused. From
 these, exact rational arithmetic predicts the bits of products of random numbers. The framework computes the same
 products by its own functions, without the suite's adapters. A line is verified if all bits agree; numbers below the
 normal range are tried by a multiplication of their own.
@@ -19,7 +19,7 @@ import numpy as np
 from kterm.adapters.registry import load
 from kterm.conformance.arithmetic.directions import round_to
 from kterm.conformance.arithmetic.fingerprint import measure_product
-from kterm.conformance.arithmetic.order import Tree
+from kterm.conformance.arithmetic.order import Tree, nodes_of, terms_of
 from kterm.conformance.arithmetic.probes import BITS, find_order
 from kterm.conformance.arithmetic.products import COLUMNS, INNER, Multiplier, make_multipliers
 from kterm.conformance.runners.runner import LocalRunner
@@ -79,19 +79,37 @@ def by_jax(kind: str, dtype: str, a: Array, b: Array) -> Array:
 FRAMEWORKS: dict[str, Compute] = {"numpy": by_numpy, "torch": by_torch, "jax": by_jax}
 
 
-def predict(tree: Tree, a: Array, b: Array, fused: int | None, bits: int, direction: str) -> Fraction:
-    """The sum of a[j] b[j] in the order of a tree, with partial sums of `bits` bits. A single term is added without
-    rounding its product; of two single terms the one at `fused` is, the first (0) or the last (-1). With None, all
-    products are rounded.
+def find_fused(one: Multiplier, tree: Tree, bits: int) -> frozenset[int]:
+    """The terms whose product is added without being rounded before, of a tree and partial sums of `bits` bits.
+
+    A term is (1 + h)**2, and the only other one is -(1 + 2 h), in the part that it is added to: h**2 is left of a
+    product that is not rounded.
+    """
+    h = 2.0 ** -(bits // 2 + 3)
+    placed = [
+        (part, terms_of(other)[0])
+        for node in nodes_of(tree)
+        if not isinstance(node, int) and len(node) == 2
+        for part, other in (node, node[::-1])
+        if isinstance(part, int)
+    ]
+    found = set[int]()
+    for term, other in placed:
+        a, b = np.ones(INNER), np.zeros((INNER, 1))
+        a[term], b[term], b[other] = 1 + h, 1 + h, -(1 + 2 * h)
+        if one.multiply(a, b)[0] == h * h:
+            found.add(term)
+    return frozenset(found)
+
+
+def predict(tree: Tree, a: Array, b: Array, fused: frozenset[int], bits: int, direction: str) -> Fraction:
+    """The sum of a[j] b[j] in the order of a tree, with partial sums of `bits` bits. The products of the terms in
+    `fused` are added without being rounded before.
     """
 
     def value(part: Tree) -> Fraction:
         if isinstance(part, int):
-            return round_to(exact(part), bits, direction)
-        single = [one for one in part if isinstance(one, int)]
-        if fused is not None and single and len(part) == 2:
-            other = next(one for one in part if one != single[fused])
-            return round_to(value(other) + exact(single[fused]), bits, direction)
+            return exact(part) if part in fused else round_to(exact(part), bits, direction)
         return round_to(sum(map(value, part), Fraction(0)), bits, direction)
 
     def exact(term: int) -> Fraction:
@@ -112,15 +130,12 @@ def verify(one: Multiplier, compute: Compute) -> tuple[int, int] | None:
     seen = compute(one.kind, one.dtype, a, b).astype(np.float64)
     picked = [(int(rng.integers(rows)), int(rng.integers(COLUMNS))) for _ in range(SAMPLES)]
 
-    def count(fused: int | None) -> int:
-        right = 0
-        for row, column in picked:
-            due = predict(tree, a[row], b[:, column], fused, measured.accumulator or 0, measured.accumulation)
-            right += float(round_to(due, BITS[one.dtype], "nearest")) == seen[row, column]
-        return right
-
-    # The probes do not say which of two single products is rounded, and which is added to it without rounding.
-    return max(map(count, (-1, 0) if measured.products == "fused" else (None,))), SAMPLES
+    fused = find_fused(one, tree, measured.accumulator) if measured.products == "fused" else frozenset[int]()
+    right = 0
+    for row, column in picked:
+        due = predict(tree, a[row], b[:, column], fused, measured.accumulator, measured.accumulation)
+        right += float(round_to(due, BITS[one.dtype], "nearest")) == seen[row, column]
+    return right, SAMPLES
 
 
 def flushes(one: Multiplier, compute: Compute) -> str:

@@ -41,12 +41,12 @@ class Tail:
     For example, 1 - tanh(z)**2 has an absolute error of u, and is 0 from z = 9 on in float32, while 4 e / (1 + e)**2
     with e = exp(-2|z|) keeps its digits. `f_terms` and `slope_terms` are the size of the terms of the second kind of
     formula, as in a row; None if nothing cancels in the first. Where the cancelling formula has no digits left, its
-    relative error exceeds `resolves`.
+    relative error exceeds `resolves(z)`.
     """
 
     f_terms: Function | None = None
     slope_terms: Function | None = None
-    resolves: float = 0.25
+    resolves: Function = lambda z: np.full(z.shape, 0.25)
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,12 @@ def _table() -> tuple[Activation, ...]:
     def gelu_gate(z: Array) -> Array:
         return np.abs(special.gelu_tanh_gate(z)[1])
 
+    def gelu_tanh_resolves(z: Array) -> Array:
+        # Where 1 + tanh has no digits left, z/2 times the slope of tanh may have some, as 1 / cosh**2 has. Their sum is
+        # off from f' by the first term, which is 1 / (1 + |z| w') of it. A quarter of this is between.
+        z, _, w_slope = special.gelu_tanh_gate(z)
+        return 0.25 / (1 + np.abs(z) * w_slope)
+
     def mish_gate(z: Array) -> Array:
         _, _, n = special.mish_gate(z)
         return n / (n + 2)
@@ -231,7 +237,9 @@ def _table() -> tuple[Activation, ...]:
             # Where 1 + erf has no digits left, z pdf(z) still has some: it is off from the slope by 1 / z**2, at least
             # 2**-11.
             tail=Tail(
-                tail_of(lambda z: z * special.normal_cdf(z), np.square), tail_of(gelu_parts, np.square), 2.0**-12
+                tail_of(lambda z: z * special.normal_cdf(z), np.square),
+                tail_of(gelu_parts, np.square),
+                lambda z: np.full(z.shape, 2.0**-12),
             ),
         ),
         make_row(
@@ -242,7 +250,7 @@ def _table() -> tuple[Activation, ...]:
             (5, gelu_tanh_slope_terms),
             underflow_gain=lambda z: 1 + np.abs(z) * special.gelu_tanh_gate(z)[1],
             turning=(-1.4185040087908284, 1.4185040087908284),
-            tail=Tail(tail_of(special.gelu_tanh, gelu_gate), tail_of(gelu_tanh_parts, gelu_gate)),
+            tail=Tail(tail_of(special.gelu_tanh, gelu_gate), tail_of(gelu_tanh_parts, gelu_gate), gelu_tanh_resolves),
         ),
         make_row(
             "mish",

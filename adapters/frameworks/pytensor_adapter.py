@@ -27,7 +27,7 @@ class Pytensor(TensorAdapter):
         tanhshrink=lambda z: z - pt.tanh(z),
         squareplus=lambda z, b: (z + pt.sqrt(z * z + b)) / 2,
     )
-    max_structures = 8
+    max_structures = 32
 
     def make_backpropagate(self, structure: Structure) -> Function:
         bias, dtype = structure.network.bias, structure.format.numpy.name

@@ -10,13 +10,13 @@ from .shared.tensors import Function, Structure, TensorAdapter, functions_of
 class TensorFlow(TensorAdapter):
     """The function is traced once for a structure. k_i is the gradient with respect to z_i itself."""
 
-    name, version = "tensorflow", tf.__version__
+    name, version, fixed_parameters = "tensorflow", tf.__version__, {"elu": {"alpha": 1.0}}
     activations = functions_of(
         tf.nn,
         "sigmoid tanh relu relu6 selu softplus softsign silu",
         leaky_relu=lambda z, slope: tf.nn.leaky_relu(z, alpha=slope),
         hardtanh=lambda z: tf.clip_by_value(z, -1, 1),
-        elu=lambda z, alpha: tf.nn.elu(z),  # it has an alpha of 1, as the suite asks
+        elu=lambda z, alpha: tf.nn.elu(z),  # it has an alpha of 1
         gelu=lambda z: tf.nn.gelu(z, approximate=False),
         gelu_tanh=lambda z: tf.nn.gelu(z, approximate=True),
         log_sigmoid=tf.math.log_sigmoid,

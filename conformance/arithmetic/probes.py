@@ -42,8 +42,10 @@ SCALES = {
 }
 """What a probe of each format may use. In f16 the terms are 1 to 2**28, from factors between 2**-13 and 2**15."""
 
-_WIDEST = {**SCALES, "f16": Scale(2.0**14, 2.0**-14, 29)}
-"""The same for sums of ones and huge terms alone. INNER ones must be lost beside a huge term of 24 bits."""
+_OF_ONES = {**SCALES, "f16": Scale(2.0**14, 2.0**-14, 28)}
+"""The same for sums of ones and huge terms. INNER / 2 ones must be lost beside a huge term of 24 bits. Factors stay
+below 2**15, since some frameworks double the residual before they halve it.
+"""
 
 
 def columns_of(terms: Sequence[dict[int, float]], scale: Scale) -> Array:
@@ -66,19 +68,22 @@ def sum_terms(multiply: Multiply, dtype: str, terms: Sequence[dict[int, float]])
 
 def find_order(multiply: Multiply, dtype: str) -> Tree | None:
     """The tree of the sum of INNER terms; None where what is left of the ones belongs to no tree."""
-    scale = _WIDEST[dtype]
+    scale = _OF_ONES[dtype]
     pairs = [(i, j) for i in range(INNER) for j in range(i)]
     # Between two powers of two: just below one the last place is half as large.
     huge = 1.5 * 2.0**scale.most
-    ones = np.ones((INNER, len(pairs)))
-    for column, (i, j) in enumerate(pairs):
-        ones[i, column], ones[j, column] = huge, -huge
-    left = multiply(np.full(INNER, scale.left), ones * scale.one)
     sizes = np.full((INNER, INNER), INNER)
-    for (i, j), rest in zip(pairs, left.tolist(), strict=True):
-        if not np.isfinite(rest) or rest != round(rest) or not 0 <= rest <= INNER - 2:
-            return None
-        sizes[i, j] = sizes[j, i] = INNER - round(rest)
+    # Half of the ones at a time: together they might not be lost where the range is short.
+    for half in (np.arange(INNER) % 2 == 0, np.arange(INNER) % 2 == 1):
+        ones = np.repeat(half[:, None].astype(float), len(pairs), 1)
+        for column, (i, j) in enumerate(pairs):
+            ones[i, column], ones[j, column] = huge, -huge
+        left = multiply(np.full(INNER, scale.left), ones * scale.one)
+        for (i, j), rest in zip(pairs, left.tolist(), strict=True):
+            if not np.isfinite(rest) or rest != round(rest) or not 0 <= rest <= INNER // 2:
+                return None
+            sizes[i, j] -= round(rest)
+            sizes[j, i] = sizes[i, j]
     return make_tree(sizes)
 
 

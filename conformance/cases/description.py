@@ -45,6 +45,9 @@ class Description:
     result_dtypes: tuple[tuple[str, str], ...] = ()
     """(quantity, dtype) for quantities that always come back in a wider dtype than is asked for."""
 
+    fixed: tuple[str, ...] = ()
+    """Those of `activations` whose parameters cannot be set. One with the values of the table has its plain name."""
+
     python: str | None = None
     """The Python interpreter that its host runs under, if the user named one."""
 
@@ -68,7 +71,7 @@ class Description:
     def to_json(self) -> dict[str, Any]:
         """The description in plain JSON types. What it need not declare is left out if it does not."""
         plain = asdict(self)
-        for name in ("limits", "zero_width", "propagates", "result_dtypes", "python"):
+        for name in ("limits", "zero_width", "propagates", "result_dtypes", "fixed", "python"):
             if not getattr(self, name):
                 del plain[name]
         if self.result_dtypes:
@@ -119,6 +122,7 @@ def describe(adapter: Adapter, spec: str) -> Description:
         adapter.zero_width,
         tuple(adapter.propagates),
         tuple((name, adapter.result_dtypes[name]) for name in QUANTITIES if name in adapter.result_dtypes),
+        tuple(name_with(name, fixed[name]) for name in ACTIVATIONS if name in adapter.activations and name in fixed),
     )
 
 

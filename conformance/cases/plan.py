@@ -127,6 +127,8 @@ def plan(adapter: Description, options: Options) -> Plan:
     left_out: list[str] = [f"dtype {name}" for name in wanted_dtypes if name not in dtypes]
     left_out += [f"activation {name}" for name in wanted_activations if name not in own]
     left_out += [_describe_values(name, own[name]) for name in wanted_activations if own.get(name, name) != name]
+    if options.profile != "smoke":  # it asks for no other values
+        left_out += [_describe_other_values(name) for name in wanted_activations if name in adapter.fixed]
     left_out += [f"bias {name}" for name in BIASES if name not in adapter.biases]
     if not dtypes or not pool:
         return Plan((), tuple(left_out))
@@ -155,6 +157,12 @@ def _describe_values(name: str, own: str) -> str:
     return f"activation {name} with {of_table} (it has {of_adapter})"
 
 
+def _describe_other_values(name: str) -> str:
+    """What an activation lacks whose parameters have the values of the table and no others."""
+    values = ACTIVATIONS[name].parameters.items()
+    return f"activation {name} with another {', '.join(f'{key} than {value:g}' for key, value in values)}"
+
+
 def _kept(groups: tuple[Group, ...], options: Options) -> tuple[Group, ...]:
     """The groups of the regimes that are kept."""
     return tuple(group for group in groups if group.regime in options.regimes) if options.regimes else groups
@@ -167,7 +175,8 @@ def regular(adapter: Description, options: Options) -> tuple[Group, ...]:
 
 def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool: Sequence[str]) -> Iterator[Group]:
     for dtype in (name for name in dtypes if name in WIDE and options.profile != "smoke"):
-        yield from _other_values(dtype, pool, adapter.biases, options)
+        free = [name for name in pool if name not in adapter.fixed]
+        yield from _other_values(dtype, free, adapter.biases, options)
     for share in PROFILES[options.profile]:
         besides = tuple(name for name in options.dtypes if name in NARROW)
         dtypes_due = (*share.dtypes, *besides) if share.dtypes == WIDE else share.dtypes

@@ -22,6 +22,7 @@ from .contract import check_answer, check_dtypes, check_finite
 from .findings import ExpectationFor, blocked, judge, with_contract, with_expectation
 from .kink_choices import with_kink_slopes
 from .layout_probe import probe
+from .repeated.departures import RuleJudge
 from .repeated.repeats import Repeats, ask_repeats
 from .repeated.twins import TwinPrograms, build_twins
 from .verdict import CHECKS, NOTHING_EXPECTED, Verdict
@@ -118,7 +119,8 @@ class _Examiner:
         first = next(iter(observed), None)
         repeats = None
         if first is not None:
-            repeats = ask_repeats(group, self._draws, observed, self._runner, twins)
+            judge_repeats = RuleJudge(self._runner.describe(), self._expectation_for, self._level)
+            repeats = ask_repeats(group, self._draws, observed, self._runner, twins, judge_repeats)
         if (known := find_known()) is not None:
             return known
         self._verdicts = [

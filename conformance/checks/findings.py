@@ -58,6 +58,7 @@ def verdict_on(group: Group, case: str, one: Comparison, i: int, dead: bool) -> 
         observed=None if passed else float(one.observed[i]),
         expected=None if passed else float(one.expected[i]),
         tolerance=None if passed else float(one.tolerance[i]),
+        jump=None if passed or one.jump is None or not one.jump[i] else float(one.jump[i]),
         slack=None if passed or np.isinf(one.slack[i]) else float(one.slack[i]),
         activation=group.structure.network.activations[layer - 1],
         normwise=None if norms is None else float(norms.normwise[i]),

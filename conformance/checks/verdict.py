@@ -35,12 +35,19 @@ GRADES: tuple[Grade, ...] = get_args(Grade)
 FINDINGS: tuple[Grade, ...] = ("inaccurate", "wrong")
 """The grades that say that something is wrong."""
 
+SAME_CALL, SOAK, EARLIER, TWINS = "same call twice", "repeated calls", "earlier observation", "twins"
+REPEATED = (SAME_CALL, SOAK, TWINS)
+"""The quantities of findings that a program did not answer as it answered the same call before. They are `inaccurate`
+if the later answer is right by itself, to within the tolerance, and `wrong` if it is not.
+"""
+
 Status = Literal["passed", "failed", "expected", "inconclusive", "unsupported", "blocked", "errored"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 _CASE_ID = re.compile(r"\b\d+(?:x\d+)+-\S+")
 _NAMES = re.compile(r"\b(?:dE/d[Wb]|[zxk])_\d+|\boutputs\b|\bE\b|\band more\b")
+_BRACES = re.compile(r"\{[^{}]*\}")
 _WORDS = re.compile(r"[A-Za-z]{2,}")
 
 
@@ -51,7 +58,8 @@ class Verdict:
     `worst` is the largest error in units of its tolerance, at index `at`. `power` is the norm of the tensor divided by
     the norm of its tolerance: a relative mistake of about 1/power or more would have been seen. `observed`, `expected`
     and `tolerance` are the numbers at `at`; they are recorded unless the verdict is a pass. `activation` is that of the
-    tensor's layer. For a finding in an x or a k, `slack` is the absolute error of f or f' that would explain it.
+    tensor's layer. Where a kink leaves a choice, the rule has all values from `expected` - `jump` to
+    `expected` + `jump`. For a finding in an x or a k, `slack` is the absolute error of f or f' that would explain it.
     `formulas` holds the ids of the expectations whose formula explains it, and `expectation` the id of the expectation
     that matches it, or None. `step` is the number of the descent step that the verdict is about, counted from 1; None
     outside a descent. `chosen` holds, in the kinks regime, (point, value of f' there) for every pre-activation that
@@ -87,6 +95,7 @@ class Verdict:
     region: tuple[float, float] | None = None
     below_level: bool = False
     formulas: tuple[str, ...] = ()
+    jump: float | None = None
 
     @property
     def is_finding(self) -> bool:
@@ -125,10 +134,10 @@ class Verdict:
 
     @property
     def gist(self) -> str:
-        """The words of the message, without case ids, names of quantities and numbers, which differ from network to
-        network.
+        """The words of the message, without case ids, names of quantities, what is in braces and numbers, which differ
+        from network to network.
         """
-        return " ".join(_WORDS.findall(_NAMES.sub("", _CASE_ID.sub("", self.message))))
+        return " ".join(_WORDS.findall(_NAMES.sub("", _CASE_ID.sub("", _BRACES.sub("", self.message)))))
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,29 @@
 """What `kterm check` does: a pytest run of the suite, independent of the folder it is called in, and a report."""
 
+import json
 import os
+import re
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
 
-from ..interfaces.suite import STOP
+from ..interfaces.suite import COUNTS, STOP
 from ..records import run as runs
 from ..records.folder import RunFolder
 from ..records.record import Record, RecordError, read
-from ..records.report import CheckTable, cause_lines, expected_lines, summary_lines, title
+from ..records.report import CheckTable, cause_lines, expected_lines, printable, summary_lines, title
 from ..records.run import RunRequest
 from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
 from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED
-from .output import is_live
+from .output import is_live, say_duration, show_lines
 
 _HERE = Path(__file__).resolve().parents[1] / "interfaces"
 
@@ -35,8 +39,8 @@ def run_check(request: RunRequest) -> int:
     if not request.uses_cache:
         turn_off_here()
     with RunFolder(request.report) as folder:
-        run = runs.prepare(request)
         console = Console(highlight=False, soft_wrap=True)
+        run = _load(request, console)
         console.print(title(run.header()), markup=False)
         if line := cache_line(adapter.spec for adapter in run.adapters):
             console.print(line, markup=False)
@@ -53,6 +57,16 @@ def run_check(request: RunRequest) -> int:
     if watcher.is_interrupted:
         return INTERRUPTED
     return CONFORMS if record.conforms and code == pytest.ExitCode.OK else DOES_NOT
+
+
+def _load(request: RunRequest, console: Console) -> runs.Run:
+    """The run with its adapters loaded, which takes seconds where a framework is imported."""
+    what = f"loading {', '.join(map(printable, request.adapters)) or 'the frameworks'} ..."
+    if is_live(console):
+        with console.status(what):
+            return runs.prepare(request)
+    with show_lines(lambda: what):
+        return runs.prepare(request)
 
 
 def _require_written(watcher: "_Watcher", folder: RunFolder) -> None:
@@ -85,30 +99,65 @@ def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Cons
     arguments.append(f"--kterm-run={folder.path}")
     if request.workers:
         arguments += ["-p", "xdist", "-n", str(request.workers), "--max-worker-restart", "1000"]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # FORCE_COLOR asks for colours in a pipe too, and not for every frame of the bar.
     is_shown = is_live(console)
+    columns = (BarColumn(20), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
-        watcher = _Watcher(progress, len(run.groups))
-        code = pytest.main(arguments, plugins=[watcher])
+        watcher = _Watcher(progress, len(run.cases()))
+        with nullcontext() if is_shown else show_lines(watcher.line):
+            code = pytest.main(arguments, plugins=[watcher])
     for text in watcher.internal:
         print(text, file=sys.stderr)
     return watcher, int(code)
 
 
 class _Watcher:
-    """Moves the progress bar, and keeps what pytest reports of a crash, of a full disk and of an interrupt."""
+    """Shows how far the run is, and keeps what pytest reports of a crash, of a full disk and of an interrupt."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
+    def __init__(self, progress: Progress, planned: int) -> None:
         self._progress = progress
-        self._task = progress.add_task("structures", total=total)
+        self._task = progress.add_task("", total=planned)
+        self._planned, self._started = planned, time.monotonic()
+        self._done, self._failed, self._adapter = 0, 0, ""
+        self._seen: set[str] = set()
         self.internal: list[str] = []
         self.trouble = ""
         self.is_interrupted = False
 
+    def line(self) -> str:
+        """How far the run is: the adapter that answered last, cases, rate, time left, and failures so far."""
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        rate = self._done / elapsed
+        left = f", about {say_duration((self._planned - self._done) / rate)} left" if rate else ""
+        failed = f", {self._failed:,} failed" if self._failed else ""
+        name = f"{self._adapter}: " if self._adapter else ""
+        return f"{name}{self._done:,} of {self._planned:,} cases, {rate:,.0f}/s{left}{failed}"
+
+    def _count(self, counts: dict[str, Any], failure: object) -> None:
+        """Count a group that ended, and print what it failed with if that is new."""
+        self._done += counts["cases"]
+        self._failed += counts["failed"]
+        self._adapter = counts["adapter"]
+        self._progress.update(self._task, completed=self._done, description=escape(self.line()))
+        if isinstance(failure, str):
+            first = failure.partition("\n")[0]
+            # The check and the adapter: the numbers of cases differ from group to group.
+            kind = re.sub(r" in [0-9,]+ cases?.*", "", first)
+            if kind not in self._seen:
+                self._seen.add(kind)
+                self._print(f"found: {kind}")
+
+    def _print(self, line: str) -> None:
+        """A line above the progress bar, or on standard error where there is none."""
+        if self._progress.disable:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            self._progress.console.print(line, markup=False)
+
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.when == "call" or report.failed:
-            self._progress.advance(self._task)
+        counts = next((value for name, value in report.user_properties if name == COUNTS), None)
+        if counts is not None and (report.when == "call" or report.failed):
+            self._count(json.loads(counts), report.longrepr if report.failed else None)
         self.trouble = next((str(v) for name, v in report.user_properties if name == STOP), self.trouble)
         # Findings come as text and are in the record; anything else is a fault of the suite, or a worker that died.
         if report.failed and not isinstance(report.longrepr, str):

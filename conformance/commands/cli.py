@@ -21,43 +21,33 @@ app = typer.Typer(
     name="kterm",
     help="Check a framework's backward pass against the k-term rule, with derived tolerances.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.add_typer(environments.app, name="env")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"kterm {version('kterm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the command as a whole."""
+
+
 _NAMED = "Registered names, package.module:Class, path/to/file.py:Class or 'command:PROGRAM ARGUMENTS'."
 _NAMED_ONE = _NAMED.replace("names", "name")
 _PYTHON = "Python interpreter that adapters in Python run under."
-
-_OWN_ADAPTER = """
-An adapter of your own goes by the module or the file that defines its class:
-    kterm check package.module:MyFramework
-    kterm check path/to/file.py:MyFramework
-To give it a name here, register the class in your package as an entry point of the group "kterm.adapters".
-The least that the class defines:
-
-from kterm import IN_OUT, Adapter, Observation
-
-
-class MyFramework(Adapter):
-    name = "my-framework"
-    version = "1.0"
-    weight_layout = IN_OUT  # or OUT_IN: how a dense layer stores its matrix
-    dtypes = ("f64", "f32")
-    activations = {"tanh": my_framework.tanh}
-
-    def build(self, structure):
-        functions = self.functions(structure)  # one for each layer, with its parameters filled in
-
-        def program(parameters, x, y):
-            # parameters.weights and parameters.biases hold one array for each layer; everything here is NumPy.
-            # The error is the sum of (outputs - y)**2, over 2.
-            return Observation(outputs, error, weight_gradients, bias_gradients)
-
-        return program"""
 
 
 @contextmanager
@@ -95,12 +85,17 @@ def check(
     ] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    workers: Annotated[
+        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
+    ] = "auto",
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
     regime: Annotated[list[str] | None, typer.Option(help="Keep to this regime of numbers; repeatable.")] = None,
     level: Annotated[str, typer.Option(help="What a tensor must reach: componentwise or normwise.")] = "componentwise",
-    report: Annotated[Path | None, typer.Option(help="Write the record here: .jsonl, .jsonl.gz or .jsonl.zst.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", "-o", "--output", help="Write the record here: .jsonl, .jsonl.gz or .jsonl.zst."),
+    ] = None,
     expectations: Annotated[
         Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
     ] = None,
@@ -240,7 +235,9 @@ def ulp(
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
     samples: Annotated[int, typer.Option(help="f32 and f64: 2**SAMPLES numbers a binade, 2**7 as many near 1.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of those numbers.")] = 0,
-    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
+    workers: Annotated[
+        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
+    ] = "auto",
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
     python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
     json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON Lines.")] = None,
@@ -270,8 +267,10 @@ def calibrate(
     draws: Annotated[int, typer.Option(help="Cases for each adapter.")] = 20_000,
     networks: Annotated[int, typer.Option(help="Networks for each activation and dtype to plant mistakes in.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
-    dtype: Annotated[list[str] | None, typer.Option(help="This dtype, not f32 and f64; repeatable.")] = None,
+    workers: Annotated[
+        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
+    ] = "auto",
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable. Else f32 and f64.")] = None,
     activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
     expectations: Annotated[
         Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
@@ -293,17 +292,20 @@ def calibrate(
 
 @app.command()
 def mutants(
-    adapter: Annotated[
+    adapters: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Registered name, package.module:Class or path/to/file.py:Class, imported by this Python; repeatable. "
-            "Else numpy. A program takes no mutants."
+        typer.Argument(
+            help="Registered names, package.module:Class or path/to/file.py:Class, imported by this Python; without "
+            "any, numpy. A program takes no mutants.",
+            show_default=False,
         ),
     ] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "quick",
     seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-    workers: Annotated[str, typer.Option("-n", help="Worker processes: a number, or auto for one a core.")] = "auto",
-    dtype: Annotated[list[str] | None, typer.Option(help="This dtype, not f64 and f32; repeatable.")] = None,
+    workers: Annotated[
+        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
+    ] = "auto",
+    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable. Else f64 and f32.")] = None,
     mutant: Annotated[list[str] | None, typer.Option(help="Keep to this mutant; repeatable.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="Leave this check out; repeatable.")] = None,
     gradients_alone: Annotated[bool, typer.Option("--gradients-alone", help="Hide z, x and k.")] = False,
@@ -326,12 +328,12 @@ def mutants(
         from .mutants import MutantsOptions, print_list, run_mutants, run_smallest
 
         if smallest is not None:
-            raise typer.Exit(run_smallest((adapter or ["numpy"])[0], workers, smallest))
+            raise typer.Exit(run_smallest((adapters or ["numpy"])[0], workers, smallest))
         if names:
             print_list()
             return
         options = MutantsOptions(
-            tuple(adapter or ()), profile, seed, workers, tuple(dtype or ()), tuple(mutant or ()),
+            tuple(adapters or ()), profile, seed, workers, tuple(dtype or ()), tuple(mutant or ()),
             tuple(without or ()), gradients_alone, brief, expectations, device, json, html,
         )  # fmt: skip
         raise typer.Exit(run_mutants(options))
@@ -358,22 +360,11 @@ def new_adapter(
 ) -> None:
     """Write an adapter with its holes marked, a test and a CI workflow into a new folder."""
     with _one_line_errors():
-        from ..interfaces.kit.write import write_new_adapter
+        from ..interfaces.kit.write import smoke_command, write_new_adapter
 
         for path in write_new_adapter(name, style, Path()):
             print(path)
-
-
-@app.command()
-def adapters() -> None:
-    """List the registered adapters, whether their frameworks are installed, and how to name one of your own."""
-    from ...adapters.registry import is_installed, registered
-
-    names = registered()
-    wide = max(map(len, names), default=0)
-    for name, entry in names.items():
-        print(f"{name:{wide}}  {'installed' if is_installed(name) else 'not installed'}  {entry.value}")
-    print(_OWN_ADAPTER)
+        print(f"next: fill in what is marked with HOLE, then\n  {smoke_command(name, style)}")
 
 
 add_commands(app, _one_line_errors, _NAMED_ONE, _PYTHON)

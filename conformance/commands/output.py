@@ -1,6 +1,7 @@
 """What the commands that measure share: a wide console, a progress bar, and files to write figures to."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,32 @@ def is_live(console: Console) -> bool:
     one.
     """
     return console.is_terminal and sys.stdout.isatty()
+
+
+@contextmanager
+def show_lines(make_line: Callable[[], str], every: float = 30.0) -> Iterator[None]:
+    """Print a line of progress on standard error every so many seconds while the block runs, for who reads a log."""
+    ended = threading.Event()
+
+    def print_lines() -> None:
+        while not ended.wait(every):
+            print(make_line(), file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=print_lines, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def say_duration(seconds: float) -> str:
+    """A duration in words, to the second, minute or hour: 40 s, 3 min, 2 h 10 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager

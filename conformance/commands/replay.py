@@ -20,6 +20,7 @@ from ..cases.plan import OptionError
 from ..checks.comparison.compare import Comparison, compare
 from ..checks.examine import examine
 from ..checks.findings import verdict_on
+from ..checks.repeated.departures import RuleJudge
 from ..checks.repeated.twins import build_twins
 from ..checks.verdict import Verdict
 from ..failures.histories.history import NOT_REPEATABLE, describe_steps
@@ -27,7 +28,7 @@ from ..failures.histories.playing import Played
 from ..failures.histories.recording import RecordingRunner
 from ..failures.known_causes import shipped_expectation_for
 from ..failures.shrinking.shrink import shrink
-from ..records.report import entries, finding_lines, versioned
+from ..records.report import describe_rule, entries, finding_lines, versioned
 from ..runners.process import ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.threads import pin_here
@@ -55,7 +56,7 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
             twins = build_twins(group, one, runner)
             runner.build(case.structure, None, twins.is_built)
             answer = runner.call(case.regime, one.parameters, one.x, one.y)
-            twins.recheck(runner)
+            twins.recheck(runner, RuleJudge(described, shipped_expectation_for(described)))
         except NoAnswer as no:
             if no.kind != "unsupported":
                 raise
@@ -64,7 +65,7 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
         # Wide enough for every digit: Rich would cut the numbers to fit 80 columns.
         console = Console(highlight=False, soft_wrap=True, width=max(_WIDTH, Console().width))
         console.print(f"{case.id} on {versioned(described.to_json())}, weights {described.layout}", markup=False)
-        for problem in (*answer.all_problems, *twins.findings):
+        for problem in (*answer.all_problems, *(one.message for one in twins.findings)):
             console.print(f"contract: {problem}", markup=False)
         if answer.observation is None:
             return 1
@@ -170,7 +171,7 @@ def _print_side_by_side(
             f"{np.abs(values).max(initial=0.0):.6g}",
             f"\\[{', '.join(map(str, verdict.at))}]" if verdict.at else "",
             f"{float(one.observed[0])!r}",
-            f"{float(one.expected[0])!r}",
+            describe_rule(float(one.expected[0]), None if one.jump is None else float(one.jump[0])),
             f"{float(one.worst[0]):.3g}",
             verdict.grade,
             style="red" if verdict.is_finding else None,

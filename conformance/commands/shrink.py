@@ -53,7 +53,11 @@ def _format_shrunk(shrunk: Shrunk, adapter: Description, case_id: str, device: s
     lines += finding_lines(original)
     if original.expectation is not None:
         lines.append(f"  {describe_cause(original, adapter)}")
-    lines += [line for cause in causes([(adapter.name, [original])]) for line in diagnosis_lines(cause)]
+    for cause in causes([(adapter.name, [original])]):
+        lines += diagnosis_lines(cause)
+        if cause.mistakes:
+            # In a run, all failing cases speak for a mistake or against it, and all passing ones too.
+            lines.append(f"  that is said of this case alone; kterm check {named} says what explains all failing cases")
     if shrunk.played is None:
         call = "" if shrunk.is_single_call else f", in call {shrunk.at + 1} of {len(shrunk.stack.x)}"
         lines.append(

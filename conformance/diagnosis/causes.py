@@ -9,7 +9,7 @@ from typing import Any
 
 from ..cases.case import parse_case
 from ..cases.regimes import REGIMES
-from ..checks.verdict import CHECKS, Severity, Verdict, failure_to_show, severity_of
+from ..checks.verdict import CHECKS, SAME_CALL, SOAK, Severity, Verdict, failure_to_show, severity_of
 from .explanation import Explanation, explanations_of
 
 _MANY = 3
@@ -118,16 +118,17 @@ def _of_one_adapter(adapter: str, verdicts: Sequence[Verdict]) -> Iterator[Cause
 def group_unexplained(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
     """Unexplained failures by what they have in common: the level, and what was wrong with the quantity, in words, or
     else the kind of quantity and the activation of its layer. If a kind fails in many activations, the activation does
-    not separate.
+    not separate. A call of hundreds that gives other bits is of one cause with the second call, if that does so too.
     """
     activations: dict[str, set[str]] = defaultdict(set)
     for v in verdicts:
         activations[v.kind].add(v.activation or "")
+    known = {(v.level or "", v.grade): v.gist for v in reversed(verdicts) if v.quantity == SAME_CALL and v.is_finding}
     found: dict[tuple[str, ...], list[Verdict]] = defaultdict(list)
     for v in verdicts:
         level = v.level or ""
         if v.message:
-            found[level, v.check, v.gist].append(v)
+            found[level, v.check, known.get((level, v.grade), v.gist) if v.quantity == SOAK else v.gist].append(v)
         else:
             found[level, "", v.kind, "" if len(activations[v.kind]) > _MANY else v.activation or ""].append(v)
     return list(found.values())

@@ -5,6 +5,7 @@ none of 30 others; 412 of 5,120 entries, all with z over 20; always too low; rel
 guess. A feature is stated with its counts, and a growth only if it is fitted well.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -16,6 +17,8 @@ from ..cases.case import Case, parse_case
 from ..cases.regimes import REGIMES
 from .question import Question
 
+_LEAST_CASES = 2
+"""How many cases fail and pass at least, for a description of what the failing ones have in common."""
 _MOST_ENTRIES = 50_000
 _SAME = 1e-2
 """How little a factor may vary, relative to its distance from 1, to be called the same."""
@@ -50,8 +53,8 @@ def describe_cases(failing: Sequence[str], passing: Sequence[str], activation: s
     # A batch without rows, or a draw that only asks for the layout, shows nothing.
     sound = np.array([case.structure.batch > 0 and case.regime != "layout" for case in cases], bool)[member]
     member, fails = member[sound], fails[sound]
-    if fails.all() or not fails.any():
-        return ""
+    if min(fails.sum(), (~fails).sum()) < _LEAST_CASES:
+        return ""  # what one case has in common with itself is no description
     best = _best(list(_case_features(cases, member, fails, activation)), fails)
     if best is None:
         return ""
@@ -100,11 +103,13 @@ def _case_features(cases: Sequence[Case], member: Array, fails: Array, activatio
     yield Feature("an even batch", has(lambda c: c.structure.batch % 2 == 0))
     yield Feature("a width equal to the batch", has(lambda c: c.structure.batch in c.structure.network.widths[1:]))
     yield Feature("two layers of one shape", has(lambda c: _repeats(c.structure.network.widths)))
-    numbers: dict[str, Callable[[Case], int]] = {
+    numbers: dict[str, Callable[[Case], float]] = {
         "rows of the batch": lambda c: c.structure.batch,
         "layers": lambda c: c.structure.network.depth,
         "inputs of a layer": lambda c: max(c.structure.network.widths[:-1]),
         "units of a layer": lambda c: max(c.structure.network.widths[1:]),
+        "units of the narrowest hidden layer": lambda c: min(c.structure.network.widths[1:-1], default=math.nan),
+        "numbers in the widest layer or input": lambda c: max(c.structure.network.widths),
         "outputs": lambda c: c.structure.network.widths[-1],
     }
     for what, number in numbers.items():
@@ -119,7 +124,9 @@ def _repeats(widths: tuple[int, ...]) -> bool:
 
 
 def _thresholds(values: Array, fails: Array, over: str, upto: str) -> Iterator[Feature]:
-    """Limits on a number: those that just include all failures, and those that leave out all others."""
+    """Limits on a number: those that just include all failures, and those that leave out all others. No limit holds for
+    NaN, the number of what is not there.
+    """
     mine, others = values[fails], values[~fails]
     below, above = others[others < mine.min()], others[others > mine.max()]
     if below.size:

@@ -12,7 +12,7 @@ from ..cases.case import Case, Group, parse_case
 from ..cases.description import Description
 from ..cases.draw import make_draws
 from ..cases.regimes import REGIMES
-from ..checks.verdict import Verdict, failure_to_show, severity_of, status
+from ..checks.verdict import REPEATED, Verdict, failure_to_show, severity_of, status
 from .causes import Cause, group_unexplained, order, smallest, sort_checks
 from .evidence import compare
 from .explanation import Explanation
@@ -189,6 +189,9 @@ def _rounded(value: Array, case: Case) -> Array:
 def _number_of(verdict: Verdict, own: dict[int, Question], number_of: dict[Call, int]) -> int | None:
     kept = [(q, i) for q, question in own.items() for i, case in enumerate(question.cases) if case == verdict.case]
     same = [(q, i) for q, i in kept if own[q].first == verdict.quantity]
+    if verdict.message and verdict.quantity not in REPEATED:
+        # What is said in words is not about the numbers of another finding in its case.
+        kept = []
     if same or kept:
         return number_of[(same or kept)[0]]
     others = [q for q, question in own.items() if question.first == verdict.quantity]

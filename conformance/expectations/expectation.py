@@ -40,7 +40,16 @@ from packaging.version import InvalidVersion, Version
 from ...reference import ACTIVATIONS, DTYPES, base_of
 from ...reference.steps import Made
 from ..cases.description import Description
-from ..checks.verdict import CHECKS, FINDINGS, RUN_CHECKS, RUN_QUANTITIES, ExpectationFor, Verdict, quantity_of
+from ..checks.verdict import (
+    CHECKS,
+    FINDINGS,
+    REPEATED,
+    RUN_CHECKS,
+    RUN_QUANTITIES,
+    ExpectationFor,
+    Verdict,
+    quantity_of,
+)
 from .formulas import FORMULAS, changes_of, find_problem
 
 SHIPPED = Path(__file__).with_name("expectations.toml")
@@ -111,7 +120,8 @@ class Expectation:
         """Whether it matches this finding of an adapter that it concerns.
 
         A finding in a descent step counts as one of `descent` and as one of the check that compares its quantity. A
-        finding of a whole run is matched only by an entry whose `check` names such checks alone.
+        finding of a whole run is matched only by an entry whose `check` names such checks alone. That a repeated call
+        gave a wrong answer, and not only other bits, is matched only by an entry that names the grade.
         """
         asked = quantity_of(verdict.quantity)[0] if verdict.check == "descent" else None
         return (
@@ -122,6 +132,7 @@ class Expectation:
             and self._is("quantity", verdict.quantity)
             and (bool(self.formula) or self._is_activation(verdict.activation or ""))
             and self._is("grade", verdict.grade)
+            and (self.grade != "*" or verdict.grade != "wrong" or verdict.quantity not in REPEATED)
             and self._is("case", verdict.case)
             and (not self.size or (verdict.slack is not None and verdict.slack <= self._most(verdict.case)))
             and (not self.formula or self.id in verdict.formulas)

@@ -20,7 +20,7 @@ from ...reference import ACTIVATIONS, DTYPES, Array, base_of
 from ...reference.steps import Changes, Made, Work, with_bias
 from ...reference.value import Value, exact
 from .flushing import flush_to_zero, widened
-from .written import Bounded, evaluate, find_expression_problem
+from .written import Bounded, evaluate, find_expression_problem, find_name_beside
 
 Parameters = Mapping[str, Any]
 
@@ -179,11 +179,25 @@ def find_problem(name: str, parameters: Parameters, takes: Callable[[str], bool]
             return f"formula {name} has no parameter {key!r}; it has {due}"
         kind, is_valid = KINDS[row.parameters[key]]
         if not is_valid(value):
+            if row.parameters[key] == "expression":
+                return f"parameter {key} of formula {name} is wrong: {find_expression_problem(value)}; give {kind}"
             return f"parameter {key} = {value!r} of formula {name} is wrong; give {kind}"
+        if row.parameters[key] == "expression" and (problem := _find_unknown_name(value, takes)):
+            return f"parameter {key} of formula {name} is wrong: {problem}"
     if missing := [key for key in row.parameters if key not in parameters]:
         return f"formula {name} needs parameters: {', '.join(missing)}; write parameters = {{ {missing[0]} = ... }}"
     if row.activations and not any(takes(activation) for activation in row.activations):
         return f"formula {name} is about {', '.join(row.activations)}; name one of them as activation, or none"
+    return ""
+
+
+def _find_unknown_name(expression: str, takes: Callable[[str], bool]) -> str:
+    """What is wrong with the names in an expression, for the activations of an entry; empty if nothing is."""
+    for activation, row in ACTIVATIONS.items():
+        if takes(activation) and (found := find_name_beside(expression, ("z", *row.parameters))):
+            name, at = found
+            has = ", ".join(("z", *row.parameters))
+            return f"{name}, at character {at}, is no name that {activation} has; it has {has}: name the activation"
     return ""
 
 

@@ -27,9 +27,11 @@ in float64, so what float64 gives is doubled.
 """
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
+from typing import NoReturn
 
 import numpy as np
 from scipy import special
@@ -64,6 +66,9 @@ _ARGUMENTS = {
     "where": 3,
 }
 
+_MOST_SHOWN = 40
+"""The characters that a message quotes of an expression."""
+
 
 @dataclass(frozen=True)
 class Bounded:
@@ -74,14 +79,60 @@ class Bounded:
 
 
 def find_expression_problem(text: object) -> str:
-    """What is wrong with an expression; empty if it can be evaluated."""
+    """What is wrong with an expression, with the part that is wrong and its first character, counted from 1; empty if
+    it can be evaluated.
+    """
     if not isinstance(text, str):
         return f"{text!r} is not text"
     try:
         _require_known(_parse(text))
-    except (SyntaxError, ValueError) as error:
-        return str(error)
+    except SyntaxError as error:
+        return _describe_syntax_error(text, error)
+    except (ValueError, RecursionError, MemoryError) as error:
+        return str(error) or "it is nested too deeply"
     return ""
+
+
+def find_name_beside(text: str, known: Sequence[str]) -> tuple[str, int] | None:
+    """The first name in an expression that can be evaluated and is none of these, with its first character, counted
+    from 1; None if there is none.
+    """
+    called = {id(node.func) for node in ast.walk(_parse(text)) if isinstance(node, ast.Call)}
+    names = [node for node in ast.walk(_parse(text)) if isinstance(node, ast.Name) and id(node) not in called]
+    unknown = [(node.col_offset + 1, node.id) for node in names if node.id not in known]
+    if not unknown:
+        return None
+    at, name = min(unknown)
+    return name, at
+
+
+def _describe_syntax_error(text: str, error: SyntaxError) -> str:
+    at, text = error.offset or 1, text.strip()
+    part = text[at - 1 : at - 1 + _MOST_SHOWN]
+    what = error.msg.replace(" (<unknown>, line 1)", "")
+    return f"{what}, at character {at}: {part!r}" if part else f"{what}, at its end, after {text[-_MOST_SHOWN:]!r}"
+
+
+def _fail(node: ast.AST, what: str) -> NoReturn:
+    """Raise ValueError for a part of an expression; `what` completes "... is" or "... takes"."""
+    shown = ast.unparse(node)
+    shown = shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + "..."
+    raise ValueError(f"{shown} {what}, at character {getattr(node, 'col_offset', 0) + 1}")
+
+
+def _name_problem(node: ast.expr) -> str:
+    """What is wrong with an operation that is not known."""
+    match node:
+        case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _ARGUMENTS:
+            due = _ARGUMENTS[name]
+            return f"is {name} of {len(node.args)} arguments; it takes {due}"
+        case ast.Call(func=ast.Name(id=name), keywords=[]):
+            near = get_close_matches(name, _ARGUMENTS, 1)
+            return f"is a function that is not known{f'; did you mean {near[0]}' if near else ''}"
+        case ast.BinOp(op=ast.Pow()):
+            return "is a power that is not a whole number of at least 1"
+        case _:
+            return "is not an operation that is known"
 
 
 @cache
@@ -93,7 +144,7 @@ def _require_known(node: ast.expr) -> None:
     """Raise ValueError for anything that `evaluate` does not know."""
     match node:
         case ast.Constant(value=bool() | str() | bytes() | None):
-            raise ValueError(f"{node.value!r} is not a number")
+            _fail(node, "is not a number")
         case ast.Constant(value=int() | float()) | ast.Name():
             return
         case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -109,7 +160,7 @@ def _require_known(node: ast.expr) -> None:
             for argument in arguments[1:] if name == "where" else arguments:
                 _require_known(argument)
         case _:
-            raise ValueError(f"{ast.unparse(node)} is not an operation that is known")
+            _fail(node, _name_problem(node))
 
 
 def _require_comparison(node: ast.expr) -> None:
@@ -118,7 +169,7 @@ def _require_comparison(node: ast.expr) -> None:
             _require_known(left)
             _require_known(right)
         case _:
-            raise ValueError(f"{ast.unparse(node)} is not a comparison of two numbers")
+            _fail(node, "is not a comparison of two numbers")
 
 
 def evaluate(text: str, z: Bounded, parameters: Mapping[str, float], format: DType) -> Bounded:
@@ -162,7 +213,7 @@ class _Evaluation:
             case ast.Call(func=ast.Name(id=name), args=arguments):
                 return self._call(name, [self.visit(argument) for argument in arguments])
             case _:
-                raise ValueError(f"{ast.unparse(node)} is not an operation that is known")
+                _fail(node, "is neither z nor a parameter" if isinstance(node, ast.Name) else _name_problem(node))
 
     def _constant(self, number: float) -> Bounded:
         exactly = float(np.asarray(number).astype(self.format.numpy)) == number

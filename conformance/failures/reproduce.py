@@ -10,17 +10,19 @@ from pathlib import Path
 
 from ...adapters import Script
 from ...adapters.registry import AdapterError
+from ...reference import Structure, base_of
 from ..cases.case import Case, parse_case
+from ..cases.description import Description
 from ..cases.draw import REGIMES
 from ..checks.findings import ExpectationFor
 from ..checks.verdict import Verdict
 from ..mutants import Mutant
 from ..mutants.loading import mutant as mutant_of
 from ..runners.process import TIMEOUT, ProcessRunner
-from ..runners.runner import NoAnswer, Runner
+from ..runners.runner import NoAnswer, Runner, same_bits
 from .find import failure_of_history, find_failure
 from .histories.history import NOT_REPEATABLE, History, Step
-from .histories.playing import play
+from .histories.playing import Played, play
 from .known_causes import describe_cause, shipped_expectation_for
 from .scripts.failure import Failure, compute_addends
 from .scripts.write import Unwritable, write_script
@@ -54,6 +56,9 @@ def reproduce_case(
     case = parse_case(case_id, tuple(REGIMES))
     with closing(ProcessRunner(spec, device, mutant=mutant, python=python)) as runner:
         adapter = runner.describe()
+        if _is_declared(case.structure, adapter):
+            # Before the search, which may take minutes.
+            _read_script(runner, case.structure, spec)
         found = find_failure_to_show(case, runner, shipped_expectation_for(adapter), shrinks, runner.close)
         if found is None:
             return None
@@ -99,12 +104,24 @@ def find_failure_to_show(
     if shrunk is None:
         return None
     found = _find_call(case, shrunk, runner, expectation_for)
+    if start is not None and found.failure.history is not None:
+        start()
+        played = play(found.failure.history, runner, expectation_for)
+        found = replace(found, failure=replace(found.failure, is_chance=_is_other(found.failure, played)))
     if REGIMES[found.failure.regime].odd_arrays:
         if start is not None:
             start()
         if (plain := _with_plain_arrays(found.failure)) and _fails(plain, found.verdict, runner, expectation_for):
             return replace(found, failure=plain)
     return found
+
+
+def _is_other(failure: Failure, played: Played | None) -> bool:
+    """Whether the calls of a failure gave other bits when they were played in another process, or did not fail."""
+    if played is None:
+        return True
+    before, after = failure.observation, played.observation
+    return before is not None and after is not None and not same_bits(before, after)
 
 
 def _find_call(case: Case, shrunk: Shrunk, runner: Runner, expectation_for: ExpectationFor) -> FoundFailure:
@@ -160,16 +177,32 @@ def isolate_mistake(failure: Failure, mutant: Mutant, runner: Runner) -> Failure
 def _read_scripts(runner: ProcessRunner, failure: Failure, spec: str) -> list[Script]:
     """The script of the failure's structure, and those of the programs of its history."""
     programs = () if failure.history is None else failure.history.programs
+    return [_read_script(runner, structure, spec) for structure in (failure.structure, *programs)]
+
+
+def _read_script(runner: ProcessRunner, structure: Structure, spec: str) -> Script:
     try:
-        return [runner.script(structure) for structure in (failure.structure, *programs)]
+        return runner.script(structure)
     except NoAnswer as no:
         raise AdapterError(f"{spec}: {no.message}") from None
+
+
+def _is_declared(structure: Structure, adapter: Description) -> bool:
+    """Whether an adapter declares what a structure needs, so that it should have a script of it."""
+    network = structure.network
+    names = {base_of(name) for name in network.activations}
+    return structure.dtype in adapter.dtypes and network.bias in adapter.biases and names <= set(adapter.activations)
 
 
 def explain_pass(failure: Failure) -> str:
     """What it means that the script of a failure passes, as a predicate."""
     if not failure.is_repeatable:
         return f"passes in a new process: the failure depends on chance, or on more than the calls; {NOT_REPEATABLE}"
+    if failure.is_chance:
+        return (
+            "passes in a new process: the failure is nondeterministic: the same calls gave other bits in each of two "
+            "new processes, so it depends on chance, such as random numbers or the order of threads"
+        )
     if failure.history is not None:
         return (
             "passes in a new process: the adapter fails with the same calls, so the failure depends on what the "

@@ -1,5 +1,6 @@
 """The collectable suite: one pytest item for each group of cases and each adapter named on the command line."""
 
+import json
 import os
 import re
 from collections import Counter
@@ -21,6 +22,9 @@ FOLDERS = (SUITE.parent, SUITE.parents[1])
 
 STOP = "kterm-stop"
 """The name of the item property that holds why the whole run has to stop."""
+
+COUNTS = "kterm-counts"
+"""The name of the item property that holds the adapter of a group, how many cases it has, and how many failed."""
 
 
 class Findings(Exception):
@@ -82,7 +86,14 @@ class GroupItem(pytest.Item):
         except RecordError as error:
             self.user_properties.append((STOP, str(error)))
             raise Findings(str(error)) from None
-        statuses = {status(some) for some in verdicts}
+        found = Counter(status(some) for some in verdicts)
+        counts = {
+            "adapter": printable(adapter.name),
+            "cases": len(verdicts),
+            "failed": found["failed"] + found["errored"],
+        }
+        self.user_properties.append((COUNTS, json.dumps(counts)))
+        statuses = set(found)
         if statuses & {"failed", "errored"}:
             level = worker.run.options.level
             lines = failure_lines(adapter, verdicts, worker.run.device, level, is_searched=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...reference import ACTIVATIONS
-from ..checks.verdict import CHECKS, RUN_CHECKS, Verdict, quantity_of
+from ..checks.verdict import CHECKS, REPEATED, RUN_CHECKS, Verdict, quantity_of
 from ..expectations.audit import AuditResult
 from ..expectations.expectation import EXPECTABLE, PATTERNS, SUBJECTS, Expectation
 from ..expectations.patterns import Point, find_patterns
@@ -67,19 +67,42 @@ def propose_expectations(source: Path, against_plan: bool = True) -> tuple[str, 
 
 
 def _propose(record: Record, adapter: str) -> Iterator[_Proposal]:
-    failed: dict[str, dict[Point, list[Verdict]]] = defaultdict(lambda: defaultdict(list))
+    failed: dict[_Kind, dict[Point, list[Verdict]]] = defaultdict(lambda: defaultdict(list))
     passed: dict[str, set[Point]] = defaultdict(set)
     for verdict in _verdicts(record, adapter):
         if verdict.is_unexpected and verdict.check in EXPECTABLE:
-            failed[verdict.check][verdict.activation or "", verdict.case].append(verdict)
+            failed[_kind_of(verdict)][verdict.activation or "", verdict.case].append(verdict)
     for (name, case), one in record.cases.items():
         if name == adapter and failed:
             for check, quantities in _passes(one, record.verdicts.get((name, case), ())):
                 passed[check].update((activation, case) for activation in _passing_activations(case, check, quantities))
-    for check, found in failed.items():
-        for activation, case, points in find_patterns(found.keys(), passed[check] - found.keys()):
+    for (check, quantity, grade), found in failed.items():
+        others = passed[check] - found.keys()
+        if quantity != "*":
+            # One case of a structure stands for all of them.
+            structures = {_structure_of(case) for _, case in found}
+            others = {(activation, case) for activation, case in others if _structure_of(case) not in structures}
+        for activation, case, points in find_patterns(found.keys(), others):
             findings = tuple((adapter, verdict) for point in points for verdict in found[point])
-            yield _Proposal(("",), (adapter,), (case,), (check,), (activation,), findings=findings)
+            patterns = ("",), (adapter,), (case,), (check,), (activation,)
+            yield _Proposal(*patterns, grade, quantity=quantity, findings=findings)
+
+
+_Kind = tuple[str, str, str]
+"""The check of findings that one entry may match, and patterns for their quantity and their grade."""
+
+
+def _kind_of(finding: Verdict) -> _Kind:
+    """Findings of `contract` about no activation are about what they name as their quantity, such as a dtype. That a
+    repeated answer is wrong is matched only by an entry that names the grade.
+    """
+    if finding.check != "contract" or finding.activation:
+        return finding.check, "*", "*"
+    return finding.check, finding.quantity, finding.grade if finding.quantity in REPEATED else "*"
+
+
+def _structure_of(case: str) -> str:
+    return case.rpartition("-s")[0]
 
 
 def _grade(one: _Proposal) -> str:

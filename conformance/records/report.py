@@ -245,6 +245,15 @@ def _explained(cause: Cause, adapter: dict[str, Any], device: str | None, is_sea
     return [*map(printable, lines)]
 
 
+def describe_rule(expected: float | None, jump: float | None) -> str:
+    """The rule's number in words; where a kink leaves a choice, both ends of what it allows."""
+    if not jump or expected is None:
+        return f"{expected!r}"
+    # The jump has a little rounding error in it, which digits of the ends would show.
+    low, high = (end if abs(end) > jump / 100 else 0.0 for end in (expected - jump, expected + jump))
+    return f"anything from about {low:.4g} to {high:.4g}"
+
+
 def finding_lines(finding: Verdict) -> list[str]:
     """What is wrong: in words, or the worst entry with both numbers."""
     if finding.message:
@@ -254,7 +263,8 @@ def finding_lines(finding: Verdict) -> list[str]:
     at = f"[{', '.join(map(str, finding.at))}]" if finding.at else ""
     layer = f" ({finding.activation})" if finding.activation else ""
     return [
-        f"  {finding.label}{at}{layer}: the framework gives {finding.observed!r}, the rule {finding.expected!r}; "
+        f"  {finding.label}{at}{layer}: the framework gives {finding.observed!r}, "
+        f"the rule {describe_rule(finding.expected, finding.jump)}; "
         f"{finding.worst * SIGMAS:.3g} σ, {finding.worst:.3g} times the tolerance {finding.tolerance:.3g}"
     ]
 

@@ -12,6 +12,7 @@ from ...reference import DTYPES, Array, Structure
 from .programs import NoAnswer
 
 _MOST_NAMED = 3
+_BACKWARD = ("k", "dE/dW", "dE/db")
 
 
 @dataclass(frozen=True)
@@ -74,17 +75,20 @@ def examine_form(
         worst = max((stray[name] for name in narrow), key=_ROUNDOFFS.__getitem__)
         judged_in = _NAMES[worst]
         fix = f"compute and return in the dtype of the inputs, or leave {asked.name} out of dtypes"
-        problem = _dtype_problem(narrow, worst, structure, judged_in, fix)
+        problem = _dtype_problem(narrow, worst, structure, judged_in, fix, narrow)
         return Answer(_cast(own, worst), tuple(problems), problem, judged_in)
     known = {symbol: DTYPES[name].numpy for symbol, name in (declared or {}).items()}
     # Not known.get: to NumPy, None is float64.
     found = [name for name in stray if (symbol := split_name(name)[0]) not in known or known[symbol] != stray[name]]
     problem = ""
     if found:
-        dtype = stray[found[0]]
-        example = f'{{"{split_name(found[0])[0]}": "{_NAMES[dtype]}"}}'
-        fix = f"return the dtype of the inputs, or declare result_dtypes = {example}"
-        problem = _dtype_problem(found, dtype, structure, asked.name, fix)
+        widest = {split_name(name)[0]: _NAMES[dtype] for name, dtype in stray.items()}
+        if "dE/dW" in widest and structure.network.bias == "none":
+            # Networks with biases most likely need it too.
+            widest["dE/db"] = widest["dE/dW"]
+        all_of_them = ", ".join(f'"{symbol}": "{name}"' for symbol, name in widest.items())
+        fix = f"return the dtype of the inputs, or declare result_dtypes = {{{all_of_them}}}"
+        problem = _dtype_problem(found, stray[found[0]], structure, asked.name, fix, list(stray))
     return Answer(_cast(own, asked.numpy), tuple(problems), problem)
 
 
@@ -154,11 +158,20 @@ _ROUNDOFFS = {one.numpy: one.u for one in DTYPES.values()}
 _NAMES = {one.numpy: name for name, one in DTYPES.items()}
 
 
-def _dtype_problem(names: Sequence[str], dtype: np.dtype, structure: Structure, judged_in: str, fix: str) -> str:
+def _dtype_problem(
+    names: Sequence[str], dtype: np.dtype, structure: Structure, judged_in: str, fix: str, stray: Sequence[str]
+) -> str:
+    """`stray` are the names of all arrays in another dtype, declared or not."""
     more = " and more" if len(names) > _MOST_NAMED else ""
     verb = "comes" if len(names) == 1 else "come"
+    asked = structure.format.numpy
+    backward = {name for name in stray if split_name(name)[0] in _BACKWARD}
+    if len(backward) == len(stray):
+        only = f"; only the backward pass gives {dtype}: outputs and E are {asked}"
+    else:
+        only = "" if backward else f"; only the forward pass gives {dtype}: the gradients are {asked}"
     return (
-        f"{', '.join(names[:_MOST_NAMED])}{more} {verb} back as {dtype} where {structure.format.numpy} is asked for; "
+        f"{', '.join(names[:_MOST_NAMED])}{more} {verb} back as {dtype} where {asked} is asked for{only}; "
         f"the numbers are judged as {judged_in}; {fix}"
     )
 

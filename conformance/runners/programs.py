@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...adapters import IN_OUT, OUT_IN, Adapter, Observation, Program, Script, WeightLayout
-from ...adapters.registry import describe_error
+from ...adapters.registry import describe_error, describe_raised
 from ...reference import Array, Parameters, Structure
 from ..cases.memory import arrange
 
@@ -108,9 +108,9 @@ class as_no_answer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if error is None or isinstance(error, KeyboardInterrupt):
             return
-        raise NoAnswer(
-            "unsupported" if isinstance(error, NotImplementedError) else "raised", describe_error(error)
-        ) from None
+        if isinstance(error, NotImplementedError):
+            raise NoAnswer("unsupported", describe_error(error)) from None
+        raise NoAnswer("raised", describe_raised(error)) from None
 
 
 def _same_array(a: Array, b: Array) -> bool:

@@ -151,6 +151,7 @@ async function initialize({protocol, device}) {
     biases: ['none', 'pre', 'post'],
     device: 'cpu',
     kinks: KINKS,
+    fixed_parameters: {elu: {alpha: 1}},
   };
 }
 

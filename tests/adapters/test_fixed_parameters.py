@@ -15,7 +15,7 @@ from kterm.conformance.cases.description import Description, describe
 from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.interfaces.api import check_adapter
 from kterm.conformance.runners.process import ProcessRunner, open_runner
-from kterm.reference import ACTIVATIONS, base_of, name_with
+from kterm.reference import ACTIVATIONS, OTHER_VALUES, base_of, name_with
 
 from ..support.here import kterm_here
 from ..support.program import as_program
@@ -121,6 +121,20 @@ def test_a_value_that_is_that_of_the_table_changes_nothing() -> None:
 
     options = make_options("smoke", 0)
     assert plan(describe(Usual(), "numpy"), options) == plan(describe(Numpy(), "numpy"), options)
+
+
+def test_no_other_value_is_asked_for_if_the_fixed_one_is_that_of_the_table() -> None:
+    class Usual(Numpy):
+        fixed_parameters = {"elu": {"alpha": 1}}  # noqa: RUF012  (declared by the base)
+
+    described, options = describe(Usual(), "numpy"), make_options("quick", 0)
+    assert Description.from_json(described.to_json()) == described
+    planned = plan(described, options)
+    names = {name for group in planned.groups for name in group.structure.network.activations}
+    assert {name for name in names if base_of(name) == "elu"} == {"elu"}
+    assert {base_of(name) for name in names - set(ACTIVATIONS)} == OTHER_VALUES.keys() - {"elu"}
+    free = plan(describe(Numpy(), "numpy"), options)
+    assert set(planned.unsupported) - set(free.unsupported) == {"activation elu with another alpha than 1"}
 
 
 def test_a_case_of_a_value_is_replayed_and_refused_by_others(spec: str, tmp_path: Path) -> None:

@@ -89,7 +89,9 @@ def _structures(name: str) -> Iterator[Structure]:
     yield Structure(Network((2, 1), ("tanh",), "none"), 0, "f32")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "numpy"])
+@pytest.mark.parametrize(
+    "name", ["jax", *(pytest.param(name, marks=pytest.mark.heavy) for name in NAMES[1:3]), *NAMES[4:]]
+)
 def test_a_script_computes_the_bits_of_its_adapter(name: str) -> None:
     adapter = _loaded(name)
     for structure in _structures(name):

@@ -1,5 +1,6 @@
 """The adapters of frameworks beside PyTorch and JAX: short, registered, described, and conforming where installed."""
 
+import ast
 import tomllib
 from pathlib import Path
 from statistics import median
@@ -51,6 +52,27 @@ def test_adapters_are_short() -> None:
     files = {ENTRIES[name].partition(":")[0]: len(_source(name).splitlines()) for name in ENTRIES}
     assert max(files.values()) <= MOST_LINES, files
     assert median(files.values()) <= MEDIAN, files
+
+
+def _ignored(tree: ast.Module) -> set[str]:
+    """The parameters of activations that the functions of an adapter take and do not use."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda) and node.args.args[:1]]
+    return {
+        parameter.arg
+        for function in functions
+        if function.args.args[0].arg == "z"
+        for parameter in function.args.args[1:]
+        if parameter.arg not in {node.id for node in ast.walk(function.body) if isinstance(node, ast.Name)}
+    }
+
+
+def test_a_parameter_that_a_function_ignores_is_declared_as_fixed() -> None:
+    # Else the suite asks for other values of it, and every case with one is wrong.
+    assert _ignored(ast.parse("f = lambda z, alpha: elu(z)")) == {"alpha"}
+    for name in NAMES:
+        source = _source(name)
+        declared = source.partition("fixed_parameters")[2].partition("\n")[0]
+        assert all(f'"{parameter}":' in declared for parameter in _ignored(ast.parse(source))), name
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in SLOW])

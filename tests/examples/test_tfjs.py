@@ -83,12 +83,13 @@ def test_the_code_in_the_readme_shows_the_divergence() -> None:
     assert re.search(r"^0 1\.52\d*e-8$", done.stdout, re.M), done.stdout
 
 
-def test_what_it_cannot_do_is_refused_by_code(port: Port) -> None:
+def test_what_it_cannot_do_is_refused_by_code(port: Port, declared: dict[str, dict]) -> None:
     small = write_structure(Network((2, 1), ("relu",), "pre"), 1, "f32")
     assert port.refusal("build", structure={**small, "dtype": "f64"})[0] == -32001
     assert port.refusal("build", structure={**small, "activations": [{"name": "celu", "parameters": {}}]})[0] == -32001
     alpha = [{"name": "elu", "parameters": {"alpha": 1.5}}]
     assert port.refusal("build", structure={**small, "activations": alpha}) == (-32001, "tf.elu has alpha = 1 only")
+    assert declared["fixed_parameters"] == {"elu": {"alpha": 1}}  # so that the suite asks for no other value
     assert port.refusal("release", program=10**6)[0] == -32602
     assert port.refusal("guess")[0] == -32601
     assert port.exchange(b"nonsense")["error"]["code"] == -32700

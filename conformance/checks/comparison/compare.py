@@ -44,6 +44,7 @@ class Comparison:
     worst-case bound. `slack` is the absolute error of f (for an x) or f' (for a k) that would explain the entries above
     their tolerance if all else were right; it is infinite for other quantities. `norms` is the normwise reading; None
     if no entry exceeds its tolerance, since then the norm of the error does not exceed that of the tolerance either.
+    `jump` is what a kink allows at that entry beside rounding, to either side of `expected`; None if no kink is near.
     `sums` holds what `compare` was asked to measure, a row for each observation. `formulas` holds, for each
     observation, the ids of the formulas that explain a departure (formulas.py); it is empty if none was tried.
     """
@@ -62,6 +63,7 @@ class Comparison:
     within_bound: Array
     slack: Array
     norms: Norms | None = None
+    jump: Array | None = None
     sums: Array | None = None
     formulas: tuple[tuple[str, ...], ...] = ()
 
@@ -195,7 +197,7 @@ def _compared(
     value = step.estimate.value
     ratio = departures(structure, value, observed, tolerance)
     cases = ratio.shape[0]
-    flat, shape = ratio.reshape(cases, -1), observed.shape[1:]
+    flat, shape, jump = ratio.reshape(cases, -1), observed.shape[1:], None
     if flat.shape[1] == 0:
         zeros = np.zeros(cases)
         worst, at, power, pick = zeros, zeros.astype(int), np.full(cases, np.inf), [zeros, zeros, zeros]
@@ -203,6 +205,8 @@ def _compared(
         at, rows = flat.argmax(1), np.arange(cases)
         pick = [array.reshape(cases, -1)[rows, at] for array in (observed, value, tolerance)]
         worst, power = flat[rows, at], compute_power(value, usual, step.estimate.jump)
+        if step.estimate.jump is not None:
+            jump = step.estimate.jump.reshape(cases, -1)[rows, at]
     return Comparison(
         check=_CHECK_OF[step.symbol],
         quantity=name,
@@ -217,6 +221,7 @@ def _compared(
         tolerance=pick[2],
         within_bound=worst <= 1,
         slack=_slack(step, np.abs(observed - value), ratio),
+        jump=jump,
     )
 
 

@@ -49,15 +49,15 @@ def sharpen(step: Quantity, activation: str, z: Array, seen: Array, tolerance: A
     assert tail is not None  # `sharp` is None without
     terms = _roundoff_terms(row, step, z)
     value = step.estimate.value
-    size = np.abs(value)
-    tells = (size < _LEAST * reading.format.u * terms) & (size > 0)
-    if 8 * reading.u > tail.resolves or not tells.any():
+    size, resolves = np.abs(value), tail.resolves(z)
+    tells = (size < _LEAST * reading.format.u * terms) & (size > 0) & (8 * reading.u <= resolves)
+    if not tells.any():
         return tolerance
     sharp = step.sharp()
     if not np.array_equal(sharp.value, value):
         return tolerance  # another formula of f or f' is compared with, and it has its own rounding
     fine = sharp.tolerance(reading)
-    right = np.maximum(fine, np.abs(seen - value)) <= tail.resolves * size
+    right = np.maximum(fine, np.abs(seen - value)) <= resolves * size
     ulps, u_wider = row.slope_ulps if step.symbol == "k" else row.f_ulps, _U_WIDER[reading.format.name]
     allowed = np.where(
         on_shown_sides(tells & (size < _LEAST * u_wider * terms), right, z),

@@ -19,13 +19,13 @@ from ...runners.runner import Answer, NoAnswer, Runner, differing, same_bits
 from ..comparison.calls import Call, Calls, JudgedCalls, before_each
 from ..comparison.compare import Comparison, readings, steps_of
 from ..comparison.norms import Inputs, measure_norms
-from ..findings import ExpectationFor, judge, with_contract
-from ..verdict import CHECKS, Check, Formulas, Verdict
+from ..findings import judge, with_contract
+from ..verdict import CHECKS, SAME_CALL, SOAK, TWINS, Check, ExpectationFor, Formulas, Verdict
+from .again import RepeatJudge, grade_of, judge_other_bits, judge_overwritten
 from .soak import Soaked, soak
 from .twins import TwinPrograms
 
 _DESCENT_STEPS = 3
-_SAME_CALL, _EARLIER, _SOAK = "same call twice", "earlier observation", "repeated calls"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Repeats:
     """What the repeated calls of a structure returned, and what its twin programs showed.
 
     `draw` and `first` are the numbers and the observation of the first answered case. `again` is what the same call
-    returned later, if it differs; `soaked` is the first call of many that differs. `descent` and `halves` hold the
+    returned later, if it differs, and `departure` what that has wrong by itself; `soaked` is a call of many that
+    differs. `descent` and `halves` hold the
     numbers of their calls as a stack, and the observations. `arithmetic` is what the adapter declares about its
     products.
     """
@@ -51,6 +52,7 @@ class Repeats:
     first: Observation
     twins: TwinPrograms
     again: Answer | None = None
+    departure: Verdict | None = None
     overwritten: bool = False
     lost: Lost | None = None
     soaked: Soaked | None = None
@@ -61,16 +63,34 @@ class Repeats:
     def check_contract(self, case: Case, expectation_for: ExpectationFor) -> list[Verdict]:
         """Whether the program gave the same bits twice, left its earlier answer alone, and its twins did too."""
         found = []
-        if self.again is not None:
-            found.append(judge_repeat(case.id, self.first, self.again))
-        if self.soaked is not None:
-            found.append(Verdict(case.id, "contract", _SOAK, "wrong", message=self.soaked.message))
+        if (same := self._judge_same_call(case)) is not None:
+            found.append(same)
+        if self.soaked is not None and not self.soaked.is_unsteady and not self._is_soak_known:
+            found.append(self.soaked.judge(case.id))
         if self.overwritten:
             found.append(judge_overwritten(case.id))
-        found += [Verdict(case.id, "contract", "twins", "wrong", message=what) for what in self.twins.findings]
+        found += [Verdict(case.id, "contract", TWINS, one.grade, message=one.message) for one in self.twins.findings]
         if self.lost is not None and self.lost.check == "contract":
-            found.append(Verdict(case.id, "contract", _SAME_CALL, "errored", message=self.lost.message))
+            found.append(Verdict(case.id, "contract", SAME_CALL, "errored", message=self.lost.message))
         return with_contract(case, found, expectation_for)
+
+    def _judge_same_call(self, case: Case) -> Verdict | None:
+        """The verdict on the same call made again, of the structure's program or of a twin's, if it gave other bits."""
+        found = []
+        if self.again is not None:
+            again = self.again.observation
+            names = () if again is None else differing(self.first, again)
+            found.append(judge_other_bits(case.id, self.again, names, self.departure))
+        if self.soaked is not None and self.soaked.is_unsteady:
+            found.append(self.soaked.judge(case.id))
+        if (twin := self.twins.unsteady) is not None:
+            found.append(judge_other_bits(case.id, twin.answer, twin.names, twin.departure))
+        return next((one for one in found if one.grade == "wrong"), found[0] if found else None)
+
+    @property
+    def _is_soak_known(self) -> bool:
+        """Whether soaking shows only that the same call gives other bits, as the second call did already."""
+        return self.again is not None and self.soaked is not None and self.soaked.grade != "wrong"
 
     def judged_repeat(
         self,
@@ -84,14 +104,16 @@ class Repeats:
         """The same call made twice, if it gave other bits. `draws` are those of all cases; `first` is the index of the
         case that is repeated, and `last` that of the call just before the repetition.
         """
-        soaked, answer, quantity = self.soaked, self.again, _SAME_CALL
-        if soaked is not None:
-            first, last, answer, quantity = soaked.draw, soaked.before, soaked.answer, _SOAK
-        if answer is None or answer.observation is None:
+        soaked, answer, quantity = self.soaked, self.again, SAME_CALL
+        if soaked is not None and not self._is_soak_known:
+            first, last, answer = soaked.draw, soaked.before, soaked.answer
+            quantity = SAME_CALL if soaked.is_unsteady else SOAK
+        if answer is None or answer.observation is None or answer.judged_in is not None:
             return []
         verdict = next(v for v in found if v.quantity == quantity)
         group, twice = self.twins.group, draws[np.array([first, first])]
-        both = self.first if soaked is None else soaked.expected, answer.observation
+        expected = self.first if soaked is None or self._is_soak_known else soaked.expected
+        both = expected, answer.observation
         known = conventions, self.arithmetic, formulas
         calls = Calls(group.structure, group.regime, twice, both, draws, (None, last), *known)
         return [JudgedCalls(calls, together=verdict)]
@@ -130,13 +152,14 @@ class Repeats:
 
     def calls_of(self, verdict: Verdict) -> tuple[Call, ...] | None:
         """The repeated calls that a verdict is about, the failing one first; None if it is about none of them."""
-        is_repeat = verdict.check in ("descent", "batch") or verdict.quantity == _SAME_CALL
+        is_repeat = verdict.check in ("descent", "batch") or verdict.quantity == SAME_CALL
         if is_repeat and verdict.grade == "errored" and self.lost is not None:
             return (Call(self.lost.draw, None),)
-        if verdict.quantity == _SAME_CALL and self.again is not None:
-            return (Call(self.draw, self.again.observation),)
-        if verdict.quantity == _SOAK and self.soaked is not None:
+        is_soaked = verdict.quantity == SOAK or (self.soaked is not None and self.soaked.is_unsteady)
+        if is_soaked and verdict.quantity in (SAME_CALL, SOAK) and self.soaked is not None:
             return (Call(self.soaked.numbers, self.soaked.answer.observation),)
+        if verdict.quantity == SAME_CALL and self.again is not None:
+            return (Call(self.draw, self.again.observation),)
         if verdict.step is not None and self.descent is not None:
             stack, observed = self.descent
             return (Call(stack[verdict.step - 1], observed[verdict.step - 1]),)
@@ -147,10 +170,16 @@ class Repeats:
 
 
 def ask_repeats(
-    group: Group, draws: Draw, observed: Mapping[int, Observation], runner: Runner, twins: TwinPrograms
+    group: Group,
+    draws: Draw,
+    observed: Mapping[int, Observation],
+    runner: Runner,
+    twins: TwinPrograms,
+    judge_repeats: RepeatJudge,
 ) -> Repeats:
     """Make the repeated calls, given the numbers of all cases and the observation of each answered one, at least one,
-    by its index.
+    by its index. A repeated answer with other bits ends it, unless it is right by itself: what follows could then still
+    be wrong.
     """
     at, first = next(iter(observed.items()))
     one = draws[at]
@@ -160,13 +189,15 @@ def ask_repeats(
     try:
         # Before the same numbers are put in again, which would write the same answer over it.
         repeats.overwritten = runner.changed_since()
-        twins.recheck(runner)
+        twins.recheck(runner, judge_repeats)
         answer = runner.call(group.regime, one.parameters, one.x, one.y)
         if answer.observation is None or not same_bits(answer.observation, first):
             repeats.again = answer
-            return repeats
+            repeats.departure = judge_repeats.find_departure(group.cases[at], one, answer)
+            if grade_of(answer, repeats.departure) == "wrong":
+                return repeats
         if REGIMES[group.regime].soak:
-            repeats.soaked = soak(group, draws, observed, runner)
+            repeats.soaked = soak(group, draws, observed, runner, judge_repeats)
             return repeats
         if not all(np.isfinite(array.astype(float)).all() for array in arrays(first).values()) or one.dead:
             return repeats
@@ -186,22 +217,6 @@ def ask_repeats(
             runner.build(group.structure)
         repeats.lost = Lost(asking.check, no.message, asking.draw)
     return repeats
-
-
-def judge_repeat(case: str, first: Observation, answer: Answer) -> Verdict:
-    """The verdict on a call that did not answer as it did first."""
-    if answer.observation is None:
-        message = "the same call, made again, gave " + "; ".join(answer.problems)
-    else:
-        changed = ", ".join(differing(first, answer.observation)) or "what it shows"
-        message = f"the same call, made again, gave other bits in {changed}"
-    return Verdict(case, "contract", _SAME_CALL, "wrong", message=message)
-
-
-def judge_overwritten(case: str) -> Verdict:
-    """The verdict on an observation that a later call wrote over."""
-    message = "an earlier observation was changed by a later call; give arrays that nothing else writes to"
-    return Verdict(case, "contract", _EARLIER, "wrong", message=message)
 
 
 @dataclass

@@ -11,11 +11,13 @@ import numpy as np
 from ....adapters import Observation
 from ....adapters.quantities import arrays
 from ....reference import Array, DType, Parameters, Structure, backpropagate
-from ...cases.case import Group, structure_id
+from ...cases.case import Case, Group, structure_id
 from ...cases.description import Description
 from ...cases.regimes import REGIMES, Draw
 from ...cases.shapes import twin_structures
 from ...runners.runner import Answer, NoAnswer, Runner, differing
+from ..verdict import Grade, Verdict
+from .again import RepeatJudge, describe_departure, grade_of
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,41 @@ def _longer(rows: Array) -> Array:
     return np.concatenate((rows, rows[:1]))
 
 
+@dataclass(frozen=True)
+class TwinFinding:
+    """What was seen of a twin program, and the grade of that."""
+
+    message: str
+    grade: Grade = "wrong"
+
+
+@dataclass(frozen=True)
+class Unsteady:
+    """The answer of a twin to a call that it answered before, where the same call, made once more, gave other bits
+    again: what differs from the first answer, and what the answer has wrong by itself.
+    """
+
+    answer: Answer
+    names: tuple[str, ...]
+    departure: Verdict | None
+
+
 class TwinPrograms:
     """The twin programs of a structure, and what they showed.
 
     Most are built before the structure: if the cached program of a twin is reused for it, the structure's results are
     wrong. A twin in a wider dtype is built after it. If its program were reused for the structure, the results would
     still pass; if the narrow program is reused for it, all its results are numbers of the narrow dtype.
+
+    `findings` are about the twins, and `unsteady` is about the adapter: a twin that gives other bits whenever it is
+    called shows nothing about other programs.
     """
 
     def __init__(self, group: Group, early: list[Twin], late: list[Twin]) -> None:
         self.group, self._early, self._late = group, early, late
         self._built: list[tuple[Twin, Observation | None]] = []
-        self.findings: list[str] = []
+        self.findings: list[TwinFinding] = []
+        self.unsteady: Unsteady | None = None
 
     @property
     def is_built(self) -> bool:
@@ -87,14 +112,15 @@ class TwinPrograms:
             except NoAnswer as no:
                 if no.lost:
                     if no.kind != "hung" and self._answers_now(twin, runs):
-                        self.findings.append(
+                        lost = (
                             f"the adapter's process was lost at the program of {structure_id(twin.structure)}, of the "
                             f"same shape, which answers in another process: {no.message}"
                         )
+                        self.findings.append(TwinFinding(lost))
                     self.discard()
                     return
 
-    def recheck(self, runs: Runner) -> None:
+    def recheck(self, runs: Runner, judge: RepeatJudge) -> None:
         """Call the early twins again, now that the structure's own program exists, and build and call the late ones.
         Then make the structure's program the current one again. Raises NoAnswer if the process is lost.
         """
@@ -102,7 +128,7 @@ class TwinPrograms:
         for number, (twin, first) in enumerate(self._built):
             if first is not None:
                 runs.recall(number)
-                self.findings += self._changed(twin, first, runs)
+                self._find_change(twin, first, runs, judge)
         for twin in self._late:
             try:
                 runs.build(twin.structure, None, True)
@@ -113,10 +139,11 @@ class TwinPrograms:
                 continue
             before = self.group.structure
             if answer.observation is not None and _is_of(before.format, answer.observation, twin):
-                self.findings.append(
+                same = (
                     f"the program of {structure_id(twin.structure)}, built after {structure_id(before)}, answers as "
                     f"that does: every number it gives is one of {before.dtype}"
                 )
+                self.findings.append(TwinFinding(same))
         if self._built or self._late:
             runs.recall(own)
 
@@ -132,29 +159,44 @@ class TwinPrograms:
         numbers = twin.numbers
         return runs.call(self.group.regime, numbers.parameters, numbers.x, numbers.y)
 
-    def _changed(self, twin: Twin, first: Observation, runs: Runner) -> list[str]:
-        name, found = structure_id(twin.structure), list[str]()
+    def _find_change(self, twin: Twin, first: Observation, runs: Runner, judge: RepeatJudge) -> None:
+        """Add what a second call of a twin, with the numbers of the first, shows."""
+        name = structure_id(twin.structure)
         if runs.changed_since():
-            found.append(
+            overwritten = (
                 f"an observation of {name} was changed by a call of another program of the same shape; "
                 "give arrays that nothing else writes to"
             )
+            self.findings.append(TwinFinding(overwritten))
+        answer = self._call_again(twin, runs)
+        names = () if answer.observation is None else tuple(differing(first, answer.observation))
+        what = ", ".join(names) if answer.observation is not None else "; ".join(answer.problems)
+        if not what:
+            return
+        case = Case(twin.structure, self.group.regime, self.group.seed, self.group.draws[0])
+        departure = judge.find_departure(case, twin.numbers, answer)
+        if answer.observation is not None:
+            other = self._call_again(twin, runs)
+            if other.observation is not None and differing(answer.observation, other.observation):
+                departure = departure or judge.find_departure(case, twin.numbers, other)
+                if self.unsteady is None or self.unsteady.departure is None:
+                    self.unsteady = Unsteady(answer, names, departure)
+                return
+            what += describe_departure(departure)
+        changed = (
+            f"the program of {name}, built earlier, changed its answer after another structure of the same shape was "
+            f"built: {what}"
+        )
+        self.findings.append(TwinFinding(changed, grade_of(answer, departure)))
+
+    def _call_again(self, twin: Twin, runs: Runner) -> Answer:
+        """As `_call`; what a twin raises is the problem of its answer. Raises NoAnswer if the process is lost."""
         try:
-            answer = self._call(twin, runs)
+            return self._call(twin, runs)
         except NoAnswer as no:
             if no.lost:
                 raise
-            answer = Answer(None, (no.message,))
-        if answer.observation is None:
-            what = "; ".join(answer.problems)
-        else:
-            what = ", ".join(differing(first, answer.observation))
-        if what:
-            found.append(
-                f"the program of {name}, built earlier, changed its answer after another structure of the same shape "
-                f"was built: {what}"
-            )
-        return found
+            return Answer(None, (no.message,))
 
 
 def _is_of(narrow: DType, observed: Observation, twin: Twin) -> bool:

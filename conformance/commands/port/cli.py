@@ -9,6 +9,33 @@ import typer
 
 _VECTORS = "The folder that kterm vectors export wrote."
 
+_OWN_ADAPTER = """
+An adapter of your own goes by the module or the file that defines its class:
+    kterm check package.module:MyFramework
+    kterm check path/to/file.py:MyFramework
+To give it a name here, register the class in your package as an entry point of the group "kterm.adapters".
+The least that the class defines:
+
+from kterm import IN_OUT, Adapter, Observation
+
+
+class MyFramework(Adapter):
+    name = "my-framework"
+    version = "1.0"
+    weight_layout = IN_OUT  # or OUT_IN: how a dense layer stores its matrix
+    dtypes = ("f64", "f32")
+    activations = {"tanh": my_framework.tanh}
+
+    def build(self, structure):
+        functions = self.functions(structure)  # one for each layer, with its parameters filled in
+
+        def program(parameters, x, y):
+            # parameters.weights and parameters.biases hold one array for each layer; everything here is NumPy.
+            # The error is the sum of (outputs - y)**2, over 2.
+            return Observation(outputs, error, weight_gradients, bias_gradients)
+
+        return program"""
+
 
 def add_commands(
     app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]], named: str, interpreter: str
@@ -84,3 +111,14 @@ def add_commands(
             patience = PATIENCE if timeout is None else timeout
             request = RunRequest((adapter,), device=device, timeout=patience, mutant=mutant, python=python)
             raise typer.Exit(run_smoke(request))
+
+    @app.command()
+    def adapters() -> None:
+        """List the registered adapters, whether their frameworks are installed, and how to name one of your own."""
+        from ....adapters.registry import is_installed, registered
+
+        names = registered()
+        wide = max(map(len, names), default=0)
+        for name, entry in names.items():
+            print(f"{name:{wide}}  {'installed' if is_installed(name) else 'not installed'}  {entry.value}")
+        print(_OWN_ADAPTER)

@@ -17,7 +17,8 @@ from ...checks.comparison.calls import Calls, JudgedCalls
 from ...checks.contract import check_answer, check_finite
 from ...checks.examine import Examination
 from ...checks.findings import judge
-from ...checks.repeated.repeats import judge_overwritten, judge_repeat
+from ...checks.repeated.again import judge_other_bits, judge_overwritten
+from ...checks.repeated.departures import RuleJudge
 from ...checks.verdict import ExpectationFor, Formulas, Verdict, failure_of
 from ...diagnosis.diagnose import diagnose
 from ...runners.runner import Answer, NoAnswer, Runner, differing
@@ -92,7 +93,10 @@ def _judge_last(
         return None
     if last.observation is not None and not differing(first.observation, last.observation):
         return None
-    return judge_repeat(case, first.observation, last)
+    framed, _, one = _framed(history.structure, history.regime, history.steps[-1])
+    departure = RuleJudge(runner.describe(), expectation_for).find_departure(framed, one, last)
+    names = () if last.observation is None else differing(first.observation, last.observation)
+    return judge_other_bits(case, last, names, departure)
 
 
 def judge_answer(

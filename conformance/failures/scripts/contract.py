@@ -4,6 +4,7 @@ A call that is made again gives other bits, inputs are changed in place, a shape
 of a batch do not add up.
 """
 
+import re
 import textwrap
 from collections.abc import Callable, Mapping
 
@@ -83,7 +84,8 @@ def _show_error(failure: Failure, script: Script) -> Blocks:
         "except Exception as error:",
         '    raise AssertionError(f"the call raises {error!r}; it should return numbers") from error',
     ]
-    return failure.message, _after_run(failure, script, lines)
+    # The script has lines of its own, and none of the adapter's.
+    return re.sub(r" \([^()]*:\d+\)$", "", failure.message), _after_run(failure, script, lines)
 
 
 def _show_sum(failure: Failure, script: Script) -> Blocks:

@@ -59,7 +59,7 @@ class Failure:
 
     `history` holds the programs and calls that a new process needs to show the failure, the failing call last; None if
     the call alone shows it. `is_repeatable` is false if the calls did not fail when they were made again in a new
-    process.
+    process. `is_chance` is true if they fail with other bits in each new process.
     """
 
     kind: Kind
@@ -76,3 +76,4 @@ class Failure:
     arithmetic: Arithmetic | None = None
     history: History | None = None
     is_repeatable: bool = True
+    is_chance: bool = False

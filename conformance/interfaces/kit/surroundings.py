@@ -3,12 +3,16 @@
 TEST = '''"""Checks the gradients of @NAME@, one test for each structure: pytest test_adapter.py"""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from adapter import @CLASS@
 from kterm import parametrize_with_cases
 
+# Known divergences go into this file beside the test; kterm expect proposes them from the record of a run.
+EXPECTATIONS = Path(__file__).with_name("expectations.toml")
 
-@parametrize_with_cases(@CLASS@(), profile="smoke")
+
+@parametrize_with_cases(@CLASS@(), profile="smoke", expectations=EXPECTATIONS if EXPECTATIONS.exists() else None)
 def test_gradients(check: Callable[[], None]) -> None:
     check()
 '''
@@ -20,12 +24,16 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+# Known divergences go into this file beside the test; kterm expect proposes them from the record of a run.
+EXPECTATIONS = HERE / "expectations.toml"
 
 
 def test_gradients() -> None:
     # The program that speaks the protocol. For one in another language name that, as in "command:./adapter".
     spec = f"command:'{sys.executable}' adapter.py"
     command = [sys.executable, "-m", "kterm", "check", spec, "--profile", "smoke", "-n", "0"]
+    if EXPECTATIONS.exists():
+        command += ["--expectations", str(EXPECTATIONS)]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 '''
@@ -44,8 +52,9 @@ NOTE = """\
 says in seconds what is wrong in it, with the fix. Then `kterm check @SPEC@ --profile quick` checks the framework; go on
 with `--profile standard` once that conforms.
 
-`test_adapter.py` does the same under pytest. `.github/workflows/gradients.yml` runs it on every push, once
-`requirements.txt` names what is to be installed; copy the folder `.github` to the root of the repository.
+`test_adapter.py` does the same under pytest, with the known divergences in `expectations.toml` if there is such a file.
+`.github/workflows/gradients.yml` runs it on every push, once `requirements.txt` names what is to be installed; copy the
+folder `.github` to the root of the repository.
 """
 
 WORKFLOW = """\

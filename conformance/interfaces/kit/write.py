@@ -21,6 +21,11 @@ STYLES: dict[str, str] = {
 _LONGEST = 64
 
 
+def smoke_command(name: str, style: str) -> str:
+    """The command to go on with, in the new folder of an adapter, once its holes are filled in."""
+    return f"cd {name} && kterm smoke {_spec(name, style)}"
+
+
 def write_new_adapter(name: str, style: str, folder: Path) -> list[Path]:
     """Write the files into the new folder `folder / name`, and return their paths.
 
@@ -33,12 +38,7 @@ def write_new_adapter(name: str, style: str, folder: Path) -> list[Path]:
         raise OptionError(
             f"name: {name[:_LONGEST]!r} is no adapter's name; write small letters, digits and hyphens, as in my-port"
         )
-    words = re.split(r"[_-]", name)
-    class_name = "".join(map(str.capitalize, words))
-    if iskeyword(class_name) or issoftkeyword(class_name):
-        class_name += "Adapter"
-    is_process = style == "process"
-    spec = '"command:python adapter.py"' if is_process else f"adapter.py:{class_name}"
+    class_name, spec, is_process = _class_name(name), _spec(name, style), style == "process"
     files = {
         "adapter.py": STYLES[style],
         "test_adapter.py": PROCESS_TEST if is_process else TEST,
@@ -59,3 +59,13 @@ def write_new_adapter(name: str, style: str, folder: Path) -> list[Path]:
     except OSError as error:
         raise OptionError(f"{root} cannot be written ({error.strerror})") from None
     return [root / where for where in files]
+
+
+def _class_name(name: str) -> str:
+    class_name = "".join(map(str.capitalize, re.split(r"[_-]", name)))
+    return class_name + "Adapter" if iskeyword(class_name) or issoftkeyword(class_name) else class_name
+
+
+def _spec(name: str, style: str) -> str:
+    """The adapter's spec in its folder, quoted for a shell."""
+    return '"command:python adapter.py"' if style == "process" else f"adapter.py:{_class_name(name)}"

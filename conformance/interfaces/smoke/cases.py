@@ -23,6 +23,8 @@ programs by shape alone then does not answer with the program of another; networ
 """
 _CURVED = ("tanh", "sigmoid", "softplus", "silu", "sin")
 """The activations of the first network, the first that there is: f' is nowhere 0 or 1 for long."""
+_TOGETHER = 4
+"""How many activations a network has that is asked for in float32."""
 
 
 def plan_smoke(adapter: Description) -> tuple[Group, ...]:
@@ -59,8 +61,22 @@ def _networks(adapter: Description) -> Iterator[Group]:
     yield Group(Structure(Network((3, 4, 2, 3), (first,) * 3, plain), _BATCH, dtype), "strided", 0, (0, 1))
     other = next((name for name in names if name != first), first)
     yield Group(replace(structure, network=replace(network, activations=(first, other))), "twins", 0, (0, 1))
+    for narrow in ((3, 1, 2), (4, 3, 1)):
+        yield Group(Structure(replace(network, widths=narrow), _BATCH, dtype), "normal", 0, (0, 1))
     for name in names:
         yield Group(Structure(Network((3, 2), (name,), bias), _BATCH, dtype), "normal", 0, (0, 1))
+    if dtype == "f64" and "f32" in adapter.dtypes:
+        yield from _in_f32(names, bias)
+
+
+def _in_f32(names: Sequence[str], bias: Bias) -> Iterator[Group]:
+    """Every activation in float32, where a constant of a formula may be in float64: several in one network, since each
+    network may have to be compiled.
+    """
+    for at in range(0, len(names), _TOGETHER):
+        some = tuple(names[at : at + _TOGETHER])
+        widths = (4, *(5 + i % 2 for i in range(len(some) - 1)), 3)
+        yield Group(Structure(Network(widths, some, bias), 6, "f32"), "normal", 0, (0,))
 
 
 def _first_activation(adapter: Description) -> str:

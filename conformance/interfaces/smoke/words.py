@@ -64,6 +64,13 @@ FORMS: tuple[Form, ...] = (
         "either",
     ),
     Form(
+        r"only the backward pass gives",
+        "outputs and E have the dtype that is asked for, so see whether the adapter converts the gradients, or starts "
+        "the backward pass with a number of another dtype. If it returns what the framework gives, the framework does; "
+        "declare result_dtypes if that is meant",
+        "either",
+    ),
+    Form(
         r"has dtype (\w+); it should be (\w+)|come?s? back as (\w+)",
         "compute in the dtype of the inputs, and return x.dtype. If the framework has no such dtype, leave it out of "
         "dtypes",

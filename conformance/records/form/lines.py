@@ -112,6 +112,7 @@ class VerdictLine(Struct, frozen=True, kw_only=True, gc=False, tag_field="kind",
     observed: Number | None = None
     expected: Number | None = None
     tolerance: Number | None = None
+    jump: Number | None = None
     slack: Number | None = None
     normwise: Number | None = None
     relative: Number | None = None

@@ -242,7 +242,7 @@ def format_verdict(adapter: str, v: Verdict) -> str:
             data["at"] = v.at
     else:
         data["worst"] = to_number(_six_digits(v.worst))
-        for name in ("power", "observed", "expected", "tolerance", "slack", "normwise", "relative"):
+        for name in ("power", "observed", "expected", "tolerance", "jump", "slack", "normwise", "relative"):
             if (value := getattr(v, name)) is not None:
                 data[name] = to_number(value if name in _WHOLE else _six_digits(value))
         if v.region is not None:
@@ -261,7 +261,7 @@ def format_verdict(adapter: str, v: Verdict) -> str:
     return dumps(data)
 
 
-_WHOLE = ("observed", "expected", "slack", "normwise")
+_WHOLE = ("observed", "expected", "jump", "slack", "normwise")
 """What keeps all its digits: both numbers of a finding, and what its size and its level are judged by."""
 
 
@@ -274,7 +274,7 @@ def to_number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-_FLOATS = ("worst", "power", "observed", "expected", "tolerance", "slack", "normwise", "relative")
+_FLOATS = ("worst", "power", "observed", "expected", "tolerance", "jump", "slack", "normwise", "relative")
 _FIELDS = [f.name for f in fields(Verdict)]
 
 

@@ -34,6 +34,7 @@ READINGS = [
     pytest.param(reading(DTYPES[f]), id=f"{reading.__name__}-{f}") for reading in (bound, deviation) for f in DTYPES
 ]
 SHIPPED = ("numpy", "torch", "torch-func", "jax", "jax-eager", "jax-vmap")
+SHIPPED_HERE = (*SHIPPED[:4], *(pytest.param(name, marks=pytest.mark.heavy) for name in SHIPPED[4:]))
 
 
 class Sloped(Miniature):
@@ -327,7 +328,7 @@ def slopes_taken(adapter: Adapter, row: Activation, dtype: str) -> Iterator[tupl
     yield from zip(points, (gradient.astype(float) / side)[0], strict=True)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", SHIPPED_HERE)
 def test_a_shipped_adapter_declares_the_slope_that_it_takes_at_every_kink_in_every_dtype(name: str) -> None:
     pytest.importorskip(name.split("-")[0])
     adapter = load(name)

@@ -97,7 +97,7 @@ def _is_hit(case: str) -> bool:
     ("name", "says"),
     [("Raises", "RuntimeError: kernel launch failed"), ("Exits", "SystemExit: 0"), ("Dies", "SIGKILL")],
 )
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.heavy), "2"])
 def test_a_framework_that_fails_costs_its_own_cases_and_nothing_else(
     tmp_path: Path, name: str, says: str, workers: str
 ) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,15 @@ class Slow(Numpy):
 """
 
 
-@pytest.mark.parametrize(("workers", "with_report"), [("0", True), ("2", True), ("0", False), ("2", False)])
+@pytest.mark.parametrize(
+    ("workers", "with_report"),
+    [
+        ("0", True),
+        pytest.param("2", True, marks=pytest.mark.heavy),
+        pytest.param("0", False, marks=pytest.mark.heavy),
+        ("2", False),
+    ],
+)
 def test_an_interrupt_ends_every_process_and_keeps_what_there_is(
     tmp_path: Path, workers: str, with_report: bool
 ) -> None:
@@ -210,6 +219,27 @@ def test_an_adapter_without_a_script_is_offered_none(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "kterm shrink " in done.stdout
     assert "kterm reproduce" not in done.stdout
+
+
+def test_the_version_is_printed_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    check = (
+        "import sys\n"
+        "from kterm.__main__ import main\n"
+        "sys.argv = ['kterm', '--version']\n"
+        "main()\n"
+        "assert not {'typer', 'numpy', 'rich'} & set(sys.modules)\n"
+    )
+    run = {"cwd": tmp_path, "capture_output": True, "text": True, "check": True}
+    done = subprocess.run([sys.executable, "-c", check], **run)
+    assert done.stdout == f"kterm {metadata.version('kterm')}\n"
+    assert kterm_here("--version", folder=tmp_path).stdout == done.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("check",), ("env", "list")], ids=" ".join)
+def test_h_is_help(tmp_path: Path, command: tuple[str, ...]) -> None:
+    short, long = (kterm_here(*command, option, folder=tmp_path) for option in ("-h", "--help"))
+    assert short.stdout.startswith("Usage: kterm")
+    assert short.stdout == long.stdout
 
 
 def test_help_imports_no_framework_and_no_numpy(tmp_path: Path) -> None:

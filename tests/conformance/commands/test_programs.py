@@ -80,11 +80,11 @@ def test_vectors_are_answered_by_a_program(specs: dict[str, str], tmp_path: Path
     ("command", "code", "said"),
     [
         (
-            ("mutants", "--adapter", "{}", "-n", "0"),
+            ("mutants", "{}", "-n", "0"),
             2,
             "it is a program, and mistakes are planted in adapters in Python",
         ),
-        (("mutants", "--smallest", "x.toml", "--adapter", "{}", "-n", "0"), 2, "it is a program"),
+        (("mutants", "--smallest", "x.toml", "{}", "-n", "0"), 2, "it is a program"),
         (("check", "{}", "--mutant", "sign", "-n", "0"), 2, "only adapters in Python take mutants"),
         (("reproduce", CASE, "{}"), 3, "doubled has no script; it is a program"),
     ],

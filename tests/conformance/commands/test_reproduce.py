@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from kterm.adapters.registry import AdapterError
+from kterm.conformance.failures import reproduce
 from kterm.conformance.failures.reproduce import Reproducer, reproduce_case
 
 from ...support.command import assert_one_line, kterm
@@ -74,6 +76,17 @@ def test_a_script_that_passes_acquits_nobody_of_a_stateful_failure(tmp_path: Pat
     done = kterm_here("reproduce", case, "plain.py:Plain", "--no-shrink", "-o", "bug.py", folder=tmp_path)
     assert_one_line(done, 1, "bug.py passes in a new process: the adapter fails with the same calls")
     assert "are right" not in done.stdout
+
+
+def test_an_adapter_without_a_script_is_refused_before_anything_is_searched_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def search(*_: object, **__: object) -> None:
+        raise AssertionError("searched")
+
+    monkeypatch.setattr(reproduce, "shrink", search)
+    with pytest.raises(AdapterError, match="no-script has no script"):
+        reproduce.reproduce_case("2x2-tanh-b3-pre-f64-normal-s0", f"{FLAWED}:NoScript")
 
 
 def test_without_a_file_the_script_is_printed(tmp_path: Path) -> None:

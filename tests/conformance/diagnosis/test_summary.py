@@ -1,6 +1,7 @@
 """The causes of a run: earned over all cases, described with counts, and the same from what a worker stored."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.diagnosis.causes import Cause
 from kterm.conformance.diagnosis.diagnose import locate_failures
 from kterm.conformance.diagnosis.evidence import LEAST_BITS, Account
@@ -236,3 +238,43 @@ def test_what_the_framework_is_known_to_compute_speaks_against_no_mistake() -> N
     # With the formula as part of the rule, the mistake explains these answers too.
     assert not others
     assert first.cases == 9
+
+
+def test_a_finding_in_words_has_nothing_of_another_finding_in_its_case() -> None:
+    """A case may have a finding about dtypes and numbers that are wrong only componentwise: the first is shown."""
+    adapter = loaded("numpy", mutant_name="no-slope-hidden")
+    case = parse_case("4x6x5x3-tanh.softplus.sigmoid-b5-pre-f32-normal-s0", tuple(REGIMES))
+    group = Group(case.structure, case.regime, 0, (0,))
+    located = locate_failures(group, examine(group, LocalRunner(adapter)))
+    result = result_of(group, located.verdicts, located.questions)
+    assert result.questions
+    message = "E comes back as float64 where float32 is asked for; the numbers are judged as f32; declare it"
+    dtype = Verdict(case.id, "contract", "dtype", "wrong", message=message)
+    (cause,) = summarize_failures(describe(adapter, "numpy"), [replace(result, failing=(dtype,))])
+    assert cause.worst == dtype
+    assert (cause.mistakes, cause.description, cause.compared) == ((), (), 0)
+
+
+NARROW = "4x{}x5-tanh.relu-b5-pre-f64-normal-s{}"
+
+
+@pytest.mark.parametrize(
+    ("failing", "passing", "said"),
+    [
+        (
+            [NARROW.format(1, i) for i in range(3)] + ["6x3x1x9x2-tanh-b3-pre-f64-normal-s0"],
+            [NARROW.format(n, 0) for n in (2, 3, 9)] + ["3x1-tanh-b1-pre-f64-normal-s0"] * 2,
+            "fails in all 4 cases with up to 1 units of the narrowest hidden layer, in none of 5 others",
+        ),
+        (
+            ["9x3x4-tanh-b5-pre-f64-normal-s0", "3x9x4-tanh-b6-pre-f64-normal-s0", "3x4x9-tanh-b7-pre-f64-normal-s0"],
+            ["8x3x4-tanh-b5-pre-f64-normal-s0", "3x8x4-tanh-b6-pre-f64-normal-s0", "3x4x8-tanh-b7-pre-f64-normal-s0"],
+            "fails in all 3 cases with over 8 numbers in the widest layer or input, in none of 3 others",
+        ),
+        # One case on either side is no ground for a description.
+        ([NARROW.format(1, 0)], [NARROW.format(n, 0) for n in (2, 3, 9)], ""),
+        ([NARROW.format(n, 0) for n in (2, 3, 9)], [NARROW.format(1, 0)], ""),
+    ],
+)
+def test_widths_describe_cases_if_more_than_one_fails(failing: list[str], passing: list[str], said: str) -> None:
+    assert describe_cases(failing, passing) == said

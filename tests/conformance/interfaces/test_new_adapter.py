@@ -152,7 +152,10 @@ def test_a_name_that_is_none_is_refused_in_one_line(name: str, tmp_path: Path) -
 def test_the_command_writes_and_names_the_files(tmp_path: Path) -> None:
     done = kterm_here("new-adapter", "none", folder=tmp_path)
     assert done.returncode == 0
-    assert all((tmp_path / line).is_file() for line in done.stdout.split())
+    *files, following, command = done.stdout.splitlines()
+    assert all((tmp_path / line).is_file() for line in files)
+    assert following == "next: fill in what is marked with HOLE, then"
+    assert command == "  cd none && kterm smoke adapter.py:NoneAdapter"
     assert "class None_(" not in (tmp_path / "none" / "adapter.py").read_text(encoding="utf-8")
     assert "class NoneAdapter(Adapter):" in (tmp_path / "none" / "adapter.py").read_text(encoding="utf-8")
     unknown = kterm_here("new-adapter", "my-port", "--style", "magic", folder=tmp_path)

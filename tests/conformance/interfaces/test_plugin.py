@@ -38,8 +38,8 @@ def _suite(
     "workers",
     [
         ("-n", "2"),
-        ("-n", "2", "--dist", "loadfile"),
-        ("-n", "2", "--dist", "loadgroup"),
+        pytest.param(("-n", "2", "--dist", "loadfile"), marks=pytest.mark.heavy),
+        pytest.param(("-n", "2", "--dist", "loadgroup"), marks=pytest.mark.heavy),
         ("-n", "2", "--dist", "worksteal"),
         ("-n0",),
         ("-p", "no:xdist"),
@@ -104,7 +104,10 @@ class Slow(Numpy):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finding another process's children needs /proc")
-@pytest.mark.parametrize(("restarts", "with_report"), [("1", True), ("1", False), ("0", True)])
+@pytest.mark.parametrize(
+    ("restarts", "with_report"),
+    [("1", True), *(pytest.param(*some, marks=pytest.mark.heavy) for some in (("1", False), ("0", True)))],
+)
 def test_a_worker_that_is_killed_loses_nothing_that_was_recorded(
     tmp_path: Path, restarts: str, with_report: bool
 ) -> None:
@@ -212,7 +215,7 @@ def test_a_run_that_checks_nothing_fails(tmp_path: Path) -> None:
 # Node ids, and what is printed of failures.
 
 
-@pytest.mark.parametrize("root", [(), ("--rootdir", "..")])
+@pytest.mark.parametrize("root", [(), pytest.param(("--rootdir", ".."), marks=pytest.mark.heavy)])
 def test_every_printed_node_id_selects_its_item_when_it_is_pasted(tmp_path: Path, root: tuple[str, ...]) -> None:
     folder = tmp_path / "below"
     folder.mkdir()

@@ -121,6 +121,27 @@ def test_a_finding_about_no_activation_has_none_in_its_entry(tmp_path: Path) -> 
     assert "# has dtype float64; it should be float32\n" in propose_expectations(path, against_plan=False)[0]
 
 
+def test_a_dtype_that_comes_back_wider_has_an_entry_of_its_own(tmp_path: Path) -> None:
+    """The finding is on the first case of a structure, whose other cases pass, and so does its own form."""
+    one = {"check": "contract", "quantity": "dtype", "activation": None, "message": "E comes back as float64"}
+    cases = [f"4x3-elu-b{batch}-none-f32-normal-s{draw}" for batch in (2, 3) for draw in (0, 1)]
+    right = [f"4x3-elu-b2-none-f64-normal-s{draw}" for draw in (0, 1)]
+    passes = [_verdict(case, "pass", "contract", "observation", activation=None) for case in (*cases, *right)]
+    path = _record(tmp_path, {"a": [*passes, *(_verdict(case, **one) for case in cases[::2])]})
+    (entry,) = _entries(path)
+    assert (entry["check"], entry["quantity"]) == ("contract", "dtype")
+    assert entry["case"] == "*-none-f32-normal-*"
+    assert "activation" not in entry
+
+
+def test_other_bits_and_wrong_answers_of_the_same_call_have_entries_with_their_grades(tmp_path: Path) -> None:
+    same = {"check": "contract", "quantity": "same call twice", "activation": None, "message": "other bits"}
+    found = [_verdict(_ELU[0], "inaccurate", **same), _verdict(_TANH[0], "wrong", **same)]
+    entries = _entries(_record(tmp_path, {"a": found}))
+    assert sorted(entry["grade"] for entry in entries) == ["inaccurate", "wrong"]
+    assert {entry["quantity"] for entry in entries} == {"same call twice"}
+
+
 def test_crashes_and_layouts_are_told_and_not_propose_expectations(tmp_path: Path) -> None:
     probe = "3x3x3-relu-b2-none-f64-layout-s0"
     path = _record(

@@ -8,18 +8,25 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
 
-from kterm.adapters import Adapter
+from kterm.adapters import Adapter, Observation
 from kterm.adapters.numpy_adapter import Numpy
+from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.plan import Options
+from kterm.conformance.cases.regimes import REGIMES, Draw
+from kterm.conformance.checks.comparison.compare import compare
+from kterm.conformance.checks.findings import verdict_on
 from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.checks.whole_run.moments import Moments, collect, merge
 from kterm.conformance.diagnosis.causes import causes
 from kterm.conformance.expectations.audit import ExpectationAudit
+from kterm.conformance.records.form.lines import VerdictLine
+from kterm.conformance.records.form.verdicts import format_verdict, to_verdict
 from kterm.conformance.records.parts import failing_adapters, finish, write_part
 from kterm.conformance.records.record import Record, read
 from kterm.conformance.records.report import (
@@ -27,11 +34,13 @@ from kterm.conformance.records.report import (
     cause_lines,
     command_lines,
     failure_lines,
+    finding_lines,
     printable,
     summary_lines,
     title,
 )
 from kterm.conformance.runners.specs import spec_of
+from kterm.reference import Parameters
 
 from ...support.frameworks.biased import made_moments
 
@@ -260,3 +269,22 @@ def test_a_spread_without_a_direction_is_described(tmp_path: Path) -> None:
 def test_a_run_with_failing_cases_says_what_its_means_are_of(tmp_path: Path) -> None:
     lines = _run_lines(tmp_path, made_moments(-0.72), verdicts=(_wrong(SMALL, 3.0),))
     assert "  cases of a fail too: these means are of the draws in which nothing was found" in lines
+
+
+def test_at_a_kink_both_ends_of_what_the_rule_allows_are_shown() -> None:
+    """relu'(0) may be anything from 0 to 1, so k may be anything from -3 to 0 here; the framework gives 2 for it."""
+    case = parse_case("1x1-relu-b1-none-f64-kinks-s0", tuple(REGIMES))
+    one, three = np.ones((1, 1)), np.full((1, 1), 3.0)
+    draw = Draw(Parameters((0 * one,), ()), one, three, np.zeros((), bool))
+    observed = Observation(0 * one, np.asarray(4.5), (-6 * one,), (), (0 * one,), (0 * one,), (-6 * one,))
+    group = Group(case.structure, case.regime, 0, (0,))
+    (compared,) = (c for c in compare(case.structure, draw[None], [observed], "kinks") if c.quantity == "k_1")
+    verdict = verdict_on(group, case.id, compared, 0, False)
+    (line,) = finding_lines(verdict)
+    assert line.startswith("  k_1[0, 0] (relu): the framework gives -6.0, the rule anything from about -3 to 0; ")
+    stored = msgspec.json.decode(format_verdict("a", verdict), type=VerdictLine)
+    assert finding_lines(to_verdict(stored)) == [line]
+    declared = {"relu": {0.0: 0.0}}
+    (compared,) = (c for c in compare(case.structure, draw[None], [observed], "kinks", declared) if c.quantity == "k_1")
+    (line,) = finding_lines(verdict_on(group, case.id, compared, 0, False))
+    assert "the rule -0.0; " in line or "the rule 0.0; " in line

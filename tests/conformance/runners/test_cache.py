@@ -266,6 +266,7 @@ def test_another_program_is_never_answered_from_the_cache(folder: Path, tmp_path
     assert findings(f"{tmp_path}/wrong.py:Wrong")
 
 
+@pytest.mark.heavy
 def test_record_is_the_same_with_and_without_a_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`kterm check --no-cache`, then twice with one cache: cold and warm."""
     pytest.importorskip("jax")
@@ -287,6 +288,7 @@ def test_record_is_the_same_with_and_without_a_cache(monkeypatch: pytest.MonkeyP
     assert str(tmp_path / "cache") in lines[1]
 
 
+@pytest.mark.heavy
 def test_pytest_takes_the_option_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("jax")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))

@@ -1,5 +1,8 @@
 """What is wrong with the form of an answer is one finding that names the fix; what can be judged is judged."""
 
+import inspect
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +13,14 @@ import pytest
 
 from kterm.adapters import Adapter, Observation, WeightLayout
 from kterm.adapters.quantities import arrays, with_arrays
-from kterm.adapters.registry import describe_error
+from kterm.adapters.registry import describe_error, describe_raised
+from kterm.conformance.cases.case import Group
+from kterm.conformance.checks.examine import examine
+from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.diagnosis.causes import Cause
 from kterm.conformance.interfaces.api import Results, check_adapter
-from kterm.reference import Array, Parameters, Structure
+from kterm.conformance.runners.runner import LocalRunner, NoAnswer
+from kterm.reference import Array, Bias, Network, Parameters, Structure
 
 from ...support.frameworks.miniatures import Miniature, right
 
@@ -153,3 +160,78 @@ def test_an_expected_dtype_leaves_all_to_judge(tmp_path: Path) -> None:
     results = check_adapter(_adapter(_cast(np.float64)), profile="smoke", dtypes=["f32"], expectations=file)
     assert results.conforms, str(results)
     assert {v.check for some in results.verdicts.values() for v in some} >= {"contract", "weight_gradients", "batch"}
+
+
+def _stray(adapter: Adapter, bias: Bias = "pre") -> Verdict:
+    runner = LocalRunner(adapter)
+    structure = Structure(Network((3, 4, 2), ("tanh", "tanh"), bias), 2, "f32")
+    group = Group(structure, "normal", 0, (0,))
+    return next(v for v in examine(group, runner).verdicts[0] if v.quantity == "dtype")
+
+
+@pytest.mark.parametrize(
+    ("only", "declare", "which"),
+    [
+        ("dE/d", '{"dE/dW": "f64", "dE/db": "f64"}', "only the backward pass gives float64: outputs and E are float32"),
+        ("E", '{"E": "f64"}', "only the forward pass gives float64: the gradients are float32"),
+        ("", '{"outputs": "f64", "E": "f64", "z": "f64", "x": "f64", "k": "f64", "dE/dW": "f64", "dE/db": "f64"}', ""),
+    ],
+)
+def test_the_finding_of_a_dtype_says_which_pass_and_all_that_is_to_be_declared(
+    only: str, declare: str, which: str
+) -> None:
+    def change(observed: Observation) -> Observation:
+        chosen = {n: a.astype(np.float64) for n, a in arrays(observed).items() if n.startswith(only)}
+        return with_arrays(observed, {n: a for n, a in chosen.items() if only != "E" or n == "E"})
+
+    adapter = _adapter(change)
+    with_biases, without = _stray(adapter), _stray(adapter, "none")
+    assert with_biases.message.endswith(f"or declare result_dtypes = {declare}")
+    assert which in with_biases.message
+    assert ("only the" in with_biases.message) == bool(which)
+    # Which quantities there are differs from network to network, and the cause does not.
+    assert without.gist == with_biases.gist
+    declared = type(adapter)()
+    declared.result_dtypes = json.loads(declare)
+    with pytest.raises(StopIteration):
+        _stray(declared)
+
+
+class _RaisesHere(Miniature):
+    name = "raises-here"
+
+    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
+        raise ValueError("no such kernel")
+
+
+class _Refuses(_RaisesHere):
+    def answer(self, structure: Structure, parameters: Parameters, x: Array, y: Array) -> Observation:
+        raise NotImplementedError("no such layer")
+
+
+def test_an_exception_has_the_file_and_line_where_it_was_raised() -> None:
+    def raised(adapter: Adapter) -> NoAnswer:
+        runner = LocalRunner(adapter)
+        runner.build(Structure(Network((1, 1), ("tanh",)), 1, "f64"))
+        one = np.ones((1, 1))
+        with pytest.raises(NoAnswer) as caught:
+            runner.call("normal", Parameters((one,), (one[0],)), one, one)
+        return caught.value
+
+    line = inspect.getsourcelines(_RaisesHere.answer)[1] + 1
+    message = raised(_RaisesHere()).message
+    assert re.fullmatch(rf"ValueError: no such kernel \(\S*test_form\.py:{line}\)", message), message
+    # What the framework does not have is no mistake to look for.
+    assert raised(_Refuses()).message == "NotImplementedError: no such layer"
+
+
+def test_the_place_of_an_exception_is_short_and_printable() -> None:
+    code = compile("def f():\n    raise ValueError('no')\n", "/" + "long\x1b[31m/" * 100 + "a.py", "exec")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    with pytest.raises(ValueError, match="no") as caught:
+        names["f"]()
+    said = describe_raised(caught.value)
+    assert said.endswith("a.py:2)")
+    assert said.isprintable()
+    assert len(said) < 160

@@ -82,11 +82,15 @@ def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not left
 
 
-KINDS_HERE = [kind for kind in KINDS.values() if not kind.is_slow]
+# Every second one takes part in each run of the tests, and none that is slow.
+KINDS_HERE = [
+    pytest.param(kind.name, marks=pytest.mark.heavy if number % 2 or kind.is_slow else ())
+    for number, kind in enumerate(KINDS.values())
+]
 
 
 @pytest.mark.usefixtures("nothing_stays")
-@pytest.mark.parametrize("name", [kind.name for kind in KINDS_HERE])
+@pytest.mark.parametrize("name", KINDS_HERE)
 def test_each_kind_gets_its_verdict(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = KINDS[name]
     timeout = PATIENCE.get(kind.verdict, 60.0)

@@ -117,11 +117,11 @@ def _normal_pdf(z: Array) -> Array:
     return np.exp(-z * z / 2) / z.dtype.type((2 * np.pi) ** 0.5)
 
 
-def _gelu_tanh_slope(z: Array) -> Array:
+def _gelu_tanh_slope(z: Array, slope_of_tanh: Callable[[Array], Array]) -> Array:
     root, cube = z.dtype.type((2 / np.pi) ** 0.5), z.dtype.type(0.044715)
-    t = np.tanh(root * (z + cube * z * z * z))
-    slope = z / 2 * (1 - t * t) * root * (1 + 3 * cube * z * z)
-    return (1 + t) / 2 + np.where(np.isnan(slope), 0, slope)
+    v = root * (z + cube * z * z * z)
+    slope = z / 2 * slope_of_tanh(v) * root * (1 + 3 * cube * z * z)
+    return (1 + np.tanh(v)) / 2 + np.where(np.isnan(slope), 0, slope)
 
 
 SLOPES: Mapping[str, tuple[str, Callable[[Array], Array]]] = {
@@ -135,7 +135,8 @@ SLOPES: Mapping[str, tuple[str, Callable[[Array], Array]]] = {
     "s(z)s(-z)": ("sigmoid", lambda z: _logistic(z) * _logistic(-z)),
     "quotient": ("softsign", lambda z: 1 / (1 + np.abs(z)) - np.abs(z) / (1 + np.abs(z)) ** 2),
     "1+erf": ("gelu", lambda z: (1 + _erf(z * z.dtype.type(0.5**0.5))) / 2 + z * _normal_pdf(z)),
-    "1+tanh": ("gelu_tanh", _gelu_tanh_slope),
+    "1+tanh": ("gelu_tanh", lambda z: _gelu_tanh_slope(z, lambda v: 1 - np.tanh(v) ** 2)),
+    "1+tanh, sech": ("gelu_tanh", lambda z: _gelu_tanh_slope(z, lambda v: 1 / np.cosh(v) ** 2)),  # as in MLX
     "1-(1-t2)": ("tanhshrink", lambda z: 1 - (1 - np.tanh(z) ** 2)),
     "t2": ("tanhshrink", lambda z: np.tanh(z) ** 2),
     "1+z/r": ("squareplus", lambda z: (1 + z / np.sqrt(z * z + z.dtype.type(2))) / 2),

@@ -199,6 +199,13 @@ def _uncertain() -> Iterator[Mistake]:
         "dE/dW_1", "make this weight or bias a parameter that the framework differentiates",
     )  # fmt: skip
     yield unsure(
+        "the backward pass alone gives float64 for float32",
+        answering(lambda found, s, p, x, y: replace(
+            found, weight_gradients=tuple(g.astype(np.float64) for g in found.weight_gradients),
+            bias_gradients=tuple(g.astype(np.float64) for g in found.bias_gradients))),
+        "only the backward pass gives float64", "whether the adapter converts the gradients",
+    )  # fmt: skip
+    yield unsure(
         "gradients are not cleared between calls", keeping(list, accumulated),
         "the same call, made again, gave other bits in dE/dW_1", "gradients that are not cleared",
     )  # fmt: skip

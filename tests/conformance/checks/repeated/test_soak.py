@@ -57,7 +57,8 @@ def test_a_program_is_called_as_often_as_the_regime_says() -> None:
 def test_the_call_that_differs_is_named(call: int, first: int) -> None:
     (finding,) = _findings(WrongOnce(call))
     assert (finding.check, finding.quantity) == ("contract", "repeated calls")
-    assert finding.message == (f"call {call} of 400 gave other bits in dE/dW_1 than call {first} with the same numbers")
+    said = f"call {call} of 400 gave other bits in dE/dW_1 than call {first} with the same numbers"
+    assert finding.message == f"{said}; dE/dW_1 departs from the rule"
 
 
 def test_a_mistake_of_one_call_in_300_is_found_and_explained() -> None:

@@ -57,9 +57,7 @@ def test_what_an_adapter_does_not_declare_hides_nothing_else(tmp_path: Path) -> 
     )
     names = ("gelu-variants-swapped", "float32-inside", "factor-2")
     arguments = [word for name in names for word in ("--mutant", name)]
-    done = kterm_here(
-        "mutants", "--adapter", "small.py:Small", "--profile", "smoke", *arguments, "-n", "0", folder=tmp_path
-    )
+    done = kterm_here("mutants", "small.py:Small", "--profile", "smoke", *arguments, "-n", "0", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "small, f32: 1 of 1 mistakes found" in done.stdout
     assert "does not declare): gelu-variants-swapped, float32-inside" in done.stdout

@@ -31,7 +31,10 @@ _VARIOUS = (
 _CHECKED = ("slope-at-kink", "stale-program", "views", "transposed-if-square")
 
 
-@pytest.mark.parametrize("dtype", WIDE)
+ONE_AND_HEAVY = ("f64", pytest.param("f32", marks=pytest.mark.heavy))
+
+
+@pytest.mark.parametrize("dtype", ONE_AND_HEAVY)
 def test_verdicts_are_those_without_a_cache(dtype: str) -> None:
     found = _collect_verdicts(dtype)
     for name in _VARIOUS:
@@ -99,7 +102,7 @@ def test_what_an_adapter_does_by_itself_is_no_kill(monkeypatch: pytest.MonkeyPat
     assert find_state(own, "") == "found"
 
 
-@pytest.mark.parametrize("dtype", WIDE)
+@pytest.mark.parametrize("dtype", ONE_AND_HEAVY)
 def test_smoke_finds_every_mistake_by_enough_and_nothing_else(dtype: str) -> None:
     names, trial = list(MUTANTS), Trial(SMOKE, list(MUTANTS))
     shown, hidden = ({name: Outcome(name, dtype) for name in ("", *names)} for _ in range(2))

@@ -32,8 +32,11 @@ def _found(adapter: Adapter) -> list[Finding]:
 
 
 def row(mistake: Mistake, found: Finding) -> str:
-    """The row of the page for a mistake: what is seen first, with figures to three digits, and the advice."""
+    """The row of the page for a mistake: what is seen first, with figures to three digits and without the line of an
+    exception, and the advice.
+    """
     seen = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.3g}", found.seen[0])
+    seen = re.sub(r" \([\w./]+:\d+\)$", "", seen)
     return f"| {mistake.words} | `{seen}` | `{found.advice}` |"
 
 

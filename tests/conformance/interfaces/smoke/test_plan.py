@@ -23,7 +23,11 @@ def test_every_part_of_what_is_declared_is_asked_for(adapter: Description) -> No
     assert {structure.network.bias for structure in structures} == set(adapter.biases)
     assert {name for structure in structures for name in structure.network.activations} == set(adapter.activations)
     assert {structure.batch for structure in structures} >= {0, 1}
-    assert sum(len(group.draws) for group in groups) <= 80
+    assert {1} <= {structure.network.widths[-1] for structure in structures}
+    assert {1} <= {width for structure in structures for width in structure.network.widths[1:-1]}
+    in_f32 = [structure for structure in structures if structure.dtype == "f32"]
+    assert {name for structure in in_f32 for name in structure.network.activations} == set(adapter.activations)
+    assert sum(len(group.draws) for group in groups) <= 100
     assert all(max(structure.network.widths) <= 6 for structure in structures)
 
 

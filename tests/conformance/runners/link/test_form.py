@@ -2,6 +2,7 @@
 suite's Python host, or as a program.
 """
 
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -159,7 +160,9 @@ def test_another_dtype_is_found_everywhere(folder: Path, name: str, said: str, j
 def test_an_error_has_the_same_words_everywhere(folder: Path, name: str, said: str) -> None:
     for answer in _answers(folder, name):
         assert isinstance(answer, NoAnswer)
-        assert (answer.kind, answer.message) == ("raised", said)
+        # A program in another language may not know the line.
+        message = re.sub(r" \(\S+\.py:\d+\)$", "", answer.message)
+        assert (answer.kind, message) == ("raised", said)
 
 
 @pytest.mark.parametrize("as_program", [False, True])

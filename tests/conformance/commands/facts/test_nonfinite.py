@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ...support.command import assert_one_line, kterm
-from ...support.frameworks import miniatures
+from ....support.command import assert_one_line, kterm
+from ....support.frameworks import miniatures
 
 OWN = Path(miniatures.__file__)
 

@@ -17,9 +17,9 @@ from kterm.conformance.evaluation.accuracy.exact import Truth, compute_truth
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import ACTIVATIONS, Array
 
-from ...support import formulas
-from ...support.command import assert_one_line, kterm
-from ...support.here import kterm_here
+from ....support import formulas
+from ....support.command import assert_one_line, kterm
+from ....support.here import kterm_here
 
 FORMULAS = Path(formulas.__file__)
 
@@ -82,7 +82,11 @@ def test_the_reference_is_as_accurate_as_the_table_at_every_16_bit_number(
 SOME = ("tanh", "leaky_relu", "hard_sigmoid", "selu", "softplus", "gelu", "squareplus", "sin")
 
 
-@pytest.mark.parametrize(("dtype", "names"), [("f32", tuple(ACTIVATIONS)), ("f64", SOME)], ids=["f32", "f64"])
+@pytest.mark.parametrize(
+    ("dtype", "names"),
+    [("f32", tuple(ACTIVATIONS)), pytest.param("f64", SOME, marks=pytest.mark.heavy)],
+    ids=["f32", "f64"],
+)
 def test_numpy_is_as_accurate_as_the_table_says(dtype: str, names: tuple[str, ...], tmp_path: Path) -> None:
     chosen = [word for name in names for word in ("--activation", name)]
     shown, rows = ulp(tmp_path, "numpy", "--samples", "0", "--dtype", dtype, *chosen, code=0)

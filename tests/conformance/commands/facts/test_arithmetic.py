@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from ...support.command import assert_one_line, kterm
-from ...support.frameworks import emulated
+from ....support.command import assert_one_line, kterm
+from ....support.frameworks import emulated
 
 EMULATED = Path(emulated.__file__)
 

@@ -1,0 +1,56 @@
+"""What a run says while it goes on."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.progress import Progress
+
+from kterm.conformance.commands.check import _Watcher
+from kterm.conformance.commands.output import say_duration, show_lines
+
+from ...support.here import kterm_here
+
+
+def _report(counts: str, failure: str = "", skipped: bool = False) -> Any:
+    """A report of pytest on one group."""
+    return SimpleNamespace(
+        when="call", failed=bool(failure) and not skipped, longrepr=failure, user_properties=[("kterm-counts", counts)]
+    )
+
+
+def test_each_new_cause_is_said_once_as_it_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    watcher = _Watcher(Progress(disable=True), 30)
+    for failure in (
+        "a: k_terms wrong in 2 cases; it begins at k_5\n  more",
+        "a: k_terms wrong in 1 case",
+        "a: E wrong",
+    ):
+        watcher.pytest_runtest_logreport(_report('{"adapter": "a", "cases": 5, "failed": 2}', failure))
+    watcher.pytest_runtest_logreport(_report('{"adapter": "b", "cases": 5, "failed": 0}', "expected", skipped=True))
+    assert capsys.readouterr().err.splitlines() == ["found: a: k_terms wrong", "found: a: E wrong"]
+    line = watcher.line()
+    assert line.startswith("b: 20 of 30 cases, ")
+    assert line.endswith(" left, 6 failed")
+
+
+def test_a_line_of_progress_comes_again_and_again(capsys: pytest.CaptureFixture[str]) -> None:
+    with show_lines(lambda: "so far", every=0.01):
+        time.sleep(0.5)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 1
+    assert set(lines) == {"so far"}
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (7860, "2 h 11 min")])
+def test_durations_in_words(seconds: float, said: str) -> None:
+    assert say_duration(seconds) == said
+
+
+def test_a_run_says_on_standard_error_what_fails(tmp_path: Path) -> None:
+    done = kterm_here("check", "numpy", "--profile", "smoke", "--mutant", "no-slope-last", "-n", "0", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["found: numpy: k_terms wrong"]
+    assert "found:" not in done.stdout
