@@ -271,7 +271,7 @@ PROGRAMS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "other-dtype", "weight gradients in another dtype than asked for", "float64 for float32, or the reverse",
-        "a caller that does not look", wraps=_answered(_wider), shows="dE/dW_1 has dtype",
+        "a caller that does not look", wraps=_answered(_wider), shows="is asked for",
     ),
     Mutant(
         "empty-mean", "a mean over an empty batch", "E is NaN where it is 0", "every batch that is not empty",
