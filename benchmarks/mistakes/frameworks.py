@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kterm.conformance.checks.verdict import status
 from kterm.conformance.records.record import Record, read
 
 
@@ -20,8 +19,8 @@ def summarize(record: Record) -> Iterator[str]:
     """One row for each adapter of a record: framework, version, layout, dtypes, activations, and results by regime."""
     described: dict[str, dict[str, Any]] = {one["name"]: one for one in record.header["adapters"]}
     regimes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
-    for (name, case), verdicts in record.verdicts.items():
-        regimes[name][case.split("-")[5]][status(verdicts)] += 1
+    for (name, case), status in record.statuses().items():
+        regimes[name][case.split("-")[5]][status] += 1
     for name, one in described.items():
         framework, version = one.get("framework") or name, one.get("framework_version") or one["version"]
         based = "" if framework == name else f", on {framework} {version}"

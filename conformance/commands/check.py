@@ -47,7 +47,7 @@ def run_check(request: RunRequest) -> int:
         try:
             watcher, code = _pytest(run, request, folder, console)
             _require_written(watcher, folder)
-            record = read(runs.conclude(run, folder), passes=False)
+            record = read(runs.conclude(run, folder))
         except KeyboardInterrupt:
             if request.report is not None:
                 print(f"kterm: the results so far are kept in {folder.keep()}", file=sys.stderr)

@@ -15,6 +15,7 @@ from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
 from .facts import cli as facts
 from .facts import environments
 from .port.cli import add_commands
+from .runs import cli as runs
 
 app = typer.Typer(
     name="kterm",
@@ -92,7 +93,8 @@ def check(
     regime: Annotated[list[str] | None, typer.Option(help="Keep to this regime of numbers; repeatable.")] = None,
     level: Annotated[str, typer.Option(help="What a tensor must reach: componentwise or normwise.")] = "componentwise",
     report: Annotated[
-        Path | None, typer.Option("--report", "-o", "--output", help="Write the record here, as JSON Lines.")
+        Path | None,
+        typer.Option("--report", "-o", "--output", help="Write the record here: .jsonl, .jsonl.gz or .jsonl.zst."),
     ] = None,
     expectations: Annotated[
         Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
@@ -366,6 +368,7 @@ def new_adapter(
 
 add_commands(app, _one_line_errors, _NAMED_ONE, _PYTHON)
 facts.add_commands(app, _one_line_errors, _NAMED, _PYTHON)
+runs.add_commands(app, _one_line_errors)
 
 
 def main() -> None:

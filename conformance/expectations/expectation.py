@@ -28,7 +28,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from fnmatch import fnmatchcase, translate
 from functools import cached_property
 from pathlib import Path
@@ -145,6 +145,14 @@ class Expectation:
         # Fields 1 and 5 of an id: the activations, and the regime.
         _, names, *_, regime, _ = case.split("-")
         return regime != "layout" and any(self._is_about(name) for name in names.split("."))
+
+    def count_cases(self, groups: Iterable[Sequence[str]]) -> int:
+        """How many cases it matches, given the ids of the cases of each group. Quicker than one case after the other:
+        activations and regime are those of the group.
+        """
+        anywhere = replace(self, case="*")
+        found = [cases for cases in groups if cases and anywhere.matches_case(cases[0])]
+        return sum(sum(self._is("case", case) for case in cases) if self.case != "*" else len(cases) for cases in found)
 
     def _is_activation(self, name: str) -> bool:
         """Whether its pattern matches an activation, also with other values of the parameters."""

@@ -212,7 +212,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     try:
         with _uncaptured(config):
             path = conclude(state.worker.run, state.folder)
-        state.record = read(path, passes=False)
+        state.record = read(path)
     except RecordError as error:
         state.trouble = str(error)
         session.exitstatus = 2

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from ..cases.plan import OptionError
+from .form.files import COMPRESSED, FileTrouble, compress, require_form
 from .record import RecordError
 
 _STREAMS = ("/dev/", "/proc/")
@@ -38,6 +39,8 @@ class RunFolder:
         self._is_kept = False
         try:
             if report is not None:
+                require_form(report)
+            if report is not None:
                 self._target = _target(report)
             if self._target is not None:
                 self._lock = _Lock(self._target, report or self._target)
@@ -45,6 +48,8 @@ class RunFolder:
         except OSError as error:
             self._unlock()
             raise _refusal(report, error.strerror or str(error)) from None
+        except FileTrouble as error:
+            raise OptionError(f"report {report}: {error}") from None
 
     def _made(self) -> Path:
         if self._target is None:
@@ -53,13 +58,18 @@ class RunFolder:
         return Path(tempfile.mkdtemp(prefix=f".{self._target.name}.", suffix=".parts", dir=self._target.parent))
 
     def deliver(self, record: Path) -> Path:
-        """Bring a whole record to its destination, and give the path at which it can be read now.
+        """Bring a whole record to its destination, compressed if the name there says so, and give the path at which it
+        can be read now.
 
         Raises RecordError, in one line, where it cannot be written; it is kept where it is.
         """
         if self.report is None:
             return record
         try:
+            if self.report.suffix in COMPRESSED:
+                packed = record.with_name(record.name + self.report.suffix)
+                compress(record, packed, self.report.suffix)
+                record = packed
             if self._target is None:
                 sys.stdout.flush()
                 with record.open("rb") as source, _appending(self.report) as out:

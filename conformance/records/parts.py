@@ -5,14 +5,17 @@ nothing recorded is lost when a process dies, and the record comes out in the or
 there were.
 """
 
+import hashlib
 import json
 import math
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from ..cases.description import Description
 from ..checks.verdict import STATUSES, Status, Verdict, failure_to_show, status
@@ -23,7 +26,15 @@ from ..expectations.audit import ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation
 from . import whole_run
 from .coverage import cover
-from .lines import SCHEMA, case_set_hash, dumps, format_verdicts, is_pass, parse_verdict
+from .form.lines import SCHEMA, VerdictLine
+from .form.verdicts import dumps, format_group, to_verdict
+
+_VERDICT = '{"kind":"verdict",'
+
+
+def hash_plan(cases: Iterable[str]) -> str:
+    """A hash of the cases that are planned for one adapter: equal plans have equal hashes, whatever its name."""
+    return hashlib.blake2b("\n".join(cases).encode(), digest_size=8).hexdigest()
 
 
 def write_part(
@@ -40,9 +51,11 @@ def write_part(
     """
     path = folder / f"{number:06}.jsonl"
     scratch = path.with_suffix(f".{os.getpid()}")
-    body = "".join(f"{line}\n" for some in verdicts for line in format_verdicts(adapter, some))
+    lines = list(format_group(adapter, verdicts))
+    body = "".join(f"{line}\n" for line in lines)
     tally = {
         **_tally(adapter, verdicts),
+        "verdicts": sum(line.startswith(_VERDICT) for line in lines),
         "covered": count_matched(expectations, (v for some in verdicts for v in some)),
         "moments": to_rows(moments or {}),
     }
@@ -57,8 +70,10 @@ def read_part(path: Path) -> tuple[tuple[str, ...], tuple[Verdict, ...]]:
         tally = json.loads(source.readline())
         cases: dict[str, Status] = tally["cases"]
         if {"failed", "errored"} & set(cases.values()) or tally["below_level"]:
-            for verdict in (parse_verdict(json.loads(line)) for line in source if not is_pass(line)):
-                by_case.setdefault(verdict.case, []).append(verdict)
+            for line in source:
+                if line.startswith(_VERDICT):
+                    verdict = to_verdict(msgspec.json.decode(line, type=VerdictLine))
+                    by_case.setdefault(verdict.case, []).append(verdict)
     shown = map(failure_to_show, by_case.values())
     passed = tuple(case for case, found in cases.items() if found == "passed")
     return passed, tuple(verdict for verdict in shown if verdict is not None)
@@ -68,10 +83,9 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
     """What the footer is summed from: the status of each case, counts by check, and the pass of least power."""
     cases: dict[str, Status] = {}
     checks: dict[str, Counter[str]] = defaultdict(Counter)
-    count, below, least = 0, 0, None
+    below, least = 0, None
     for some in verdicts:
         cases[some[0].case] = status(some)
-        count += len(some)
         below += sum(v.below_level for v in some)
         by_check: dict[str, list[Verdict]] = defaultdict(list)
         for v in some:
@@ -86,7 +100,6 @@ def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any
         "adapter": adapter,
         "cases": cases,
         "checks": checks,
-        "verdicts": count,
         "below_level": below,
         "weakest": least,
     }
@@ -118,7 +131,11 @@ def finish(
 
     Planned cases without a verdict are listed in the footer as unanswered, and the expectations are audited.
     """
-    head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned), "cases": case_set_hash(planned)}
+    head = {"kind": "header", "schema": SCHEMA, **header, "planned": len(planned)}
+    of_adapter: dict[str, list[str]] = {adapter["name"]: [] for adapter in header["adapters"]}
+    for name, case in planned:
+        of_adapter[name].append(case)
+    head["adapters"] = [{**one, "plan": hash_plan(of_adapter[one["name"]])} for one in header["adapters"]]
     head["expectations"] = [entry.to_json() for entry in audit.applicable]
     tallies: list[dict[str, Any]] = []
     scratch = path.with_name(path.name + ".unfinished")
@@ -136,20 +153,14 @@ def finish(
 def _footer(
     adapters: Sequence[Description], planned: Sequence[Key], tallies: Sequence[dict[str, Any]], audit: ExpectationAudit
 ) -> dict[str, Any]:
-    answered = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
-    counts = Counter(answered.values())
-    by_adapter = {adapter.name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for adapter in adapters}
-    for name, _ in planned:
-        by_adapter[name]["planned"] += 1
-    for (name, _), found in answered.items():
-        by_adapter[name][found] += 1
+    answered: dict[Key, Status] = {(t["adapter"], case): found for t in tallies for case, found in t["cases"].items()}
     checks: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     findings: Counter[str] = Counter()
     for tally in tallies:
         findings.update(tally["covered"])
         for check, found in tally["checks"].items():
             checks[tally["adapter"]][check].update(found)
-    moments = whole_run.merge_rows(tuple(by_adapter), tallies)
+    moments = whole_run.merge_rows([adapter.name for adapter in adapters], tallies)
     of_run: dict[str, list[Verdict]] = {}
     judged: dict[str, list[Judged]] = {}
     for adapter in adapters:
@@ -157,17 +168,9 @@ def _footer(
         judged[name] = whole_run.judge_rows(moments[name], entries, adapter)
         of_run[name] = list(verdicts_of(judged[name]))
         findings.update(count_matched(entries, of_run[name]))
-        for verdict in of_run[name]:
-            checks[name][verdict.check][status([verdict])] += 1
-    by_name: dict[str, list[tuple[str, Status]]] = {adapter.name: [] for adapter in adapters}
-    for (name, case), found in answered.items():
-        by_name[name].append((case, found))
     return {
-        "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
-        "by_adapter": by_adapter,
-        "judged": {name: cover(some).to_json() for name, some in by_name.items()},
-        "unanswered": [list(key) for key in planned if key not in answered],
-        "checks": checks,
+        **count_cases([adapter.name for adapter in adapters], planned, answered),
+        "checks": count_checks(checks, of_run),
         "verdicts": sum(tally["verdicts"] for tally in tallies),
         "below_level": sum(tally["below_level"] for tally in tallies),
         "weakest": min((t["weakest"] for t in tallies if t["weakest"] is not None), default=None),
@@ -175,3 +178,32 @@ def _footer(
         "moments": moments,
         "run": {name: whole_run.to_json(some) for name, some in judged.items()},
     }
+
+
+def count_cases(adapters: Sequence[str], planned: Sequence[Key], answered: Mapping[Key, Status]) -> dict[str, Any]:
+    """The part of a footer that counts cases: in all and by adapter, what was judged, and what has no answer."""
+    counts = Counter(answered.values())
+    by_adapter = {name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for name in adapters}
+    for name, _ in planned:
+        by_adapter[name]["planned"] += 1
+    by_name: dict[str, list[tuple[str, Status]]] = {name: [] for name in adapters}
+    for (name, case), found in answered.items():
+        by_adapter[name][found] += 1
+        by_name[name].append((case, found))
+    return {
+        "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
+        "by_adapter": by_adapter,
+        "judged": {name: cover(some).to_json() for name, some in by_name.items()},
+        "unanswered": [list(key) for key in planned if key not in answered],
+    }
+
+
+def count_checks(
+    checks: Mapping[str, Mapping[str, Counter[str]]], of_run: Mapping[str, Sequence[Verdict]]
+) -> dict[str, dict[str, dict[str, int]]]:
+    """The part of a footer that counts statuses by adapter and check, those of the whole run included."""
+    counted = {name: {check: Counter(found) for check, found in some.items()} for name, some in checks.items()}
+    for name, verdicts in of_run.items():
+        for verdict in verdicts:
+            counted.setdefault(name, {}).setdefault(verdict.check, Counter())[status([verdict])] += 1
+    return {name: {check: dict(found) for check, found in some.items()} for name, some in counted.items()}

@@ -15,6 +15,7 @@ from ..checks.verdict import CHECKS, RUN_CHECKS, Verdict, quantity_of
 from ..expectations.audit import AuditResult
 from ..expectations.expectation import EXPECTABLE, PATTERNS, SUBJECTS, Expectation
 from ..expectations.patterns import Point, find_patterns
+from .form.verdicts import CaseResult
 from .record import Record, read
 from .report import title
 
@@ -47,13 +48,13 @@ class _Proposal:
     findings: tuple[tuple[str, Verdict], ...] = field(default=(), compare=False)
 
 
-def propose_expectations(source: Path) -> tuple[str, int]:
+def propose_expectations(source: Path, against_plan: bool = True) -> tuple[str, int]:
     """A TOML file of expectations for the run in the record `source`, and how many of its entries are new.
 
     The file also holds those of the run's own expectations that still apply, so it can replace them. Raises
-    RecordError.
+    RecordError. `against_plan` as for `read`.
     """
-    record = read(source)
+    record = read(source, against_plan)
     frameworks = {name: adapter.framework for name, adapter in record.adapters.items()}
     new = _merge([one for adapter in frameworks for one in _propose(record, adapter)])
     new = [replace(one, grade=_grade(one)) for several in new for one in _split_by_subject(several, frameworks)]
@@ -71,8 +72,10 @@ def _propose(record: Record, adapter: str) -> Iterator[_Proposal]:
     for verdict in _verdicts(record, adapter):
         if verdict.is_unexpected and verdict.check in EXPECTABLE:
             failed[verdict.check][verdict.activation or "", verdict.case].append(verdict)
-        elif verdict.grade == "pass":
-            passed[verdict.check].update((activation, verdict.case) for activation in _passing_activations(verdict))
+    for (name, case), one in record.cases.items():
+        if name == adapter and failed:
+            for check, quantities in _passes(one, record.verdicts.get((name, case), ())):
+                passed[check].update((activation, case) for activation in _passing_activations(case, check, quantities))
     for check, found in failed.items():
         for activation, case, points in find_patterns(found.keys(), passed[check] - found.keys()):
             findings = tuple((adapter, verdict) for point in points for verdict in found[point])
@@ -88,14 +91,25 @@ def _verdicts(record: Record, adapter: str) -> Iterator[Verdict]:
     return (v for (name, _), some in record.verdicts.items() if name == adapter for v in some)
 
 
-def _passing_activations(verdict: Verdict) -> Iterable[str]:
-    """The activations that are right according to a pass."""
-    names = verdict.case.split("-")[1].split(".")
-    if verdict.check in _WHOLE_CASE_CHECKS:
+def _passes(one: CaseResult, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, list[str]]]:
+    """Each check of a case with the tensors that passed it; without any for a check of the whole case that passed."""
+    found = {(v.check, v.quantity) for v in verdicts if v.grade != "pass"}
+    for check, result in one.checks.items():
+        if check in _WHOLE_CASE_CHECKS and result.status == "passed":
+            yield check, []
+        names = one.tensors.get(check, ())
+        if passed := [name for name in names if (check, name) not in found and name not in one.inconclusive]:
+            yield check, passed
+
+
+def _passing_activations(case: str, check: str, quantities: Sequence[str]) -> Iterable[str]:
+    """The activations that are right according to the passes of a check."""
+    names = case.split("-")[1].split(".")
+    if check in _WHOLE_CASE_CHECKS:
         return ("", *names)
-    layer = quantity_of(verdict.quantity)[1] or 0
     # The outputs and E have no layer number and belong to the last layer; a single name stands for all layers.
-    return (names[layer - 1 if len(names) > 1 else 0],)
+    layers = [quantity_of(quantity)[1] or 0 for quantity in quantities]
+    return {names[layer - 1 if len(names) > 1 else 0] for layer in layers}
 
 
 def _list_applying(record: Record) -> list[_Proposal]:
@@ -213,7 +227,7 @@ def _format_left_out(record: Record) -> list[str]:
             lines.append(f"# {adapter}: {many} errored; errors cannot be expected")
         if any(v.is_finding and v.check not in EXPECTABLE for v in verdicts):
             lines.append(f"# {adapter}: its weights are not laid out as declared; that cannot be expected")
-        if any(v.grade == "blocked" for v in verdicts):
+        if any(one.blocked for (name, _), one in record.cases.items() if name == adapter):
             lines.append(f"# {adapter}: some checks were blocked; run with these expectations to see what they find")
         for v in record.of_run[adapter]:
             if v.is_unexpected:

@@ -1,27 +1,30 @@
-"""The record of a run, as JSON Lines: a header, a line a verdict, a footer with the accounting. Every view is made
-from it alone.
+"""The record of a run, read back. Every view is made from it alone.
 
-The schema is described on the page on records of the documentation.
+The form is described on the page on records of the documentation. A reader rebuilds the plan of the run from the
+header, and requires each planned case once, with each of its checks.
 """
 
-import json
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from ..cases.description import Description
 from ..cases.level import Level, parse_level
-from ..checks.verdict import CHECKS, GRADES, STATUSES, Status, Verdict, status
+from ..checks.verdict import RUN_CHECKS, Status, Verdict
 from ..checks.whole_run.verdicts import Judged, verdicts_of
 from ..diagnosis.causes import Cause
-from ..expectations.audit import FAILING, AuditResult, Key, count_matched
-from ..expectations.expectation import Expectation, expectation_for
+from ..expectations.audit import FAILING, AuditResult, Key
+from ..expectations.expectation import Expectation
 from . import whole_run
-from .coverage import cover
-from .lines import SCHEMA, case_set_hash, is_pass, parse_verdict
-from .severity import level_inconsistency
+from .consistency import Content, Inconsistency, check_content, check_plan
+from .form.files import FileTrouble, read_bytes
+from .form.lines import SCHEMA, CaseLine, Footer, GroupLine, Header, VerdictLine
+from .form.verdicts import CaseResult, result_of, to_verdict
 
 
 class RecordError(ValueError):
@@ -30,17 +33,18 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """A whole record: header and footer as written, and the verdicts of each case of each adapter, in the order of
-    the plan.
+    """A whole record: header and footer as written, the result of each case of each adapter in the order of the plan,
+    and the verdicts that are recorded in full: on findings, errors and sampled cases.
     """
 
     header: dict[str, Any]
+    cases: dict[Key, CaseResult]
     verdicts: dict[Key, list[Verdict]]
     footer: dict[str, Any]
 
     def statuses(self) -> dict[Key, Status]:
         """The status of each case that has a result."""
-        return {key: status(verdicts) for key, verdicts in self.verdicts.items()}
+        return {key: one.status for key, one in self.cases.items()}
 
     @property
     def level(self) -> Level:
@@ -125,125 +129,152 @@ class Record:
         return bad == 0 and not self.unchecked
 
 
-def read(path: Path, passes: bool = True) -> Record:
-    """The record at `path`; without `passes`, only the verdicts that are not plain passes, several times as fast.
+def read(path: Path, against_plan: bool = True) -> Record:
+    """The record at `path`, plain or compressed.
 
-    Raises RecordError where it cannot be read, has no header or footer, holds duplicates or strangers, or does not
-    add up. Without the passes only the footer's own sum and what is expected can be checked.
+    Raises RecordError where it cannot be read, has no header or footer, holds duplicates or strangers, does not add up,
+    or holds other cases or checks than its plan. Without `against_plan` the plan is not rebuilt, as for a record of
+    another version of kterm, which may plan other cases.
     """
     try:
-        with path.open(encoding="utf-8") as source:
-            rows = [json.loads(line) for line in source if passes or not is_pass(line)]
+        data = read_bytes(path)
     except OSError as error:
         raise RecordError(f"record {path}: {error.strerror or error}; name a readable file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"record {path}: is not JSON Lines: {error}") from None
-    if not rows or not all(isinstance(row, dict) for row in rows) or rows[0].get("kind") != "header":
-        raise RecordError(f"record {path}: has no header; it was not written by kterm")
-    if rows[0].get("schema") != SCHEMA:
-        raise RecordError(f"record {path}: has schema {rows[0].get('schema')}; this version reads schema {SCHEMA}")
-    if rows[-1].get("kind") != "footer":
-        raise RecordError(f"record {path}: has no footer; the run that wrote it did not end")
-    adapters = {adapter["name"] for adapter in rows[0].get("adapters", ())}
-    found: dict[Key, list[Verdict]] = {}
-    seen: set[tuple[str, ...]] = set()
-    for number, row in enumerate(rows[1:-1], 2):
-        try:
-            key = (
-                row["adapter"],
-                row["case"],
-                row["check"],
-                row["quantity"],
-                str(row.get("step", "")),
-                row.get("message", ""),
-            )
-            verdict = parse_verdict({**row, "grade": row["grade"]})
-        except (KeyError, TypeError, ValueError) as error:
-            raise RecordError(f"record {path}, line {number}: is no verdict: {error}") from None
-        if row.get("kind") != "verdict" or verdict.check not in CHECKS or verdict.grade not in GRADES:
-            raise RecordError(f"record {path}, line {number}: is no verdict that this version knows")
-        if row["adapter"] not in adapters:
-            raise RecordError(f"record {path}, line {number}: adapter {row['adapter']!r} is not in the header")
-        if key in seen:
-            raise RecordError(f"record {path}, line {number}: repeats the verdict on {' '.join(key[:4])}")
-        seen.add(key)
-        found.setdefault(key[:2], []).append(verdict)
-    record = Record(rows[0], found, rows[-1])
-    if trouble := level_inconsistency(rows[0], rows[-1], found.values()):
-        raise RecordError(f"record {path}: {trouble}")
-    _reconcile(path, rows[0], rows[-1], found if passes else None)
+    except FileTrouble as error:
+        raise RecordError(f"record {path}: {error}") from None
     try:
-        _ = record.causes
-    except (KeyError, TypeError, ValueError):
-        raise RecordError(f"record {path}: its footer names causes of cases that it does not hold as failed") from None
-    try:
-        trouble = _inconsistency(record, passes)
-    except (KeyError, TypeError, ValueError):
-        raise RecordError(f"record {path}: its header or its footer holds no expectations or no moments") from None
-    if trouble:
-        raise RecordError(f"record {path}: {trouble}")
+        record = _parse(data)
+        _check(record, against_plan)
+    except Inconsistency as error:
+        raise RecordError(f"record {path}{_one_line(str(error))}") from None
     return record
 
 
-def _reconcile(
-    path: Path, header: dict[str, Any], footer: dict[str, Any], found: dict[Key, list[Verdict]] | None
-) -> None:
+def _one_line(text: str) -> str:
+    """What the lines of a record say, without what would end a line."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return shown if len(shown) <= 600 else f"{shown[:600]}..."
+
+
+_OF_RUN = frozenset(RUN_CHECKS)
+
+
+def _check(record: Record, against_plan: bool) -> None:
+    """Raise Inconsistency where a record does not add up. What it says of adapters, expectations and moments is of no
+    type yet, and may be anything.
+    """
+    content = Content(record.header, record.cases, record.verdicts, record.footer)
+    with _refused("its header declares what no adapter can"):
+        adapters = record.adapters
+    with _refused("its header or its footer holds no expectations or no moments"):
+        expectations, audited, judged = record.expectations, record.audited, record.judged
+    with _refused("its header or its footer holds no expectations, no moments or no accounting"):
+        trouble = check_content(content, adapters, expectations, audited, judged)
+    if trouble:
+        raise Inconsistency(trouble)
+    with _refused("its footer names causes of cases that it does not hold as failed"):
+        _ = record.causes
+    if against_plan:
+        with _refused("its header describes no run"):
+            trouble = check_plan(content, adapters)
+        if trouble:
+            raise Inconsistency(trouble)
+
+
+@contextmanager
+def _refused(why: str) -> Iterator[None]:
     try:
-        counted = dict(footer["accounting"])
-        by_adapter = [Counter(footer["by_adapter"][adapter["name"]]) for adapter in header["adapters"]]
-        together = dict(sum(by_adapter, Counter[str]()))
-        judged = {adapter["name"]: footer["judged"][adapter["name"]] for adapter in header["adapters"]}
-        planned = counted.pop("planned")
-        unanswered = len(footer["unanswered"])
-        total = sum(counted.values())
-    except (KeyError, TypeError, ValueError):
-        raise RecordError(f"record {path}: its footer holds no accounting") from None
-    if together != {name: count for name, count in footer["accounting"].items() if count}:
-        raise RecordError(f"record {path}: the accounting of the adapters does not add up to that of the run")
-    if planned != header.get("planned") or planned != total + unanswered:
-        raise RecordError(f"record {path}: {planned} cases planned, {total} answered, {unanswered} unanswered")
-    if found is None:
-        return
-    if not unanswered and case_set_hash(found) != header.get("cases"):
-        raise RecordError(f"record {path}: holds other cases than its header says were planned")
-    statuses: dict[Key, Status] = {key: status(verdicts) for key, verdicts in found.items()}
-    counts = Counter(statuses.values())
-    for name, covered in judged.items():
-        if covered != cover((case, one) for (adapter, case), one in statuses.items() if adapter == name).to_json():
-            raise RecordError(f"record {path}: its footer says that other cases of {name} were judged than it holds")
-    if counted != {name: counts[name] for name in STATUSES}:
-        raise RecordError(f"record {path}: its footer counts {counted}, its verdicts give {dict(counts)}")
-    if footer.get("verdicts") != sum(map(len, found.values())):
-        raise RecordError(f"record {path}: its footer counts other verdicts than it holds")
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise Inconsistency(f": {why}: {said:.200}") from None
 
 
-def _inconsistency(record: Record, passes: bool) -> str | None:
-    """Where a record's expectations, its verdicts and the audit in its footer disagree; None where they agree."""
-    if [one.id for one in record.audited] != list(record.expectations):
-        return "its footer audits other expectations than its header lists"
-    findings: Counter[str] = Counter()
-    for adapter in record.header["adapters"]:
-        entries = record.concerning(adapter["name"])
-        verdicts = [v for (name, _), some in record.verdicts.items() if name == adapter["name"] for v in some]
-        for v in verdicts:
-            if v.expectation != (expectation_for(v, entries) if v.is_finding else None):
-                return f"its expectations do not agree with the verdict on {v.case} {v.check} {v.quantity}"
-        of_run = record.of_run[adapter["name"]]
-        if not whole_run.agree(record.footer["run"][adapter["name"]], record.judged[adapter["name"]]):
-            return f"its verdicts on the run of {adapter['name']} as a whole are not those that its moments give"
-        findings += count_matched(entries, [*verdicts, *of_run])
-    for one in record.audited:
-        if one.findings != findings[one.id] or (one.state == "met") != (one.findings > 0):
-            return (
-                f"expectation {one.id} covers {findings[one.id]} findings, its footer says {one.findings}, {one.state}"
-            )
-        if passes and one.cases != _cases(record, one.id):
-            return f"expectation {one.id} covers other cases than its footer counts"
-    return None
+_Line = TypeVar("_Line", bound=msgspec.Struct)
 
 
-def _cases(record: Record, expectation: str) -> int:
-    entry = record.expectations[expectation]
-    adapters = [name for name, adapter in record.adapters.items() if entry.concerns(adapter)]
-    keys = (*record.verdicts, *map(tuple, record.footer["unanswered"]))
-    return sum(adapter in adapters and entry.matches_case(case) for adapter, case in keys)
+def _decode(number: int, line: bytes, kind: type[_Line]) -> _Line:
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Inconsistency(f", line {number}: {_what(error)}") from None
+
+
+def _what(error: Exception) -> str:
+    if isinstance(error, msgspec.ValidationError):
+        return f"is no line that this version knows: {error}"
+    return f"is not JSON: {error or type(error).__name__}"
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    """The object of a line; an empty one if there is none."""
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _parse(data: bytes) -> Record:
+    lines = data.split(b"\n")
+    first, last = _object(lines[0]), {} if lines.pop() or len(lines) < 2 else _object(lines[-1])
+    if first.get("kind") != "header":
+        raise Inconsistency(": has no header; it was not written by kterm")
+    if first.get("schema") != SCHEMA:
+        raise Inconsistency(f": has schema {first.get('schema')!r:.40}; this version reads schema {SCHEMA}")
+    if last.get("kind") != "footer":
+        raise Inconsistency(": has no footer; the run that wrote it did not end, or the file was cut")
+    _decode(1, lines[0], Header)
+    names = [one["name"] for one in first["adapters"]]
+    if len(set(names)) < len(names):
+        raise Inconsistency(": its header names an adapter twice")
+    first.setdefault("expectations", [])
+    for name in ("dtypes", "activations"):
+        first.setdefault(name, [])
+    cases: dict[Key, CaseResult] = {}
+    verdicts: dict[Key, list[Verdict]] = {}
+    for key, one in _results(lines, set(names)):
+        if isinstance(one, CaseResult):
+            cases[key] = one
+        else:
+            verdicts.setdefault(key, []).append(one)
+    _decode(len(lines), lines[-1], Footer)
+    return Record(first, cases, verdicts, last)
+
+
+def _results(lines: list[bytes], adapters: set[str]) -> Iterator[tuple[Key, CaseResult | Verdict]]:
+    """Every case and every verdict between header and footer, with its key, where each stands where it should."""
+    decoder = msgspec.json.Decoder(GroupLine | CaseLine | VerdictLine)
+    group: GroupLine | None = None
+    key: Key | None = None
+    seen: set[Key] = set()
+    for number in range(2, len(lines)):
+        try:
+            line = decoder.decode(lines[number - 1])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Inconsistency(f", line {number}: {_what(error)}") from None
+        if isinstance(line, CaseLine):
+            if group is None:
+                raise Inconsistency(f", line {number}: is a case without a group before it")
+            result = result_of(group, line)
+            key = group.adapter, result.case
+            if key in seen:
+                raise Inconsistency(f", line {number}: repeats the case {' '.join(key)}")
+            if not _OF_RUN.isdisjoint(result.tensors) or not _OF_RUN.isdisjoint(line.blocked):
+                raise Inconsistency(f", line {number}: has a check of a whole run")
+            due = sum(map(bool, result.tensors.values()))
+            if len(line.margins) != due or len(line.powers) != due:
+                raise Inconsistency(f", line {number}: should have {due} margins and {due} powers")
+            seen.add(key)
+            yield key, result
+        elif isinstance(line, GroupLine):
+            if line.adapter not in adapters:
+                raise Inconsistency(f", line {number}: adapter {line.adapter!r} is not in the header")
+            group, key = line, None
+        else:
+            if key is None or (line.adapter, line.case) != key:
+                raise Inconsistency(f", line {number}: is a verdict on {line.case} below the line of another case")
+            yield key, to_verdict(line)
+
+
+__all__ = ["Record", "RecordError", "read"]

@@ -14,9 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
-import numpy as np
-import scipy
 from threadpoolctl import threadpool_limits
 
 from ...adapters.registry import AdapterError
@@ -41,6 +38,7 @@ from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.workers import choose_adapters
 from .folder import RunFolder
+from .form.environment import describe_environment
 from .parts import failing_adapters, finish, read_part, write_part
 from .record import RecordError
 
@@ -125,7 +123,7 @@ class Run:
             "device": self.device,
             "platform": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
-            "libraries": {"numpy": np.__version__, "scipy": scipy.__version__, "ml_dtypes": ml_dtypes.__version__},
+            "environment": describe_environment(),
             "adapters": [
                 {
                     **adapter.to_json(),
@@ -319,6 +317,17 @@ def _find_causes(run: Run, folder: Path, groups: Sequence[tuple[Description, Gro
         return order(cause for name, some in results.items() for cause in summarize_failures(described[name], some))
 
 
+def as_ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as (first, last) of each unbroken range."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return found
+
+
 def conclude(run: Run, folder: RunFolder) -> Path:
     """Assemble the record from the parts in the folder, and deliver it; gives the path at which it can be read as long
     as the folder is open. Only groups that were selected are accounted for.
@@ -330,10 +339,13 @@ def conclude(run: Run, folder: RunFolder) -> Path:
         notes = list(folder.path.glob("selected-*.json"))
         for note in notes:
             chosen |= set(json.loads(note.read_text(encoding="utf-8")))
-        planned = run.cases(sorted(chosen) if notes else None)
+        numbers = sorted(chosen) if notes and len(chosen) < len(run.groups) else None
+        planned = run.cases(numbers)
         record = folder.path / "record.jsonl"
         found = _find_causes(run, folder.path, run.groups)
         header = _with_fingerprints(run, folder.path).header()
+        if numbers is not None:
+            header["selected"] = as_ranges(numbers)
         finish(record, folder.path, header, planned, run.audit, found)
     except OSError as error:
         where = f"the results are kept in {folder.keep()}" if folder.report else "its results are lost"

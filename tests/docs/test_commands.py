@@ -82,6 +82,8 @@ CODES: dict[str, int] = {
     f"kterm smoke {PORT}": 0,
     "kterm new-adapter my-program --style process": 0,
     "kterm expect port.jsonl -o port.toml": 0,
+    "kterm rows run.jsonl -o run.csv": 0,
+    "kterm recheck run.jsonl --sample 20": 0,
     **dict.fromkeys(FAILS, 1),
     **dict.fromkeys(INSTEAD, 0),
 }
@@ -110,7 +112,14 @@ NEEDS = (
 )
 """Packages, and what is in a command that needs them."""
 
-LIGHT = ("kterm expect ", "kterm mutants --list", "kterm new-adapter ", "kterm vectors ")
+LIGHT = (
+    "kterm expect ",
+    "kterm rows ",
+    "kterm recheck ",
+    "kterm mutants --list",
+    "kterm new-adapter ",
+    "kterm vectors ",
+)
 """Commands that start no workers. They run in the process of the tests, and so does what has `-n 0`."""
 
 _EXPORT = "kterm vectors export vectors --profile smoke"
@@ -121,6 +130,8 @@ _WRITES = {
     "kterm vectors verify vectors wrong": ["kterm vectors answer vectors numpy wrong --mutant no-slope-hidden"],
     "kterm expect run.jsonl -o expectations.toml": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
     "kterm expect port.jsonl -o port.toml": [f"{TAILS} --report port.jsonl"],
+    "kterm rows run.jsonl -o run.csv": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
+    "kterm recheck run.jsonl --sample 20": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
     "kterm check numpy --profile smoke -n 0 --expectations expectations.toml": [
         "kterm expect run.jsonl -o expectations.toml",
     ],

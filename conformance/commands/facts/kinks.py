@@ -1,7 +1,7 @@
 """`kterm kinks`: print which derivative each adapter gives where an activation has a kink."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -47,8 +47,9 @@ def run_kinks(
     failures: list[str] = []
     if record is not None:
         content = read(record)
-        for (adapter, _), verdicts in content.verdicts.items():
-            _collect_slopes(adapter, verdicts, slopes)
+        for (adapter, case), one in content.cases.items():
+            for chosen in one.line.chosen.values():
+                _collect_slopes(adapter, case, [(point, float(slope)) for point, slope in chosen], slopes)
         versions = {a["name"]: a["version"] for a in content.header["adapters"]}
     else:
         options = make_options("quick", seed, dtypes)
@@ -70,19 +71,17 @@ def _examine_kinks(run: runs.Run, adapter: Description, slopes: _Slopes) -> list
     with closing(run.start(adapter)) as runner:
         for group in groups:
             by_case += diagnose(group, examine(group, runner, expectation_for), expectation_for)
-    for verdicts in by_case:
-        _collect_slopes(adapter.name, verdicts, slopes)
+    for verdict in (verdict for verdicts in by_case for verdict in verdicts if verdict.chosen):
+        _collect_slopes(adapter.name, verdict.case, verdict.chosen, slopes)
     return failure_lines(adapter, by_case, run.device)
 
 
-def _collect_slopes(adapter: str, verdicts: Sequence[Verdict], slopes: _Slopes) -> None:
-    """Add the slopes that an adapter's verdicts hold to `slopes`."""
-    for verdict in verdicts:
-        if verdict.chosen:
-            structure = parse_case(verdict.case, tuple(REGIMES)).structure
-            activation = structure.network.activations[aimed_layer(structure) - 1]
-            for point, slope in verdict.chosen:
-                slopes[adapter, activation, point][structure.dtype].append(slope)
+def _collect_slopes(adapter: str, case: str, chosen: Iterable[tuple[float, float]], slopes: _Slopes) -> None:
+    """Add what an adapter chose in a case, (point, slope), to `slopes`."""
+    structure = parse_case(case, tuple(REGIMES)).structure
+    activation = structure.network.activations[aimed_layer(structure) - 1]
+    for point, slope in chosen:
+        slopes[adapter, activation, point][structure.dtype].append(slope)
 
 
 def _make_table(versions: Mapping[str, str], slopes: _Slopes) -> Table:

@@ -118,7 +118,7 @@ def test_an_interrupt_ends_every_process_and_keeps_what_there_is(
     if with_report:
         assert f"what was checked until then is in {report}" in said
         assert "stopped early: no result for" in said
-        assert len(read(report).verdicts) >= 3
+        assert len(read(report).cases) >= 3
     assert {path.name for path in tmp_path.iterdir()} <= {"slow.py", "record.jsonl", "__pycache__"}
 
 

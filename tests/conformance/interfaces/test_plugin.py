@@ -145,7 +145,7 @@ def test_a_worker_that_is_killed_loses_nothing_that_was_recorded(
         record = read(report)
         unanswered = [case for _, case in record.footer["unanswered"]]
         assert len(unanswered) == int(accounting[2])
-        assert len(record.verdicts) + len(unanswered) == record.footer["accounting"]["planned"]
+        assert len(record.cases) + len(unanswered) == record.footer["accounting"]["planned"]
         if restarts == "1":
             assert f"no result for: {unanswered[0]} on slow" in said
 
@@ -174,8 +174,9 @@ def test_only_what_is_selected_is_accounted_for(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     record = read(report)
-    assert record.verdicts
-    assert all("-f32-degenerate-" in case for _, case in record.verdicts)
+    assert record.cases
+    assert record.header["selected"]
+    assert all("-f32-degenerate-" in case for _, case in record.cases)
 
 
 def test_collecting_alone_succeeds_and_writes_no_record(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def _record(
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    return tomllib.loads(propose_expectations(path)[0]).get("expectation", [])
+    return tomllib.loads(propose_expectations(path, against_plan=False)[0]).get("expectation", [])
 
 
 def _verdict(case: str, grade: Any = "wrong", check: Any = "k_terms", quantity: str = "k_1", **rest: Any) -> Verdict:
@@ -79,7 +79,9 @@ def test_a_failure_of_all_adapters_of_a_framework_is_the_frameworks(tmp_path: Pa
         folder.mkdir()
         path = _record(folder, {n: bad if n in failed else good for n in frameworks}, frameworks=frameworks)
         assert _subjects(path) == due
-        (worst,) = {line for line in propose_expectations(path)[0].splitlines() if " on mine*:" in line} or {""}
+        (worst,) = {
+            line for line in propose_expectations(path, against_plan=False)[0].splitlines() if " on mine*:" in line
+        } or {""}
         assert bool(worst) == ("mine*" in failed)
 
 
@@ -116,7 +118,7 @@ def test_a_finding_about_no_activation_has_none_in_its_entry(tmp_path: Path) -> 
     assert entry["check"] == "contract"
     assert "activation" not in entry
     assert entry["case"] == "4x3-elu-b2-none-f64-normal-s*"
-    assert "# has dtype float64; it should be float32\n" in propose_expectations(path)[0]
+    assert "# has dtype float64; it should be float32\n" in propose_expectations(path, against_plan=False)[0]
 
 
 def test_crashes_and_layouts_are_told_and_not_propose_expectations(tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_crashes_and_layouts_are_told_and_not_propose_expectations(tmp_path: Pat
             ],
         },
     )
-    text, count = propose_expectations(path)
+    text, count = propose_expectations(path, against_plan=False)
     assert count == 0
     assert tomllib.loads(text) == {}
     assert "# No finding in this run can be expected." in text
@@ -143,7 +145,9 @@ def test_crashes_and_layouts_are_told_and_not_propose_expectations(tmp_path: Pat
 def test_expectations_of_the_run_that_still_apply_are_kept_unchanged(tmp_path: Path) -> None:
     met = known.Expectation("1.1", "a*", 'its "reason"', "https://example.org", "*", "k_terms", "elu", "wrong", ">=1")
     entries = (met, replace(met, id="1.2", activation="selu"), known.Expectation("2", "c", "r"))
-    text, count = propose_expectations(_record(tmp_path, {"a": [_verdict(case) for case in (*_ELU, *_TANH)]}, entries))
+    text, count = propose_expectations(
+        _record(tmp_path, {"a": [_verdict(case) for case in (*_ELU, *_TANH)]}, entries), against_plan=False
+    )
     kept, new = tomllib.loads(text)["expectation"]
     assert count == 1
     assert kept == {key: value for key, value in met.to_json().items() if key != "id"}

@@ -170,5 +170,5 @@ def test_a_run_has_one_cause_for_another_dtype(folder: Path, tmp_path: Path, as_
     assert done.returncode == 1, done.stdout + done.stderr
     record = read(tmp_path / "r.jsonl")
     assert [cause.worst.quantity for cause in record.causes] == ["dtype"]
-    graded = {v.check for some in record.verdicts.values() for v in some if v.grade == "pass"}
+    graded = {check for one in record.cases.values() for check, found in one.checks.items() if found.status == "passed"}
     assert {"layout", "forward", "k_terms", "weight_gradients", "descent", "batch"} <= graded

@@ -1,0 +1,39 @@
+"""Commands of this folder, on the command line."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_RECORD = "A record, as --report writes it."
+
+
+def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:
+    """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code."""
+
+    @app.command()
+    def recheck(
+        record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
+        sample: Annotated[int, typer.Option(min=0, help="How many cases to repeat, beside the extremes.")] = 100,
+        seed: Annotated[int, typer.Option(help="Seed of the choice of cases.")] = 0,
+    ) -> None:
+        """Repeat a random part of a record and its extremes, and compare."""
+        with one_line_errors():
+            from .recheck import run_recheck
+
+            raise typer.Exit(run_recheck(record, sample, seed))
+
+    @app.command()
+    def rows(
+        record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
+        output: Annotated[
+            Path | None, typer.Option("-o", "--output", help="Write the table here: .csv or .parquet.")
+        ] = None,
+    ) -> None:
+        """Print a record as a table: one row for each case and check."""
+        with one_line_errors():
+            from .rows import run_rows
+
+            raise typer.Exit(run_rows(record, output))

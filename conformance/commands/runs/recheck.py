@@ -1,0 +1,140 @@
+"""What `kterm recheck` does: repeat a part of a record, and compare."""
+
+import random
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ...cases.description import Description
+from ...cases.plan import OptionError
+from ...checks.verdict import Verdict
+from ...expectations.audit import Key
+from ...records.consistency import options_of, planned_groups
+from ...records.form.environment import describe_environment
+from ...records.form.verdicts import CaseResult, case_id, summarize_group
+from ...records.record import Record, read
+from ...records.report import printable, versioned
+from ...records.run import Run, Worker
+from ...runners.threads import pin_here
+from ..exit_codes import CONFORMS, DOES_NOT
+
+_EXTREMES = 10
+"""So many of the largest margins of passes, and of the smallest powers, are repeated."""
+_FINDINGS = 20
+"""At most so many cases with findings are repeated."""
+_SHOWN = 20
+_ARITHMETIC = ("libraries", "cpu", "cpu_flags", "blas")
+
+
+def run_recheck(source: Path, sample: int, seed: int) -> int:
+    """Repeat cases of a record, and print where they differ. The exit code is 0 if nothing does, else 1.
+
+    Raises RecordError, AdapterError, and OptionError where an adapter is another than that of the record.
+    """
+    pin_here()
+    record = read(source)
+    chosen = choose_cases(record, sample, seed)
+    is_same_place = _arithmetic_of(record.header["environment"]) == _arithmetic_of(describe_environment())
+    count, differing = 0, list[str]()
+    for cases, lines in _repeat(record, chosen, is_same_place):
+        count += cases
+        differing += lines
+    for line in differing[:_SHOWN]:
+        print(printable(line))
+    if len(differing) > _SHOWN:
+        print(f"and {len(differing) - _SHOWN:,} more")
+    compared = "statuses, findings, margins and powers" if is_same_place else "statuses and findings"
+    print(f"repeated {len(chosen):,} chosen cases of {len(record.cases):,}, with their groups {count:,}: {compared}")
+    if not is_same_place:
+        print("margins and powers depend on the processor and the versions, which are others here")
+    verdict = f"{len(differing):,} cases differ" if differing else "all as recorded"
+    print(verdict if len(differing) != 1 else "1 case differs")
+    return DOES_NOT if differing else CONFORMS
+
+
+def _arithmetic_of(environment: dict[str, Any]) -> dict[str, Any]:
+    return {name: environment.get(name) for name in _ARITHMETIC}
+
+
+def choose_cases(record: Record, sample: int, seed: int) -> list[Key]:
+    """A random sample of the cases of a record, and its extremes, in the order of the record."""
+    rng, keys = random.Random(seed), list(record.cases)
+    chosen = set(rng.sample(keys, min(sample, len(keys))))
+    passes = [(key, check) for key in keys for check in record.cases[key].checks.values() if check.status == "passed"]
+    margins = sorted(((check.margin, key) for key, check in passes if check.margin), reverse=True)
+    powers = sorted((check.power, key) for key, check in passes if check.power is not None)
+    chosen |= {key for _, key in (*margins[:_EXTREMES], *powers[:_EXTREMES])}
+    found = [key for key, verdicts in record.verdicts.items() if any(v.is_finding or v.fails for v in verdicts)]
+    chosen |= set(rng.sample(found, min(_FINDINGS, len(found))))
+    return [key for key in keys if key in chosen]
+
+
+def _repeat(record: Record, chosen: Iterable[Key], exactly: bool) -> Iterator[tuple[int, list[str]]]:
+    """For each group of the chosen cases, how many cases it has, and lines on those that differ."""
+    header, wanted = record.header, set(chosen)
+    options, adapters = options_of(header), tuple(record.adapters.values())
+    run = Run(adapters, options, tuple(record.expectations.values()), header.get("device"))
+    for adapter in adapters:
+        if any(name == adapter.name for name, _ in wanted):
+            _require_same(run, adapter)
+    numbers = {(adapter.name, group): number for number, (adapter, group) in enumerate(run.groups)}
+    with tempfile.TemporaryDirectory(prefix="kterm-") as folder:
+        worker = Worker(run, Path(folder), "recheck")
+        with closing(worker):
+            for name, group in planned_groups(header, record.adapters):
+                keys = [(name, case_id(group.id, group.seed, draw)) for draw in group.draws]
+                if wanted.intersection(keys):
+                    verdicts = worker.examine(numbers[name, group])
+                    yield len(keys), list(_differences(record, name, verdicts, exactly))
+
+
+def _require_same(run: Run, adapter: Description) -> None:
+    """Raise OptionError if an adapter is another here, and AdapterError if it does not load."""
+    with closing(run.start(adapter)) as process:
+        here = process.describe()
+    for what in ("name", "version", "framework", "framework_version", "mutant"):
+        if getattr(here, what) != getattr(adapter, what):
+            raise OptionError(
+                f"{versioned(adapter.to_json())}: its {what} is {getattr(here, what)!r} here, and "
+                f"{getattr(adapter, what)!r} in the record; repeat it where it was written"
+            )
+
+
+def _differences(record: Record, adapter: str, verdicts: Sequence[Sequence[Verdict]], exactly: bool) -> Iterator[str]:
+    """A line on each case of a group that is not as it is recorded."""
+    for now, in_full in summarize_group(adapter, verdicts):
+        key = adapter, now.case
+        if (before := record.cases.get(key)) is None:
+            continue  # it had no result in the run
+        what = _difference(before, now, exactly)
+        if what is None:
+            what = _difference_in_full(record.verdicts.get(key, ()), in_full, exactly)
+        if what is not None:
+            yield f"{now.case} on {adapter}: {what}"
+
+
+def _difference(before: CaseResult, now: CaseResult, exactly: bool) -> str | None:
+    then, found = before.checks, now.checks
+    if before.status != now.status:
+        return f"{before.status} in the record, {now.status} now"
+    for check in dict.fromkeys((*then, *found)):
+        old, new = (some[check].status if check in some else "absent" for some in (then, found))
+        if old != new:
+            return f"{check} is {old} in the record, {new} now"
+        if exactly and (then[check].margin, then[check].power) != (found[check].margin, found[check].power):
+            a, b = then[check], found[check]
+            return f"{check} has margin {a.margin} and power {a.power} in the record, {b.margin} and {b.power} now"
+    if before.blocked != now.blocked or dict(before.tensors) != dict(now.tensors):
+        return "other checks were made, or other tensors compared"
+    return None
+
+
+def _difference_in_full(before: Sequence[Verdict], now: Sequence[Verdict], exactly: bool) -> str | None:
+    if exactly:
+        differing = [(a, b) for a, b in zip(before, now, strict=False) if repr(a) != repr(b)]
+        if differing:
+            return f"the verdict on {differing[0][0].label} has other numbers or words now"
+    old, new = ([(v.check, v.quantity, v.grade, v.step, v.expectation) for v in some] for some in (before, now))
+    return None if old == new else "other verdicts are in full now"
