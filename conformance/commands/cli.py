@@ -346,7 +346,7 @@ def expect(
 ) -> None:
     """Propose expectations for what a record says failed, for a person to add the reasons to."""
     with _one_line_errors():
-        from .expect import run_expect
+        from .runs.expect import run_expect
 
         raise typer.Exit(run_expect(record, output))
 

@@ -1,1 +1,1 @@
-"""Commands about recorded runs: `kterm recheck` and `kterm rows`."""
+"""Commands about recorded runs: `kterm compare`, `kterm expect`, `kterm recheck` and `kterm rows`."""

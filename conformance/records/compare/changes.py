@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ...checks.verdict import CHECKS, Check, Status, Verdict, failure_to_show, status
 from ...diagnosis.causes import Cause
 from ..form.verdicts import CaseResult
-from ..record import Record
 from .pairs import Pair
+from .recorded import Recorded
 
 BAD: tuple[Status, ...] = ("failed", "errored", "blocked")
 """The statuses that fail a run."""
@@ -59,7 +59,7 @@ def compare_cases(
         if after is None or (before.status == after.status == "passed"):
             continue
         a, b = before.checks, after.checks
-        check = next((c for c in CHECKS if c in a and c in b and a[c].status != b[c].status), None)
+        check: Check | None = next((c for c in CHECKS if c in a and c in b and a[c].status != b[c].status), None)
         if check is None:
             continue
         failure = failure_to_show(list(verdicts.get(case, ())))
@@ -76,7 +76,7 @@ def compare_cases(
 
 def count_transitions(old: Mapping[str, CaseResult], new: Mapping[str, CaseResult]) -> list[tuple[Status, Status, int]]:
     """How many cases of both runs went from one status to another."""
-    counts = Counter((one.status, new[case].status) for case, one in old.items() if case in new)
+    counts = Counter[tuple[Status, Status]]((one.status, new[case].status) for case, one in old.items() if case in new)
     return [(a, b, count) for (a, b), count in counts.most_common() if a != b]
 
 
@@ -92,7 +92,7 @@ def count_grades(
     return [(a, b, count) for (a, b), count in counts.most_common()]
 
 
-def compare_causes(pair: Pair, old: Record, new: Record) -> tuple[list[Cause], list[Cause]]:
+def compare_causes(pair: Pair, old: Recorded, new: Recorded) -> tuple[list[Cause], list[Cause]]:
     """The causes of the new run that the old one has nothing like, and the reverse."""
     before = [cause for cause in old.causes if cause.adapter == pair.old]
     after = [cause for cause in new.causes if cause.adapter == pair.new]
@@ -107,7 +107,7 @@ def _key(cause: Cause) -> tuple[object, ...]:
     return ("found", worst.check, worst.kind, worst.activation, worst.gist)
 
 
-def compare_runs(pair: Pair, old: Record, new: Record) -> list[RunChange]:
+def compare_runs(pair: Pair, old: Recorded, new: Recorded) -> list[RunChange]:
     """What the runs as a whole say differently of an adapter: in bias and spread."""
     before, after = (
         {f"{v.check} of {v.quantity} in {v.case.split('-')[1]}{f' of {v.activation}' if v.activation else ''}": v

@@ -1,12 +1,12 @@
 """The comparison of two records: one verdict, and what differs, from the environments to single cases."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ...checks.verdict import Status, Verdict
 from ...diagnosis.causes import Cause
 from ..form.verdicts import CaseResult
-from ..record import Record
 from .changes import (
     BAD,
     Change,
@@ -20,6 +20,7 @@ from .changes import (
 from .facts import compare_arithmetic, compare_expectations, compare_kinks
 from .margins import Moved, compare_margins
 from .pairs import Fact, Pair, compare_environments, pair_adapters
+from .recorded import Recorded, adapters_of
 
 FailOn = Literal["regressions", "any"]
 
@@ -90,8 +91,8 @@ class Comparison:
         return self.regressions > 0 or (fail_on == "any" and self.differs)
 
 
-def compare_records(old: Record, new: Record) -> Comparison:
-    """Compare two records. Raises RecordError if they have no adapter to compare."""
+def compare_records(old: Recorded, new: Recorded) -> Comparison:
+    """Compare two records. Raises ComparisonError if they have no adapter to compare."""
     pairs = pair_adapters(old, new)
     cases, changes, run_changes, margins = list[Cases](), list[Change](), list[RunChange](), list[Moved]()
     kinks, arithmetic = list[Fact](), list[Fact]()
@@ -114,8 +115,8 @@ def compare_records(old: Record, new: Record) -> Comparison:
         kinks += compare_kinks(pair, before, after)
         arithmetic += compare_arithmetic(pair, old, new)
     paired = {p.old for p in pairs}, {p.new for p in pairs}
-    left_out = [f"{name} (old run only)" for name in old.adapters if name not in paired[0]]
-    left_out += [f"{name} (new run only)" for name in new.adapters if name not in paired[1]]
+    left_out = [f"{name} (old run only)" for name in adapters_of(old) if name not in paired[0]]
+    left_out += [f"{name} (new run only)" for name in adapters_of(new) if name not in paired[1]]
     return Comparison(
         compare_environments(old, new, pairs), tuple(cases), tuple(changes), tuple(run_changes), tuple(margins),
         tuple(kinks), tuple(arithmetic), tuple(compare_expectations(old, new)), (old.conforms, new.conforms),
@@ -123,9 +124,9 @@ def compare_records(old: Record, new: Record) -> Comparison:
     )  # fmt: skip
 
 
-def _in_full(record: Record, adapter: str) -> dict[str, list[Verdict]]:
+def _in_full(record: Recorded, adapter: str) -> dict[str, Sequence[Verdict]]:
     return {case: some for (name, case), some in record.verdicts.items() if name == adapter}
 
 
-def _cases_of(record: Record, adapter: str) -> dict[str, CaseResult]:
+def _cases_of(record: Recorded, adapter: str) -> dict[str, CaseResult]:
     return {case: one for (name, case), one in record.cases.items() if name == adapter}

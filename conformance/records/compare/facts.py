@@ -10,8 +10,8 @@ from ...cases.case import parse_case
 from ...cases.regimes import REGIMES, aimed_layer
 from ...checks.kink_choices import convention, points
 from ..form.verdicts import CaseResult
-from ..record import Record
 from .pairs import Fact, Pair
+from .recorded import Recorded, adapters_of
 
 
 def compare_kinks(pair: Pair, old: Mapping[str, CaseResult], new: Mapping[str, CaseResult]) -> list[Fact]:
@@ -38,7 +38,7 @@ def _slopes(cases: Mapping[str, CaseResult]) -> dict[str, str]:
     return said
 
 
-def compare_arithmetic(pair: Pair, old: Record, new: Record) -> list[Fact]:
+def compare_arithmetic(pair: Pair, old: Recorded, new: Recorded) -> list[Fact]:
     """What was measured of the adapters' products in both runs, and differs."""
     sides = [_products(record, name) for record, name in ((old, pair.old), (new, pair.new))]
     if not all(sides):
@@ -48,8 +48,8 @@ def compare_arithmetic(pair: Pair, old: Record, new: Record) -> list[Fact]:
     return [fact for fact in facts if fact.differs]
 
 
-def _products(record: Record, adapter: str) -> dict[str, str]:
-    stored = next(one.get("fingerprint") for one in record.header["adapters"] if one["name"] == adapter)
+def _products(record: Recorded, adapter: str) -> dict[str, str]:
+    stored = adapters_of(record)[adapter].get("fingerprint")
     if stored is None:
         return {}
     return {
@@ -60,7 +60,7 @@ def _products(record: Record, adapter: str) -> dict[str, str]:
     }
 
 
-def compare_expectations(old: Record, new: Record) -> list[Fact]:
+def compare_expectations(old: Recorded, new: Recorded) -> list[Fact]:
     """The expectations whose state in the audit is another one, each by its reason; ids may have shifted."""
     before, after = _states(old), _states(new)
     facts = [
@@ -70,7 +70,7 @@ def compare_expectations(old: Record, new: Record) -> list[Fact]:
     return [fact for fact in facts if fact.differs]
 
 
-def _states(record: Record) -> dict[str, tuple[str, str]]:
+def _states(record: Recorded) -> dict[str, tuple[str, str]]:
     states = {one.id: one.state for one in record.audited}
     return {
         json.dumps({name: value for name, value in entry.items() if name not in ("id", "version")}, sort_keys=True): (

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from ..report import printable
+from ..form.text import printable
 from .comparison import Comparison
 from .tables import Section, verdict_line
 

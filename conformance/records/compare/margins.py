@@ -101,8 +101,9 @@ def _probability(first: np.ndarray, second: np.ndarray | None) -> float:
     if min(len(one) for one in (first, second) if one is not None) < _LEAST_GROUPS:
         return 1.0
     if second is not None:
-        is_fixed = first.std() == second.std() == 0
-        return 1.0 if is_fixed else float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+        if first.std() == second.std() == 0:
+            return 1.0
+        return float(np.asarray(stats.ttest_ind(first, second, equal_var=False))[1])
     error = first.std(ddof=1) / len(first) ** 0.5
     if error == 0:
         return 0.0 if first[0] else 1.0

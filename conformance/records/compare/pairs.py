@@ -4,10 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..record import Record, RecordError
+from .recorded import Recorded, adapters_of
 
 _ALWAYS = ("kterm", "profile", "seed", "level", "platform", "python")
 _OF_ADAPTER = ("version", "framework", "framework_version", "mutant", "device", "layout")
+
+
+class ComparisonError(ValueError):
+    """Two records that cannot be compared; one line."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +41,22 @@ class Fact:
         return self.old != self.new
 
 
-def pair_adapters(old: Record, new: Record) -> tuple[Pair, ...]:
-    """The adapters with one name, and if one of each run is left, these two. Raises RecordError if there is no pair."""
-    before, after = list(old.adapters), list(new.adapters)
+def pair_adapters(old: Recorded, new: Recorded) -> tuple[Pair, ...]:
+    """The adapters with one name, and if one of each run is left, these two. Raises ComparisonError without one."""
+    before, after = list(adapters_of(old)), list(adapters_of(new))
     pairs = [Pair(name, name) for name in before if name in after]
     left, right = ([n for n in names if n not in {p.old for p in pairs}] for names in (before, after))
     if len(left) == len(right) == 1:
         pairs.append(Pair(left[0], right[0]))
     if not pairs:
-        raise RecordError(
+        raise ComparisonError(
             f"the records have no adapter in common: {', '.join(before)} and {', '.join(after)}; compare records of "
             "the same adapters, or of one adapter each"
         )
     return tuple(pairs)
 
 
-def compare_environments(old: Record, new: Record, pairs: tuple[Pair, ...]) -> tuple[Fact, ...]:
+def compare_environments(old: Recorded, new: Recorded, pairs: tuple[Pair, ...]) -> tuple[Fact, ...]:
     """Where and how both runs took place: what always counts, and of the rest what differs."""
     before, after = (dict(_facts(record, pairs, side)) for record, side in ((old, "old"), (new, "new")))
     names = dict.fromkeys([*before, *after])
@@ -60,14 +64,14 @@ def compare_environments(old: Record, new: Record, pairs: tuple[Pair, ...]) -> t
     return tuple(one for one in facts if one.differs or one.what in _ALWAYS or one.what.endswith(" version"))
 
 
-def _facts(record: Record, pairs: tuple[Pair, ...], side: str) -> Iterator[tuple[str, str]]:
+def _facts(record: Recorded, pairs: tuple[Pair, ...], side: str) -> Iterator[tuple[str, str]]:
     header = record.header
     yield "kterm", header["suite"]
     for name in ("profile", "seed", "level", "dtypes", "activations", "regimes", "device", "platform", "python"):
         value = header.get(name)
         yield name, ", ".join(value) if isinstance(value, list) else "-" if value in (None, "") else str(value)
     yield from _flat("", header.get("environment", {}))
-    described = {one["name"]: one for one in header["adapters"]}
+    described = adapters_of(record)
     for pair in pairs:
         about = described[getattr(pair, side)]
         for name in _OF_ADAPTER:

@@ -1,11 +1,9 @@
 """A comparison as titled tables, from which each form of output is made."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..record import Record
-from ..report import words
 from .changes import Change
 from .comparison import Comparison
 from .pairs import Fact
@@ -84,8 +82,10 @@ def first_view(comparison: Comparison) -> Iterator[Section]:
     )
 
 
-def second_view(comparison: Comparison, new: Record) -> Iterator[Section]:
-    """The changed cases, by activation, dtype and regime, with the commands that show them."""
+def second_view(comparison: Comparison, command_for: Callable[[str, str], str]) -> Iterator[Section]:
+    """The changed cases, by activation, dtype and regime, with the commands that show them: `command_for` gives one
+    for a case and the name of an adapter of the new run, empty if there is none.
+    """
     grouped: dict[tuple[str, str, str, str, str], list[Change]] = defaultdict(list)
     for one in comparison.changes:
         _, _, _, _, dtype, regime, _ = one.case.split("-")
@@ -98,22 +98,14 @@ def second_view(comparison: Comparison, new: Record) -> Iterator[Section]:
         columns = ("", "adapter", "activation", "dtype", "regime", "cases", "worst margin")
         more = len(rows) - _MOST_ROWS
         yield Section("changed cases", columns, tuple(rows[:_MOST_ROWS]), f"and {more} more" if more > 0 else "")
-    described = {one["name"]: one for one in new.header["adapters"]}
     names = {one.pair.name: one.pair.new for one in comparison.cases}
-    device = new.header.get("device")
-    commands = [
-        f"kterm replay {one.case} {words(described[names[one.pair]], device)}"
-        for one in [some[0] for some in grouped.values() if some[0].kind != "improvement"][:_MOST_CASES]
-        if described[names[one.pair]]["spec"]
-    ]
+    first = [some[0] for some in grouped.values() if some[0].kind != "improvement"][:_MOST_CASES]
+    shown = [(one.case, names[one.pair]) for one in first]
     causes = [cause for one in comparison.cases if not one.is_same for cause in one.new_causes]
-    commands += [
-        f"kterm replay {cause.worst.case} {words(described[cause.adapter], device)}"
-        for cause in causes[:_MOST_CASES]
-        if described[cause.adapter]["spec"]
-    ]
+    shown += [(cause.worst.case, cause.adapter) for cause in causes[:_MOST_CASES]]
+    commands = [line for line in (command_for(*one) for one in dict.fromkeys(shown)) if line]
     if commands:
-        yield Section("to look at one", ("",), tuple((line,) for line in dict.fromkeys(commands)))
+        yield Section("to look at one", ("",), tuple((line,) for line in commands))
 
 
 def _worst(some: Sequence[Change]) -> str:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ..expectations.expectation import ExpectationError
-from ..records.propose import propose_expectations
+from ...expectations.expectation import ExpectationError
+from ...records.propose import propose_expectations
 
 
 def run_expect(source: Path, output: Path | None) -> int:
