@@ -29,6 +29,7 @@ from ..diagnosis.explanation import origin_of
 from ..expectations.expectation import Expectation
 from . import whole_run
 from .coverage import uncovered_lines
+from .form.text import printable
 from .record import Record
 from .severity import below_line, heading, size_lines
 
@@ -36,11 +37,6 @@ _MOST_CAUSES = 8
 _MOST_LINES = 20
 _MOST_CASES = 10
 _MOST_NAMED = 3
-
-
-def printable(text: str) -> str:
-    """`text` with every character escaped that ends a line or controls a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def title(header: dict[str, Any]) -> str:

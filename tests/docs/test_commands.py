@@ -25,6 +25,7 @@ FAILS = {
     f"kterm check {PORT} --profile quick --report port.jsonl": f"{TAILS} --report port.jsonl",
 }
 """What is run instead of commands that fail."""
+_BEFORE, _AFTER = (f"kterm check numpy --profile smoke -n 0 -o {name}.jsonl" for name in ("before", "after"))
 INSTEAD: dict[str, str] = {
     # placeholders
     "kterm kinks path/to/file.py:Class": "kterm kinks examples/shown_adapter.py:Shown --dtype f64",
@@ -58,6 +59,8 @@ INSTEAD: dict[str, str] = {
         "kterm calibrate numpy --draws 200 --networks 0 --activation tanh --dtype f32 -n 0"
     ),
     "kterm mutants": f"kterm mutants {MUTANT} --profile smoke -n 0",
+    "kterm check torch -o before.jsonl": _BEFORE,
+    "kterm check torch -o after.jsonl": _AFTER,
 }
 """What is run instead, with the same exit code."""
 
@@ -83,6 +86,7 @@ CODES: dict[str, int] = {
     "kterm new-adapter my-program --style process": 0,
     "kterm expect port.jsonl -o port.toml": 0,
     "kterm rows run.jsonl -o run.csv": 0,
+    "kterm compare before.jsonl after.jsonl": 0,
     "kterm recheck run.jsonl --sample 20": 0,
     **dict.fromkeys(FAILS, 1),
     **dict.fromkeys(INSTEAD, 0),
@@ -115,6 +119,7 @@ NEEDS = (
 LIGHT = (
     "kterm expect ",
     "kterm rows ",
+    "kterm compare ",
     "kterm recheck ",
     "kterm mutants --list",
     "kterm new-adapter ",
@@ -127,6 +132,7 @@ _WRITES = {
     "kterm vectors answer vectors numpy results": [_EXPORT],
     "kterm vectors verify vectors results": ["kterm vectors answer vectors numpy results"],
     "kterm vectors answer vectors numpy wrong --mutant no-slope-hidden": [_EXPORT],
+    "kterm compare before.jsonl after.jsonl": [_BEFORE, _AFTER],
     "kterm vectors verify vectors wrong": ["kterm vectors answer vectors numpy wrong --mutant no-slope-hidden"],
     "kterm expect run.jsonl -o expectations.toml": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
     "kterm expect port.jsonl -o port.toml": [f"{TAILS} --report port.jsonl"],

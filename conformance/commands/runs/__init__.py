@@ -1,1 +1,1 @@
-"""Commands about recorded runs: `kterm recheck`, `kterm rows` and `kterm expect`."""
+"""Commands about recorded runs: `kterm compare`, `kterm expect`, `kterm recheck` and `kterm rows`."""

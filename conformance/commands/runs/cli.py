@@ -40,3 +40,17 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             from .rows import run_rows
 
             raise typer.Exit(run_rows(record, output))
+
+    @app.command()
+    def compare(
+        old: Annotated[Path, typer.Argument(help="The record of the run before.", show_default=False)],
+        new: Annotated[Path, typer.Argument(help="The record of the run after.", show_default=False)],
+        form: Annotated[str, typer.Option("--format", help="text, markdown or json.")] = "text",
+        fail_on: Annotated[str, typer.Option(help="What ends with 1: regressions, or any difference.")] = "regressions",
+        output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the comparison here.")] = None,
+    ) -> None:
+        """Say what changed between two runs, from their records."""
+        with one_line_errors():
+            from .compare import run_compare
+
+            raise typer.Exit(run_compare(old, new, form, fail_on, output))

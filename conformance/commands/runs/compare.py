@@ -1,0 +1,80 @@
+"""What `kterm compare` does: compare two records, and say what changed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+from ...cases.plan import OptionError
+from ...records.compare.comparison import FailOn, compare_records
+from ...records.compare.forms import Tables, to_json, to_markdown
+from ...records.compare.pairs import ComparisonError
+from ...records.compare.recorded import Recorded
+from ...records.compare.tables import first_view, second_view, verdict_line
+from ...records.record import Record, RecordError, read
+from ...records.report import words
+from ..exit_codes import CONFORMS, DOES_NOT
+from ..output import make_console, open_output
+
+FORMS = ("text", "markdown", "json")
+FAIL_ON: tuple[FailOn, ...] = ("regressions", "any")
+
+
+def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | None) -> int:
+    """Compare two records, and print the comparison or write it to a file. The exit code is 1 if anything is worse, or
+    with `fail_on` any, if anything differs; else 0.
+
+    Raises RecordError, and OptionError for an unknown form.
+    """
+    if form not in FORMS:
+        raise OptionError(f"form {form!r} is unknown; known are {', '.join(FORMS)}")
+    limit: FailOn | None = next((one for one in FAIL_ON if one == fail_on), None)
+    if limit is None:
+        raise OptionError(f"fail-on {fail_on!r} is unknown; known are {', '.join(FAIL_ON)}")
+    before, after = read(old), read(new)
+    try:
+        comparison = compare_records(what_is_recorded(before), what_is_recorded(after))
+    except ComparisonError as error:
+        raise RecordError(f"records {old} and {new}: {error}") from None
+    sections = [*first_view(comparison), *second_view(comparison, replay_commands(after))]
+    if form == "text":
+        console = make_console()
+        if output is not None:
+            with open_output(output, "-o") as out:
+                console = type(console)(file=out, highlight=False, soft_wrap=True, width=120)
+                console.print(verdict_line(comparison), markup=False)
+                console.print(Tables(sections))
+        else:
+            style = "bold red" if comparison.regressions else "bold green"
+            console.print(verdict_line(comparison), markup=False, style=style)
+            console.print(Tables(sections))
+    else:
+        text = (
+            "\n".join(to_markdown(comparison, sections))
+            if form == "markdown"
+            else json.dumps(to_json(comparison), indent=1)
+        )
+        if output is None:
+            print(text)
+        else:
+            with open_output(output, "-o") as out:
+                out.write(f"{text}\n")
+    return DOES_NOT if comparison.fails(limit) else CONFORMS
+
+
+def what_is_recorded(record: Record) -> Recorded:
+    """What a comparison needs of a record."""
+    names = [field.name for field in fields(Recorded)]
+    return Recorded(**{name: getattr(record, name) for name in names})
+
+
+def replay_commands(record: Record) -> Callable[[str, str], str]:
+    """A function that gives the command that replays a case of an adapter of a run, by name; empty if none can."""
+    described = {one["name"]: one for one in record.header["adapters"]}
+    device = record.header.get("device")
+
+    def command_for(case: str, adapter: str) -> str:
+        one = described[adapter]
+        return f"kterm replay {case} {words(one, device)}" if one["spec"] else ""
+
+    return command_for

@@ -1,0 +1,1 @@
+"""Two runs compared: from their records, and from nothing else."""

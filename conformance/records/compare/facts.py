@@ -1,0 +1,81 @@
+"""What two runs say of conventions: the slopes at kinks, the arithmetic that was measured, and the expectations."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+
+from ....reference import ACTIVATIONS, DTYPES
+from ...arithmetic.fingerprint import Fingerprint, ProductArithmetic
+from ...cases.case import parse_case
+from ...cases.regimes import REGIMES, aimed_layer
+from ...checks.kink_choices import convention, points
+from ..form.verdicts import CaseResult
+from .pairs import Fact, Pair
+from .recorded import Recorded, adapters_of
+
+
+def compare_kinks(pair: Pair, old: Mapping[str, CaseResult], new: Mapping[str, CaseResult]) -> list[Fact]:
+    """The kinks at which the adapters took different values of the derivative, as far as both runs show them."""
+    before, after = _slopes(old), _slopes(new)
+    facts = [Fact(f"{pair.name}: {place}", before[place], after[place]) for place in before if place in after]
+    return [fact for fact in facts if fact.differs]
+
+
+def _slopes(cases: Mapping[str, CaseResult]) -> dict[str, str]:
+    """The values of f' at each kink as text, by activation, point and dtype."""
+    found: dict[tuple[str, float, str], list[float]] = defaultdict(list)
+    for case, one in cases.items():
+        for chosen in one.line.chosen.values():
+            structure = parse_case(case, tuple(REGIMES)).structure
+            activation = structure.network.activations[aimed_layer(structure) - 1]
+            for point, slope in chosen:
+                found[activation, float(point), structure.dtype].append(float(slope))
+    said = {}
+    for (activation, point, dtype), slopes in found.items():
+        sides = points(ACTIVATIONS[activation]).get(point)
+        if sides is not None:
+            said[f"{activation} at {point:g} in {dtype}"] = convention(slopes, *sides, DTYPES[dtype].u)
+    return said
+
+
+def compare_arithmetic(pair: Pair, old: Recorded, new: Recorded) -> list[Fact]:
+    """What was measured of the adapters' products in both runs, and differs."""
+    sides = [_products(record, name) for record, name in ((old, pair.old), (new, pair.new))]
+    if not all(sides):
+        return []
+    before, after = sides
+    facts = [Fact(f"{pair.name}: {place}", before[place], after[place]) for place in before if place in after]
+    return [fact for fact in facts if fact.differs]
+
+
+def _products(record: Recorded, adapter: str) -> dict[str, str]:
+    stored = adapters_of(record)[adapter].get("fingerprint")
+    if stored is None:
+        return {}
+    return {
+        f"{one.kind} in {one.dtype}, batch {one.batch}, {field}": str(getattr(one, field))
+        for one in Fingerprint.from_json(stored).measured
+        for field in ProductArithmetic.__dataclass_fields__
+        if field not in ("kind", "dtype", "batch")
+    }
+
+
+def compare_expectations(old: Recorded, new: Recorded) -> list[Fact]:
+    """The expectations whose state in the audit is another one, each by its reason; ids may have shifted."""
+    before, after = _states(old), _states(new)
+    facts = [
+        Fact(reason, before.get(key, ("", "-"))[1], after.get(key, ("", "-"))[1])
+        for key, reason in {**{k: r for k, (r, _) in before.items()}, **{k: r for k, (r, _) in after.items()}}.items()
+    ]
+    return [fact for fact in facts if fact.differs]
+
+
+def _states(record: Recorded) -> dict[str, tuple[str, str]]:
+    states = {one.id: one.state for one in record.audited}
+    return {
+        json.dumps({name: value for name, value in entry.items() if name not in ("id", "version")}, sort_keys=True): (
+            f"{entry.get('framework') or entry.get('adapter', '*')}: {entry['reason']}",
+            states[entry["id"]],
+        )
+        for entry in record.header["expectations"]
+    }
