@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from ....reference import ACTIVATIONS, DTYPES
-from ...arithmetic.fingerprint import Fingerprint, ProductArithmetic
 from ...cases.case import parse_case
 from ...cases.regimes import REGIMES, aimed_layer
 from ...checks.kink_choices import convention, points
@@ -50,12 +49,10 @@ def compare_arithmetic(pair: Pair, old: Recorded, new: Recorded) -> list[Fact]:
 
 def _products(record: Recorded, adapter: str) -> dict[str, str]:
     stored = adapters_of(record)[adapter].get("fingerprint")
-    if stored is None:
-        return {}
     return {
-        f"{one.kind} in {one.dtype}, batch {one.batch}, {field}": str(getattr(one, field))
-        for one in Fingerprint.from_json(stored).measured
-        for field in ProductArithmetic.__dataclass_fields__
+        f"{one['kind']} in {one['dtype']}, batch {one['batch']}, {field}": str(value)
+        for one in (stored or {}).get("measured", ())
+        for field, value in one.items()
         if field not in ("kind", "dtype", "batch")
     }
 
