@@ -86,16 +86,14 @@ def second_view(comparison: Comparison, command_for: Callable[[str, str], str]) 
     """The changed cases, by activation, dtype and regime, with the commands that show them: `command_for` gives one
     for a case and the name of an adapter of the new run, empty if there is none.
     """
-    grouped: dict[tuple[str, str, str, str, str], list[Change]] = defaultdict(list)
+    grouped: dict[tuple[str, ...], list[Change]] = defaultdict(list)
     for one in comparison.changes:
         _, _, _, _, dtype, regime, _ = one.case.split("-")
-        grouped[one.kind, one.pair, one.activation, dtype, regime].append(one)
-    rows = [
-        (kind, pair, activation, dtype, regime, f"{len(some):,}", _worst(some))
-        for (kind, pair, activation, dtype, regime), some in grouped.items()
-    ]
+        status = f"{one.check}: {one.old} → {one.new}"
+        grouped[one.kind, one.pair, one.activation, dtype, regime, status].append(one)
+    rows = [(*place, f"{len(some):,}", _worst(some)) for place, some in grouped.items()]
     if rows:
-        columns = ("", "adapter", "activation", "dtype", "regime", "cases", "worst margin")
+        columns = ("", "adapter", "activation", "dtype", "regime", "check", "cases", "worst margin")
         more = len(rows) - _MOST_ROWS
         yield Section("changed cases", columns, tuple(rows[:_MOST_ROWS]), f"and {more} more" if more > 0 else "")
     names = {one.pair.name: one.pair.new for one in comparison.cases}
@@ -111,7 +109,7 @@ def second_view(comparison: Comparison, command_for: Callable[[str, str], str]) 
 def _worst(some: Sequence[Change]) -> str:
     one = max(some, key=lambda c: c.new_margin or 0.0)
     before, after = ("-" if value is None else f"{value:.3g}" for value in (one.old_margin, one.new_margin))
-    return f"{before} → {after} ({one.check})"
+    return f"{before} → {after}"
 
 
 def _cause_words(cause: object) -> str:
