@@ -24,6 +24,7 @@ from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
 from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED
 from .output import is_live, say_duration, show_lines
+from .runs.resume import resume_run
 
 _HERE = Path(__file__).resolve().parents[1] / "interfaces"
 
@@ -38,9 +39,9 @@ def run_check(request: RunRequest) -> int:
     pin_here()
     if not request.uses_cache:
         turn_off_here()
-    with RunFolder(request.report) as folder:
+    with RunFolder(request.report, request.resumes) as folder:
         console = Console(highlight=False, soft_wrap=True)
-        run = _load(request, console)
+        run = _load(request, folder, console)
         console.print(title(run.header()), markup=False)
         if line := cache_line(adapter.spec for adapter in run.adapters):
             console.print(line, markup=False)
@@ -52,6 +53,8 @@ def run_check(request: RunRequest) -> int:
             if request.report is not None:
                 print(f"kterm: the results so far are kept in {folder.keep()}", file=sys.stderr)
             raise
+        if watcher.is_interrupted and request.report is not None:
+            folder.keep()  # so that the run can go on
         _print(record, request.report, watcher.is_interrupted, console)
         console.print(f"{time.monotonic() - started:.1f} s; seed {run.options.seed}", markup=False)
     if watcher.is_interrupted:
@@ -59,14 +62,18 @@ def run_check(request: RunRequest) -> int:
     return CONFORMS if record.conforms and code == pytest.ExitCode.OK else DOES_NOT
 
 
-def _load(request: RunRequest, console: Console) -> runs.Run:
+def _load(request: RunRequest, folder: RunFolder, console: Console) -> runs.Run:
     """The run with its adapters loaded, which takes seconds where a framework is imported."""
+
+    def load() -> runs.Run:
+        return resume_run(folder.path, request.timeout) if request.resumes else runs.prepare(request)
+
     what = f"loading {', '.join(map(printable, request.adapters)) or 'the frameworks'} ..."
     if is_live(console):
         with console.status(what):
-            return runs.prepare(request)
+            return load()
     with show_lines(lambda: what):
-        return runs.prepare(request)
+        return load()
 
 
 def _require_written(watcher: "_Watcher", folder: RunFolder) -> None:
@@ -83,12 +90,14 @@ def _print(record: Record, report: Path | None, is_interrupted: bool, console: C
     for line in lines:
         console.print(line, markup=False)
     if is_interrupted:
-        console.print("interrupted" + (f"; what was checked until then is in {report}" if report else ""), markup=False)
+        kept = f"; what was checked until then is in {report}; kterm check --resume {report} goes on" if report else ""
+        console.print(f"interrupted{kept}", markup=False)
 
 
 def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Console) -> tuple["_Watcher", int]:
     """One pytest session over the suite, without the plugins, options and files of the folder it is called in."""
-    runs.save(run, folder.path)
+    if not request.resumes:
+        runs.save(run, folder.path)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
     # Workers start as `python -c`, with the current directory at the head of their path: a logging.py there would hide

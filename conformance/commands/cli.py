@@ -107,15 +107,21 @@ def check(
     arithmetic: Annotated[
         bool, typer.Option("--arithmetic", help="Measure how products are computed, also of adapters that pass.")
     ] = False,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the interrupted run that was to write this record.")
+    ] = None,
 ) -> None:
     """Check adapters: without a name torch and jax, as far as they are installed."""
     with _one_line_errors():
-        from ..cases.plan import make_options
+        from ..cases.plan import OptionError, make_options
         from ..records.run import RunRequest
         from ..runners.process import TIMEOUT
         from ..runners.workers import parse_workers
         from .check import run_check
 
+        if resume is not None and (adapters or report is not None):
+            raise OptionError("--resume goes on with what the interrupted run was asked for; name its record alone")
+        target = report if resume is None else resume
         request = RunRequest(
             adapters=tuple(adapters or ()),
             options=make_options(profile, seed, dtype or (), activation or (), level, regime or ()),
@@ -124,7 +130,8 @@ def check(
             timeout=TIMEOUT if timeout is None else timeout,
             mutant=mutant,
             workers=parse_workers(workers),
-            report=report and report.absolute(),
+            report=None if target is None else target.absolute(),
+            resumes=resume is not None,
             uses_cache=not no_cache,
             measures_arithmetic=arithmetic,
             python=python,

@@ -6,6 +6,7 @@ whole.
         folder.deliver(folder.path / "record.jsonl")
 """
 
+import glob
 import os
 import shutil
 import stat
@@ -19,6 +20,8 @@ from typing import BinaryIO
 from ..cases.plan import OptionError
 from .form.files import COMPRESSED, FileTrouble, RecordError, compress, require_form
 
+DESCRIPTION = "run.json"
+"""The file in the folder of a run that says what the run is."""
 _STREAMS = ("/dev/", "/proc/")
 """What lies here is written to and never replaced: /dev/stdout may be a regular file that others write to as well."""
 
@@ -28,14 +31,19 @@ class RunFolder:
 
     A `report` that is a regular file, or does not exist yet, is replaced in one step; of a symbolic link it is the
     target, and the link stays. A device or FIFO is written to. Without a report the record lives as long as the folder.
+
+    A run that was killed leaves its folder. With `resumes` it is this run's folder, and what is in it is kept; without,
+    it is removed as soon as this run's record is delivered.
     Raises OptionError, in one line, for a destination that cannot be written, or that another run is writing.
     """
 
-    def __init__(self, report: Path | None = None) -> None:
+    def __init__(self, report: Path | None = None, resumes: bool = False) -> None:
         self.report = report
+        self._resumes = resumes
         self._target: Path | None = None
         self._lock: _Lock | None = None
-        self._is_kept = False
+        self._is_kept = resumes  # until the record is delivered
+        self._left: list[Path] = []
         try:
             if report is not None:
                 require_form(report)
@@ -53,6 +61,11 @@ class RunFolder:
     def _made(self) -> Path:
         if self._target is None:
             return Path(tempfile.mkdtemp(prefix="kterm-"))
+        self._left = left_folders(self._target)
+        if self._resumes:
+            if not self._left:
+                raise OptionError(f"report {self.report}: there is no interrupted run to go on with")
+            return self._left.pop()
         # In the folder of the report, so that the record can be moved there in one step.
         return Path(tempfile.mkdtemp(prefix=f".{self._target.name}.", suffix=".parts", dir=self._target.parent))
 
@@ -77,6 +90,9 @@ class RunFolder:
             with suppress(FileNotFoundError):
                 shutil.copymode(self._target, record)
             record.replace(self._target)
+            for left in self._left:
+                shutil.rmtree(left, ignore_errors=True)
+            self._is_kept = False
         except OSError as error:
             self.keep()
             raise RecordError(
@@ -105,6 +121,15 @@ class RunFolder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def left_folders(target: Path) -> list[Path]:
+    """The folders of runs that were to write `target` and were killed, the last one last. Nobody else writes there if
+    its lock is held.
+    """
+    found = target.parent.glob(f".{glob.escape(target.name)}.*.parts")
+    described = [path for path in found if (path / DESCRIPTION).exists()]
+    return sorted(described, key=lambda path: (path / DESCRIPTION).stat().st_mtime)
 
 
 def _refusal(report: Path | None, reason: str) -> OptionError:

@@ -73,6 +73,15 @@ def read_part(path: Path) -> tuple[tuple[str, ...], tuple[Verdict, ...]]:
     return passed, tuple(verdict for verdict in shown if verdict is not None)
 
 
+def read_statuses(folder: Path, number: int) -> list[Status] | None:
+    """The statuses of the cases of a group, by its place in the plan; None if the group has no part."""
+    try:
+        with (folder / f"{number:06}.jsonl").open(encoding="utf-8") as source:
+            return list(json.loads(source.readline())["cases"].values())
+    except FileNotFoundError:
+        return None
+
+
 def _tally(adapter: str, verdicts: Iterable[Sequence[Verdict]]) -> dict[str, Any]:
     """What the footer is summed from: the status of each case, counts by check, and the pass of least power."""
     cases: dict[str, Status] = {}

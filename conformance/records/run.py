@@ -25,7 +25,7 @@ from ..cases.plan import OptionError, Options, Plan, plan
 from ..checks.examine import examine
 from ..checks.findings import ExpectationFor
 from ..checks.layout_probe import find_layout_error
-from ..checks.verdict import Verdict
+from ..checks.verdict import Status, Verdict
 from ..checks.whole_run.moments import Moments
 from ..diagnosis import question as stored
 from ..diagnosis.causes import Cause, order
@@ -37,12 +37,12 @@ from ..expectations.audit import ExpectationAudit, Key
 from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.workers import choose_adapters
-from .folder import RunFolder
+from .folder import DESCRIPTION, RunFolder
 from .form.environment import describe_environment
 from .form.files import RecordError
-from .parts import failing_adapters, finish, read_part, write_part
+from .parts import failing_adapters, finish, read_part, read_statuses, write_part
 
-_FILE = "run.json"
+_FILE = DESCRIPTION
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class RunRequest:
     measures_arithmetic: bool = False
     python: str | None = None
     """The interpreter that adapters in Python run under; None for this one."""
+    resumes: bool = False
+    """Whether to go on with the interrupted run that was to write `report`, whatever else is asked for."""
 
     def __post_init__(self) -> None:
         # Not a number compares as false.
@@ -188,6 +190,7 @@ def prepare(request: RunRequest) -> Run:
 def save(run: Run, folder: Path) -> None:
     """Write the run's description into its folder."""
     data = {
+        "place": describe_place(),
         **asdict(run),
         "adapters": [adapter.to_json() for adapter in run.adapters],
         "fingerprints": [one.to_json() for one in run.fingerprints],
@@ -211,6 +214,13 @@ def load(folder: Path) -> Run:
     )
 
 
+def describe_place() -> dict[str, str]:
+    """What has to be equal for two parts of one run: the suite, and what computes its numbers."""
+    found = describe_environment()
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(found["libraries"].items()))
+    return {"kterm": metadata.version("kterm"), "environment": libraries, "processor": str(found.get("cpu", ""))}
+
+
 class Worker:
     """Runs groups of one run, and starts each adapter's host process when it is first needed. `name` distinguishes the
     workers that write into one folder.
@@ -225,6 +235,10 @@ class Worker:
     def selected(self, numbers: Sequence[int]) -> None:
         """Record which groups pytest selected: only these are accounted for."""
         (self._folder / f"selected-{self._name}.json").write_text(json.dumps(sorted(numbers)), encoding="utf-8")
+
+    def recorded(self, number: int) -> list[Status] | None:
+        """The statuses of the cases of a group whose part is there already; None if it is not."""
+        return read_statuses(self._folder, number)
 
     def examine(self, number: int) -> list[list[Verdict]]:
         """Run one group, write its part of the record, and give its verdicts, a list a case.

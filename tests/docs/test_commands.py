@@ -101,6 +101,7 @@ ELSEWHERE = {
     "python -m venv .venv && . .venv/bin/activate": ".ci/run",
     "kterm env create tensorflow": "tests/conformance/runners",
     "kterm env list": "tests/conformance/runners",
+    "kterm check --resume run.jsonl": "tests/conformance/records",
     'kterm check "command:node adapter.mjs"': "tests/examples",
     "kterm smoke command:examples/c/adapter": "tests/examples",
     "kterm check command:examples/c/adapter --profile quick": "tests/examples",
