@@ -112,7 +112,7 @@ def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Cons
     is_shown = is_live(console)
     columns = (BarColumn(20), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
-        watcher = _Watcher(progress, len(run.cases()))
+        watcher = _Watcher(progress, len(run.cases(run.chosen)))
         with nullcontext() if is_shown else show_lines(watcher.line):
             code = pytest.main(arguments, plugins=[watcher])
     for text in watcher.internal:

@@ -107,6 +107,7 @@ def check(
     arithmetic: Annotated[
         bool, typer.Option("--arithmetic", help="Measure how products are computed, also of adapters that pass.")
     ] = False,
+    shard: Annotated[str | None, typer.Option(help="Run the I-th of N parts of the run, as I/N.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the interrupted run that was to write this record.")
     ] = None,
@@ -114,6 +115,7 @@ def check(
     """Check adapters: without a name torch and jax, as far as they are installed."""
     with _one_line_errors():
         from ..cases.plan import OptionError, make_options
+        from ..cases.shards import parse_shard
         from ..records.run import RunRequest
         from ..runners.process import TIMEOUT
         from ..runners.workers import parse_workers
@@ -132,6 +134,7 @@ def check(
             workers=parse_workers(workers),
             report=None if target is None else target.absolute(),
             resumes=resume is not None,
+            shard=None if shard is None else parse_shard(shard),
             uses_cache=not no_cache,
             measures_arithmetic=arithmetic,
             python=python,

@@ -58,7 +58,9 @@ class Suite(pytest.File):
 
     def collect(self) -> Iterator["GroupItem"]:
         """Every group of the run, in the order of the plan: the same list in every worker."""
-        for number, (adapter, group) in enumerate(self.config.stash[WORKER].run.groups):
+        run = self.config.stash[WORKER].run
+        for number in run.chosen:
+            adapter, group = run.groups[number]
             # In a node id "::" and "[" have a meaning, and a shell gives others one.
             name = re.sub(r"[^\w.+-]", "_", adapter.name)
             yield GroupItem.from_parent(self, name=f"{name}-{group.id}", number=number)

@@ -5,12 +5,13 @@ nothing recorded is lost when a process dies, and the record comes out in the or
 there were.
 """
 
+import base64
 import json
 import math
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ..expectations.audit import ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation
 from . import whole_run
 from .coverage import count_cases, count_checks
-from .form.lines import SCHEMA, VerdictLine
+from .form.lines import SCHEMA, PartLine, VerdictLine
 from .form.verdicts import dumps, format_group, hash_plan, to_verdict
 
 _VERDICT = '{"kind":"verdict",'
@@ -128,9 +129,10 @@ def finish(
     planned: Sequence[Key],
     audit: ExpectationAudit,
     found: Sequence[Cause] = (),
+    described: Mapping[str, Any] | None = None,
 ) -> None:
     """Assemble the record at `path` from the parts in `folder`, in order, with header and footer; the footer holds the
-    causes `found`.
+    causes `found`. For a shard, `described` is the description of its run: the record then holds what merging needs.
 
     Planned cases without a verdict are listed in the footer as unanswered, and the expectations are audited.
     """
@@ -144,13 +146,30 @@ def finish(
     scratch = path.with_name(path.name + ".unfinished")
     with scratch.open("w", encoding="utf-8") as out:
         out.write(dumps(head) + "\n")
+        if described is not None:
+            out.write(dumps({"kind": "run", "description": described}) + "\n")
         for part in sorted(folder.glob("[0-9]*.jsonl")):
             with part.open(encoding="utf-8") as source:
                 tallies.append(json.loads(source.readline()))
+                if described is not None:
+                    out.write(_part_line(part, tallies[-1]) + "\n")
                 shutil.copyfileobj(source, out)
         footer = {**_footer(audit.adapters, planned, tallies, audit), "causes": [cause.to_json() for cause in found]}
         out.write(dumps({"kind": "footer", **footer}) + "\n")
     scratch.replace(path)
+
+
+def _part_line(part: Path, tally: Mapping[str, Any]) -> str:
+    kept = part.with_suffix(".npz")
+    questions = base64.b64encode(kept.read_bytes()).decode() if kept.exists() else ""
+    return dumps({"kind": "part", "number": int(part.stem), "tally": tally, "questions": questions})
+
+
+def restore_part(folder: Path, line: PartLine, body: bytes) -> None:
+    """Write the part of a group as it was, from its line and the lines of the group in a shard."""
+    (folder / f"{line.number:06}.jsonl").write_bytes(dumps(line.tally).encode() + b"\n" + body)
+    if line.questions:
+        (folder / f"{line.number:06}.npz").write_bytes(base64.b64decode(line.questions))
 
 
 def _footer(

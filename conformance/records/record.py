@@ -24,7 +24,7 @@ from ..expectations.expectation import Expectation
 from . import whole_run
 from .consistency import Content, Inconsistency, check_content, check_plan
 from .form.files import FileTrouble, RecordError, read_bytes
-from .form.lines import SCHEMA, CaseLine, Footer, GroupLine, Header, VerdictLine
+from .form.lines import SCHEMA, CaseLine, Footer, GroupLine, Header, PartLine, RunLine, VerdictLine
 from .form.verdicts import CaseResult, result_of, to_verdict
 
 
@@ -243,7 +243,7 @@ def _parse(data: bytes) -> Record:
         first.setdefault(name, [])
     cases: dict[Key, CaseResult] = {}
     verdicts: dict[Key, list[Verdict]] = {}
-    for key, one in _results(lines, set(names)):
+    for key, one in _results(lines, set(names), "shard" in first):
         if isinstance(one, CaseResult):
             cases[key] = one
         else:
@@ -252,9 +252,9 @@ def _parse(data: bytes) -> Record:
     return Record(first, cases, verdicts, last)
 
 
-def _results(lines: list[bytes], adapters: set[str]) -> Iterator[tuple[Key, CaseResult | Verdict]]:
+def _results(lines: list[bytes], adapters: set[str], is_shard: bool) -> Iterator[tuple[Key, CaseResult | Verdict]]:
     """Every case and every verdict between header and footer, with its key, where each stands where it should."""
-    decoder = msgspec.json.Decoder(GroupLine | CaseLine | VerdictLine)
+    decoder = msgspec.json.Decoder(GroupLine | CaseLine | VerdictLine | RunLine | PartLine)
     group: GroupLine | None = None
     key: Key | None = None
     seen: set[Key] = set()
@@ -263,7 +263,10 @@ def _results(lines: list[bytes], adapters: set[str]) -> Iterator[tuple[Key, Case
             line = decoder.decode(lines[number - 1])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Inconsistency(f", line {number}: {_what(error)}") from None
-        if isinstance(line, CaseLine):
+        if isinstance(line, RunLine | PartLine):
+            if not is_shard:
+                raise Inconsistency(f", line {number}: is a line of a shard, which this record is not")
+        elif isinstance(line, CaseLine):
             if group is None:
                 raise Inconsistency(f", line {number}: is a case without a group before it")
             result = result_of(group, line)

@@ -5,7 +5,7 @@ that runs its groups. The description of a run is a file in its folder, which th
 import json
 import platform
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +22,7 @@ from ..cases.case import Group
 from ..cases.description import Description
 from ..cases.draw import NUMBERS
 from ..cases.plan import OptionError, Options, Plan, plan
+from ..cases.shards import deal
 from ..checks.examine import examine
 from ..checks.findings import ExpectationFor
 from ..checks.layout_probe import find_layout_error
@@ -70,6 +71,8 @@ class RunRequest:
     """The interpreter that adapters in Python run under; None for this one."""
     resumes: bool = False
     """Whether to go on with the interrupted run that was to write `report`, whatever else is asked for."""
+    shard: tuple[int, int] | None = None
+    """(i, n) to run the i-th of n parts, counted from 1."""
 
     def __post_init__(self) -> None:
         # Not a number compares as false.
@@ -91,6 +94,8 @@ class Run:
     user_supplied: bool = False
     fingerprints: tuple[Fingerprint, ...] = ()
     """What was measured of the adapters' arithmetic, one for each adapter; empty if nothing was measured."""
+    shard: tuple[int, int] | None = None
+    """(i, n) for the i-th of n parts of the run, counted from 1."""
 
     def start(self, adapter: Description) -> ProcessRunner:
         """A process for an adapter of this run. Raises AdapterError."""
@@ -109,6 +114,17 @@ class Run:
             for adapter, planned in zip(self.adapters, self.plans, strict=True)
             for group in planned.groups
         )
+
+    @cached_property
+    def chosen(self) -> tuple[int, ...]:
+        """The places of the groups that are run: all, or those of the shard."""
+        if self.shard is None:
+            return tuple(range(len(self.groups)))
+        mine: list[int] = []
+        for adapter in self.adapters:
+            own = [(n, group) for n, (one, group) in enumerate(self.groups) if one == adapter]
+            mine += deal(own, *self.shard)
+        return tuple(sorted(mine))
 
     def cases(self, numbers: Sequence[int] | None = None) -> list[Key]:
         """What is planned, of all groups or of those numbered, in order."""
@@ -184,6 +200,7 @@ def prepare(request: RunRequest) -> Run:
         request.timeout,
         request.expectations is not None,
         tuple(measured for _, measured in asked if measured is not None),
+        request.shard,
     )
 
 
@@ -211,6 +228,7 @@ def load(folder: Path) -> Run:
         data["timeout"],
         data["user_supplied"],
         tuple(map(Fingerprint.from_json, data["fingerprints"])),
+        None if data["shard"] is None else (data["shard"][0], data["shard"][1]),
     )
 
 
@@ -342,9 +360,10 @@ def as_ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def conclude(run: Run, folder: RunFolder) -> Path:
+def conclude(run: Run, folder: RunFolder, place: Mapping[str, Any] | None = None) -> Path:
     """Assemble the record from the parts in the folder, and deliver it; gives the path at which it can be read as long
-    as the folder is open. Only groups that were selected are accounted for.
+    as the folder is open. Only groups that were selected are accounted for. `place` are lines of the header about where
+    the run took place, if that was not here; then no adapter is started.
 
     Raises RecordError, in one line, where the record cannot be written; what was recorded is then kept.
     """
@@ -357,10 +376,14 @@ def conclude(run: Run, folder: RunFolder) -> Path:
         planned = run.cases(numbers)
         record = folder.path / "record.jsonl"
         found = _find_causes(run, folder.path, run.groups)
-        header = _with_fingerprints(run, folder.path).header()
+        header = (run if place else _with_fingerprints(run, folder.path)).header()
         if numbers is not None:
             header["selected"] = as_ranges(numbers)
-        finish(record, folder.path, header, planned, run.audit, found)
+        described = None
+        if run.shard is not None:
+            header["shard"] = run.shard
+            described = json.loads((folder.path / _FILE).read_text(encoding="utf-8"))
+        finish(record, folder.path, {**header, **(place or {})}, planned, run.audit, found, described)
     except OSError as error:
         where = f"the results are kept in {folder.keep()}" if folder.report else "its results are lost"
         raise RecordError(f"report {folder.report or folder.path}: {error.strerror or error}; {where}") from None

@@ -42,6 +42,17 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             raise typer.Exit(run_rows(record, output))
 
     @app.command()
+    def merge(
+        records: Annotated[list[Path], typer.Argument(help="The records of all shards.", show_default=False)],
+        output: Annotated[Path, typer.Option("-o", "--output", help="Write the record of the whole run here.")],
+    ) -> None:
+        """Make one record of the shards of a run."""
+        with one_line_errors():
+            from .merge import run_merge
+
+            raise typer.Exit(run_merge(records, output))
+
+    @app.command()
     def compare(
         old: Annotated[Path, typer.Argument(help="The record of the run before.", show_default=False)],
         new: Annotated[Path, typer.Argument(help="The record of the run after.", show_default=False)],

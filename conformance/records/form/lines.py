@@ -68,7 +68,24 @@ class Header(Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     python: str = ""
     environment: Environment = Environment()
     selected: tuple[tuple[Count, Count], ...] | UnsetType = UNSET
+    shard: tuple[Count, Count] | UnsetType = UNSET
     expectations: tuple[dict[str, Any], ...] = ()
+
+
+class RunLine(Struct, frozen=True, kw_only=True, tag_field="kind", tag="run"):
+    """The second line of a shard: the run that it is a part of, from which merging makes the whole record."""
+
+    description: dict[str, Any]
+
+
+class PartLine(Struct, frozen=True, kw_only=True, tag_field="kind", tag="part"):
+    """In a shard, before the lines of each group: its place in the plan, what the footer is summed from, and the calls
+    that causes are looked for in, as a file of NumPy in base64.
+    """
+
+    number: Count
+    tally: dict[str, Any]
+    questions: str = ""
 
 
 class GroupLine(Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="group"):
@@ -146,4 +163,4 @@ class Footer(Struct, frozen=True, kw_only=True, tag_field="kind", tag="footer"):
     causes: tuple[dict[str, Any], ...]
 
 
-Line = Header | GroupLine | CaseLine | VerdictLine | Footer
+Line = Header | RunLine | PartLine | GroupLine | CaseLine | VerdictLine | Footer
