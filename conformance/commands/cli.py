@@ -114,8 +114,7 @@ def check(
 ) -> None:
     """Check adapters: without a name torch and jax, as far as they are installed."""
     with _one_line_errors():
-        from ..cases.plan import OptionError, make_options
-        from ..cases.shards import parse_shard
+        from ..cases.plan import OptionError, make_options, parse_shard
         from ..records.run import RunRequest
         from ..runners.process import TIMEOUT
         from ..runners.workers import parse_workers

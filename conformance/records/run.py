@@ -21,8 +21,7 @@ from ..arithmetic.fingerprint import Fingerprint, measure_arithmetic
 from ..cases.case import Group
 from ..cases.description import Description
 from ..cases.draw import NUMBERS
-from ..cases.plan import OptionError, Options, Plan, plan
-from ..cases.shards import deal
+from ..cases.plan import OptionError, Options, Plan, deal, plan
 from ..checks.examine import examine
 from ..checks.findings import ExpectationFor
 from ..checks.layout_probe import find_layout_error

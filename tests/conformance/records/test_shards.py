@@ -7,8 +7,7 @@ import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.description import describe
-from kterm.conformance.cases.plan import OptionError, make_options, plan
-from kterm.conformance.cases.shards import deal, estimate_cost, parse_shard
+from kterm.conformance.cases.plan import OptionError, deal, estimate_cost, make_options, parse_shard, plan
 from kterm.conformance.records.record import read
 
 from ...support.command import assert_one_line, kterm
