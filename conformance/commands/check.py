@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from ..records.report import CheckTable, cause_lines, expected_lines, printable,
 from ..records.run import RunRequest
 from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
-from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED
+from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED, TERMINATED
 from .output import is_live, say_duration, show_lines
 from .runs.resume import resume_run
 
@@ -30,11 +33,37 @@ _HERE = Path(__file__).resolve().parents[1] / "interfaces"
 
 
 def run_check(request: RunRequest) -> int:
-    """Check, print, and give the exit code: 0 conforms, 1 does not, 130 where the user interrupted it.
+    """Check, print, and give the exit code: 0 conforms, 1 does not, 130 where the user interrupted it,
+    143 where SIGTERM did.
 
     Raises AdapterError, OptionError and ExpectationError before any work, and RecordError where the results cannot be
     written.
     """
+    with _heeding_termination() as signals:
+        code = _run_check(request)
+    return TERMINATED if code == INTERRUPTED and signals else code
+
+
+@contextmanager
+def _heeding_termination() -> Iterator[list[int]]:
+    """Have SIGTERM do what Ctrl-C does, where signals can be handled, and give a list of those that came."""
+    came: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run_check(request: RunRequest) -> int:
     started = time.monotonic()
     pin_here()
     if not request.uses_cache:

@@ -1,6 +1,7 @@
 """The `kterm` command. Heavy imports wait until a command needs them, so that --help is quick and imports no framework.
 
-Exit codes: 0 conforms, 1 does not, 2 usage or configuration error, 3 an adapter could not be loaded, 130 interrupted.
+Exit codes: 0 conforms, 1 does not, 2 usage or configuration error, 3 an adapter could not be loaded, 130 interrupted,
+143 terminated.
 """
 
 import sys

@@ -7,3 +7,5 @@ USAGE = 2
 NOT_LOADED = 3
 """An adapter could not be loaded, or no framework is installed."""
 INTERRUPTED = 130
+TERMINATED = 143
+"""128 and the number of SIGTERM, as shells have it."""

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from kterm.conformance.records.folder import left_folders
+from kterm.conformance.records.record import read
 
-from ...support.command import assert_one_line, interrupt, kterm, start_kterm
+from ...support.command import assert_one_line, group_is_gone, interrupt, kterm, start_kterm
 from ...support.here import kterm_here
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="processes are killed by their group")
@@ -58,6 +59,19 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(undisturbed: bytes, tmp_pat
     assert run.returncode == 130
     report = tmp_path / "run.jsonl"
     assert f"interrupted; what was checked until then is in {report}; kterm check --resume {report} goes on" in said
+    assert kterm("check", "--resume", str(report), "-n", "0", folder=tmp_path).returncode == 1
+    assert report.read_bytes() == undisturbed
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_run_that_is_terminated_keeps_what_there_is(workers: str, undisturbed: bytes, tmp_path: Path) -> None:
+    run = _begin(tmp_path, 5, workers)
+    os.kill(run.pid, signal.SIGTERM)
+    said, _ = run.communicate(timeout=120)
+    assert run.returncode == 143, said
+    assert group_is_gone(run)
+    report = tmp_path / "run.jsonl"
+    assert sum(map(len, read(report).verdicts.values())) > 0
     assert kterm("check", "--resume", str(report), "-n", "0", folder=tmp_path).returncode == 1
     assert report.read_bytes() == undisturbed
 
