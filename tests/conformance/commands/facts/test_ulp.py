@@ -233,7 +233,7 @@ def test_without_mpmath_the_extra_is_named(tmp_path: Path) -> None:
 
 
 def test_the_constants_in_the_page_are_those_of_the_table() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "accuracy.md").read_text(encoding="utf-8")
     rows = page.split("<!-- constants -->\n")[1].split("<!-- end -->")[0].splitlines()[2:]
     cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
     stated = {name.strip("`"): (float(f), float(slope)) for name, f, _, slope, _ in cells}
