@@ -21,7 +21,7 @@ from ..interfaces.suite import COUNTS, STOP
 from ..records import run as runs
 from ..records.folder import RunFolder
 from ..records.record import Record, RecordError, read
-from ..records.report import CheckTable, cause_lines, expected_lines, printable, summary_lines, title
+from ..records.report import CheckTable, cause_lines, expected_lines, printable, summary_lines, title, verdict_lines
 from ..records.run import RunRequest
 from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
@@ -112,6 +112,9 @@ def _require_written(watcher: "_Watcher", folder: RunFolder) -> None:
 
 
 def _print(record: Record, report: Path | None, is_interrupted: bool, console: Console) -> None:
+    for line, passes in verdict_lines(record):
+        console.print(line, markup=False, style="bold green" if passes else "bold red")
+    console.print()
     console.print(CheckTable(record))
     console.print()
     lines = [*cause_lines(record, report), *expected_lines(record)]

@@ -26,6 +26,7 @@ from ..cases.limited import describe_cut
 from ..checks.verdict import CHECKS, RUN_CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
 from ..diagnosis.explanation import origin_of
+from ..expectations.audit import FAILING
 from ..expectations.expectation import Expectation
 from . import whole_run
 from .coverage import uncovered_lines
@@ -97,6 +98,44 @@ def failure_lines(
         more = len(found) - 2
         lines = [*lines[: _MOST_LINES - 1], f"and {more} further cause{'s' if more > 1 else ''}"]
     return lines[:_MOST_LINES]
+
+
+def verdict_lines(record: Record) -> list[tuple[str, bool]]:
+    """The run in a line for each adapter, and whether it passed: PASS or FAIL, its version, and what came of its cases.
+
+    An adapter passes if something of it was checked, no case failed, errored, was blocked or has no result, its run as
+    a whole has no unexpected finding, and no expectation that concerns it is stale or unmatched.
+    """
+    failing = {one.id for one in record.audited if one.state in FAILING}
+    missing = Counter(name for name, _ in record.footer["unanswered"])
+    met: dict[str, set[str]] = {name: set() for name in record.adapters}
+    for (name, _), verdicts in record.verdicts.items():
+        met[name] |= {v.expectation for v in verdicts if v.expectation}
+    lines = []
+    for adapter in record.header["adapters"]:
+        name, counts = adapter["name"], record.footer["by_adapter"][adapter["name"]]
+        of_run = record.of_run[name]
+        known = met[name] | {v.expectation for v in of_run if v.expectation}
+        bad = counts["failed"] + counts["errored"] + sum(v.fails for v in of_run)
+        stale = sum(entry.id in failing for entry in record.concerning(name))
+        others = counts["blocked"] + missing[name] + stale
+        passes = not bad and not others and name not in record.unchecked
+        parts = [_count(counts["planned"], "case"), _count(bad, "failure")]
+        parts += [_count(len(known), "known divergence")] if known else []
+        parts += [f"{counts['inconclusive']:,} undecided"] if counts["inconclusive"] else []
+        rest = (
+            (counts["unsupported"], "unsupported"),
+            (counts["blocked"], "blocked"),
+            (missing[name], "without a result"),
+        )
+        parts += [f"{count:,} {what}" for count, what in rest if count]
+        parts += [_count(stale, "stale expectation")] if stale else []
+        lines.append((f"{'PASS' if passes else 'FAIL'} {versioned(adapter)}: {', '.join(parts)}", passes))
+    return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def summary_lines(

@@ -1,9 +1,11 @@
 """What `kterm merge` does: make one record of the shards of a run."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import msgspec
 
@@ -11,6 +13,7 @@ from ...arithmetic.fingerprint import Fingerprint
 from ...records.folder import DESCRIPTION, RunFolder
 from ...records.form.files import read_bytes
 from ...records.form.lines import PartLine, RunLine
+from ...records.form.text import printable
 from ...records.parts import restore_part
 from ...records.record import Record, RecordError, read
 from ...records.run import Run, conclude, load
@@ -33,18 +36,33 @@ def run_merge(sources: Sequence[Path], output: Path) -> int:
     with RunFolder(output) as folder:
         description = msgspec.json.encode({**_run_of(lines[0]).description, "shard": None})
         (folder.path / DESCRIPTION).write_bytes(description)
-        run = replace(load(folder.path), fingerprints=tuple(_fingerprints(records)))
-        groups = _require_whole(sources, lines, run)
-        for own in lines:
-            for line, body in own:
-                if isinstance(line, PartLine):
-                    restore_part(folder.path, line, body)
-        merged = read(conclude(run, folder, {name: records[0].header[name] for name in _PLACE}))
+        with _refusing_odd_parts(sources):
+            run = replace(load(folder.path), fingerprints=tuple(_fingerprints(records)))
+            groups = _require_whole(sources, lines, run)
+            for own in lines:
+                for line, body in own:
+                    if isinstance(line, PartLine):
+                        restore_part(folder.path, line, body)
+            whole = conclude(run, folder, {name: records[0].header[name] for name in _PLACE})
+        merged = read(whole)
     counts = merged.footer["accounting"]
     print(f"{output}: {groups:,} groups of {len(sources)} shards")
     print(f"{counts['planned']:,} cases, {counts['failed']:,} failed")
     print(f"{'conforms' if merged.conforms else 'does not conform'} ({merged.level})")
     return CONFORMS if merged.conforms else DOES_NOT
+
+
+@contextmanager
+def _refusing_odd_parts(sources: Sequence[Path]) -> Iterator[None]:
+    """Refuse in one line what a shard holds for merging if no run wrote it: it is of no type yet, and not signed."""
+    try:
+        yield
+    except RecordError:
+        raise
+    except (ArithmeticError, AttributeError, EOFError, LookupError, TypeError, ValueError, BadZipFile) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        names = ", ".join(map(str, sources))
+        raise RecordError(printable(f"records {names}: their parts were not written by a run: {said:.200}")) from None
 
 
 def _lines_of(source: Path) -> Iterator[tuple[RunLine | PartLine, bytes]]:

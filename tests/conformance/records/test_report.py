@@ -38,6 +38,7 @@ from kterm.conformance.records.report import (
     printable,
     summary_lines,
     title,
+    verdict_lines,
 )
 from kterm.conformance.runners.specs import spec_of
 from kterm.reference import Parameters
@@ -74,6 +75,28 @@ def test_the_arithmetic_of_an_adapter_that_only_crashed_is_not_measured(tmp_path
     write_part(tmp_path, 1, "crashes", [[Verdict(SMALL, "contract", "program", "errored", message="it died")]])
     write_part(tmp_path, 2, "wrong", [[_wrong(SMALL, 3.0)]])
     assert failing_adapters(tmp_path) == {"wrong"}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "planned", "due"),
+    [
+        ([Verdict(SMALL, "forward", "z_1", "pass", 0.5, power=99.0)], 0, "PASS a 1: 1 case, 0 failures"),
+        ([_wrong(SMALL, 3.0), _wrong(SAME, 4.0)], 0, "FAIL a 1: 2 cases, 2 failures"),
+        (
+            [Verdict(SMALL, "forward", "z_1", "pass", 0.5, power=99.0), Verdict(SAME, "error", "E", "inconclusive")],
+            1,
+            "FAIL a 1: 3 cases, 0 failures, 1 undecided, 1 without a result",
+        ),
+        ([Verdict(SMALL, "forward", "z_1", "inconclusive")], 0, "FAIL a 1: 1 case, 0 failures, 1 undecided"),
+    ],
+)
+def test_the_run_is_said_in_a_line_for_each_adapter(
+    verdicts: list[Verdict], planned: int, due: str, tmp_path: Path
+) -> None:
+    record = _record(tmp_path, verdicts, planned=planned)
+    ((line, passes),) = verdict_lines(record)
+    assert line == due
+    assert passes is record.conforms
 
 
 def test_of_failures_with_one_cause_the_smallest_is_shown(tmp_path: Path) -> None:

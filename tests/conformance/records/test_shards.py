@@ -1,7 +1,9 @@
 """The shards of a run, merged, are the record of the whole run, byte for byte."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +68,35 @@ def test_what_is_no_whole_run_is_refused(make: Make, tmp_path: Path) -> None:
     for records, words in rows:
         assert_one_line(kterm_here("merge", *records, "-o", "all.jsonl", folder=tmp_path), 2, words)
         assert not (tmp_path / "all.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("run", lambda line: {**line, "description": {"adapters": 3}}),
+        ("run", lambda line: {**line, "description": {**line["description"], "adapters": []}}),
+        ("part", lambda line: {**line, "questions": "%%%"}),
+        ("part", lambda line: {**line, "questions": "AAAA"}),
+        ("part", lambda line: {**line, "tally": {}}),
+        ("part", lambda line: {**line, "number": 10**9}),
+    ],
+)
+def test_parts_that_no_run_wrote_are_refused_in_one_line(
+    kind: str, change: Callable[[dict[str, Any]], dict[str, Any]], make: Make, tmp_path: Path
+) -> None:
+    names = []
+    for i in (1, 2, 3):
+        lines = make("--shard", f"{i}/3", *MUTANT).read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines):
+            if line.startswith(f'{{"kind":"{kind}"') and (kind == "run" or '"questions":""' not in line):
+                lines[number] = json.dumps(change(json.loads(line)))
+                if kind == "part":
+                    break
+        names.append(f"shard-{i}.jsonl")
+        (tmp_path / names[-1]).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    done = kterm_here("merge", *names, "-o", "all.jsonl", folder=tmp_path)
+    assert_one_line(done, 2, "record")
+    assert "Traceback" not in done.stderr
 
 
 def test_another_seed_is_named(make: Make, tmp_path: Path) -> None:
