@@ -101,7 +101,7 @@ def failure_lines(
 
 
 def verdict_lines(record: Record) -> list[tuple[str, bool]]:
-    """The run in a line for each adapter, and whether it passed: PASS or FAIL, its version, and what came of its cases.
+    """The run in a line for each adapter, and whether it passed: PASS or FAIL, its version, and how its cases ended.
 
     An adapter passes if something of it was checked, no case failed, errored, was blocked or has no result, its run as
     a whole has no unexpected finding, and no expectation that concerns it is stale or unmatched.
