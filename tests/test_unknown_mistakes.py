@@ -39,6 +39,7 @@ def test_the_first_cause_is_held_against_what_is_accepted(name: str, outcome: st
     assert score(MISTAKES_BY_NAME[name], shown=True, profile="smoke").outcome == outcome
 
 
+@pytest.mark.heavy
 def test_worker_processes_give_the_scores_of_this_one() -> None:
     command = [sys.executable, "-m", "benchmarks.mistakes.unknown", "--shown", "--profile", "smoke", "--only"]
     both = [run([*command, "loss-scale-kept", "-n", n], cwd=ROOT, capture_output=True, text=True) for n in ("0", "1")]

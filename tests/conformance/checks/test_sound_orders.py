@@ -31,7 +31,10 @@ def _groups(seed: int) -> tuple[Group, ...]:
 
 
 @pytest.mark.parametrize("shows_little", [False, True], ids=["shown", "silent"])
-@pytest.mark.parametrize("name", NAMES)
+# Every second one takes part in each run of the tests.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.heavy if i % 2 else ()) for i, name in enumerate(NAMES)]
+)
 def test_a_sound_order_of_operations_is_never_a_finding(name: str, shows_little: bool) -> None:
     made = sound.ORDERS[NAMES.index(name)]
     adapter = sound.showing_gradients_alone(made) if shows_little else made()

@@ -76,6 +76,7 @@ def test_an_adapter_that_ends_its_process_is_one_line(tmp_path: Path) -> None:
     assert "a worker process ended" in done.stderr
 
 
+@pytest.mark.heavy
 def test_figures_do_not_depend_on_the_workers(tmp_path: Path) -> None:
     given = ("numpy", "--draws", "80", "--dtype", "f32", "--activation", "tanh", "--networks", "2", "--seed")
     one = _calibrate(tmp_path, *given, "5", "-n", "0")

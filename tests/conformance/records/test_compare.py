@@ -84,6 +84,7 @@ def test_a_mutant_is_the_one_regression(recorded: Recorder) -> None:
     assert (backwards.regressions, backwards.improvements) == (0, len(failed))
 
 
+@pytest.mark.heavy
 def test_a_mutant_under_another_seed_is_found_by_its_cause(recorded: Recorder) -> None:
     found = _compare(recorded(*QUICK), recorded(*QUICK, "--seed", "7", "--mutant", "no-slope"))
     assert [cause.mistakes[0].name for cause in found.cases[0].new_causes] == ["no-slope"]
@@ -120,6 +121,7 @@ def test_records_without_a_common_adapter_are_refused(recorded: Recorder) -> Non
         compare_records(run, two)
 
 
+@pytest.mark.heavy
 def test_one_adapter_each_is_a_pair(recorded: Recorder) -> None:
     found = _compare(recorded("torch"), recorded("torch-func"))
     assert found.cases[0].pair.name == "torch → torch-func"

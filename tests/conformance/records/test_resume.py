@@ -17,8 +17,7 @@ from ...support.here import kterm_here
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="processes are killed by their group")
 # A mutant, so that causes have to be found from what was kept before the kill.
-ASKED = ("numpy", "--profile", "quick", "--dtype", "f64", "--regime", "normal", "--regime", "kinks")
-ASKED += ("--mutant", "no-slope-last")
+ASKED = ("numpy", "--profile", "smoke", "--mutant", "no-slope-last")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,12 @@ def _begin(folder: Path, parts: int, workers: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(
-    ("parts", "workers", "then"), [(1, "0", "0"), (9, "2", "0"), pytest.param(20, "0", "2", marks=pytest.mark.heavy)]
+    ("parts", "workers", "then"),
+    [
+        (9, "2", "0"),
+        pytest.param(1, "0", "0", marks=pytest.mark.heavy),
+        pytest.param(15, "0", "2", marks=pytest.mark.heavy),
+    ],
 )
 def test_a_run_that_is_killed_goes_on(parts: int, workers: str, then: str, undisturbed: bytes, tmp_path: Path) -> None:
     run = _begin(tmp_path, parts, workers)
@@ -63,7 +67,7 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(undisturbed: bytes, tmp_pat
     assert report.read_bytes() == undisturbed
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.heavy), "2"])
 def test_a_run_that_is_terminated_keeps_what_there_is(workers: str, undisturbed: bytes, tmp_path: Path) -> None:
     run = _begin(tmp_path, 5, workers)
     os.kill(run.pid, signal.SIGTERM)

@@ -15,7 +15,7 @@ from kterm.conformance.records.record import read
 from ...support.command import assert_one_line, kterm
 from ...support.here import kterm_here
 
-ASKED = ("--profile", "quick", "--dtype", "f64", "--regime", "normal", "--regime", "tails", "-n", "0")
+ASKED = ("--profile", "smoke", "-n", "0")
 MUTANT = ("--mutant", "no-slope-last")
 
 Make = Callable[..., Path]

@@ -102,7 +102,8 @@ def test_what_an_adapter_does_by_itself_is_no_kill(monkeypatch: pytest.MonkeyPat
     assert find_state(own, "") == "found"
 
 
-@pytest.mark.parametrize("dtype", ONE_AND_HEAVY)
+@pytest.mark.heavy
+@pytest.mark.parametrize("dtype", WIDE)
 def test_smoke_finds_every_mistake_by_enough_and_nothing_else(dtype: str) -> None:
     names, trial = list(MUTANTS), Trial(SMOKE, list(MUTANTS))
     shown, hidden = ({name: Outcome(name, dtype) for name in ("", *names)} for _ in range(2))
