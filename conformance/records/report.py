@@ -115,7 +115,9 @@ def verdict_lines(record: Record) -> list[tuple[str, bool]]:
     for adapter in record.header["adapters"]:
         name, counts = adapter["name"], record.footer["by_adapter"][adapter["name"]]
         of_run = record.of_run[name]
-        known = met[name] | {v.expectation for v in of_run if v.expectation}
+        met[name] |= {v.expectation for v in of_run if v.expectation}
+        # An entry for several activations has an id for each, and one reason.
+        known = {record.expectations[one].reason for one in met[name]}
         bad = counts["failed"] + counts["errored"] + sum(v.fails for v in of_run)
         stale = sum(entry.id in failing for entry in record.concerning(name))
         others = counts["blocked"] + missing[name] + stale
