@@ -40,7 +40,13 @@ def run_check(request: RunRequest) -> int:
     written.
     """
     with _heeding_termination() as signals:
-        code = _run_check(request)
+        try:
+            code = _run_check(request)
+        except KeyboardInterrupt:
+            if not signals:
+                raise
+            print("kterm: terminated", file=sys.stderr)
+            return TERMINATED
     return TERMINATED if code == INTERRUPTED and signals else code
 
 
@@ -60,7 +66,7 @@ def _heeding_termination() -> Iterator[list[int]]:
     try:
         yield came
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _run_check(request: RunRequest) -> int:

@@ -38,12 +38,18 @@ class Inconsistency(Exception):
 
 @dataclass(frozen=True)
 class Content:
-    """A record's header and footer as written, the result of each case, and the verdicts in full."""
+    """A record's header and footer as written, the result of each case, the verdicts in full, and what follows from the
+    header and the footer: see `kterm.conformance.records.record.Record`, whose names these are.
+    """
 
     header: dict[str, Any]
     cases: Mapping[Key, CaseResult]
     verdicts: Mapping[Key, Sequence[Verdict]]
     footer: dict[str, Any]
+    adapters: Mapping[str, Description]
+    expectations: Mapping[str, Expectation]
+    audited: Sequence[AuditResult]
+    judged: Mapping[str, Sequence[Judged]]
 
 
 # Cases.
@@ -128,13 +134,7 @@ def find_margin_trouble(one: CaseResult, verdicts: Sequence[Verdict]) -> str | N
 # The footer.
 
 
-def check_content(
-    content: Content,
-    adapters: Mapping[str, Description],
-    expectations: Mapping[str, Expectation],
-    audited: Sequence[AuditResult],
-    judged: Mapping[str, Sequence[Judged]],
-) -> str | None:
+def check_content(content: Content) -> str | None:
     """Where the cases, the verdicts and the footer of a record disagree; None where they agree."""
     header, footer = content.header, content.footer
     for key, one in content.cases.items():
@@ -142,10 +142,10 @@ def check_content(
             return f": case {one.case} on {key[0]} {trouble}"
     if trouble := level_inconsistency(header, footer, content.verdicts.values()):
         return f": {trouble}"
-    names = list(adapters)
+    names = list(content.adapters)
     answered: dict[Key, Status] = {key: one.status for key, one in content.cases.items()}
     unanswered = [(name, case) for name, case in footer["unanswered"]]
-    strays = [key for key in unanswered if key in answered or key[0] not in adapters]
+    strays = [key for key in unanswered if key in answered or key[0] not in content.adapters]
     if strays or len(set(unanswered)) < len(unanswered):
         return ": its footer lists a case as unanswered that has a result, or twice"
     planned = [*answered, *unanswered]
@@ -159,7 +159,7 @@ def check_content(
     for name in names:
         if footer["judged"].get(name) != due["judged"][name]:
             return f": its footer says that other cases of {name} were judged than it holds"
-    of_run = {name: list(verdicts_of(some)) for name, some in judged.items()}
+    of_run = {name: list(verdicts_of(some)) for name, some in content.judged.items()}
     checks = count_checks(_count(content.cases), of_run)
     if footer["checks"] != checks:
         return ": its footer counts other statuses of checks than its cases give"
@@ -167,7 +167,7 @@ def check_content(
         return ": its footer counts other verdicts in full than it holds"
     if trouble := _weakest_trouble(content):
         return f": {trouble}"
-    if trouble := _expectation_trouble(content, adapters, expectations, audited, judged, of_run):
+    if trouble := _expectation_trouble(content, of_run):
         return f": {trouble}"
     return None
 
@@ -209,37 +209,30 @@ def _weakest_trouble(content: Content) -> str | None:
     return None if any(quantity in some for some in names) else "its footer names another weakest pass than it holds"
 
 
-def _expectation_trouble(
-    content: Content,
-    adapters: Mapping[str, Description],
-    expectations: Mapping[str, Expectation],
-    audited: Sequence[AuditResult],
-    judged: Mapping[str, Sequence[Judged]],
-    of_run: Mapping[str, Sequence[Verdict]],
-) -> str | None:
+def _expectation_trouble(content: Content, of_run: Mapping[str, Sequence[Verdict]]) -> str | None:
     """Where a record's expectations, its verdicts and the audit in its footer disagree; None where they agree."""
-    if [one.id for one in audited] != list(expectations):
+    if [one.id for one in content.audited] != list(content.expectations):
         return "its footer audits other expectations than its header lists"
     findings: Counter[str] = Counter()
-    for name, adapter in adapters.items():
-        entries = [e for e in expectations.values() if e.concerns(adapter)]
+    for name, adapter in content.adapters.items():
+        entries = [e for e in content.expectations.values() if e.concerns(adapter)]
         verdicts = [v for (of, _), some in content.verdicts.items() if of == name for v in some]
         for v in verdicts:
             if v.expectation != (expectation_for(v, entries) if v.is_finding else None):
                 return f"its expectations do not agree with the verdict on {v.case} {v.check} {v.quantity}"
-        if not whole_run.agree(content.footer["run"].get(name), judged[name]):
+        if not whole_run.agree(content.footer["run"].get(name), content.judged[name]):
             return f"its verdicts on the run of {name} as a whole are not those that its moments give"
         findings += count_matched(entries, [*verdicts, *of_run[name]])
-    groups: dict[str, dict[str, list[str]]] = {name: {} for name in adapters}
+    groups: dict[str, dict[str, list[str]]] = {name: {} for name in content.adapters}
     for name, case in (*content.cases, *content.footer["unanswered"]):
         groups[name].setdefault(case.rpartition("-s")[0], []).append(case)
-    for one in audited:
+    for one in content.audited:
         if one.findings != findings[one.id] or (one.state == "met") != (one.findings > 0):
             return (
                 f"expectation {one.id} covers {findings[one.id]} findings, its footer says {one.findings}, {one.state}"
             )
-        entry = expectations[one.id]
-        named = [name for name, adapter in adapters.items() if entry.concerns(adapter)]
+        entry = content.expectations[one.id]
+        named = [name for name, adapter in content.adapters.items() if entry.concerns(adapter)]
         if one.cases != sum(entry.count_cases(groups[name].values()) for name in named):
             return f"expectation {one.id} covers other cases than its footer counts"
     return None
@@ -263,17 +256,17 @@ def planned_groups(header: Mapping[str, Any], adapters: Mapping[str, Description
     return [one for first, last in header["selected"] for one in every[first : last + 1]]
 
 
-def check_plan(content: Content, adapters: Mapping[str, Description]) -> str | None:
+def check_plan(content: Content) -> str | None:
     """Where a record holds other cases, or other checks of them, than its run had to examine."""
     header = content.header
     if header.get("numbers") != NUMBERS:
         return f": has numbers of version {header.get('numbers')!r:.40}, and this version of kterm draws {NUMBERS!r}"
     try:
-        groups = planned_groups(header, adapters)
+        groups = planned_groups(header, content.adapters)
     except OptionError as error:
         return f": its header asks for what no run can be asked for: {error}"
     cases = [(name, case_id(g.id, g.seed, draw), g) for name, g in groups for draw in g.draws]
-    for name in adapters:
+    for name in content.adapters:
         due = hash_plan(case for of, case, _ in cases if of == name)
         if next(one for one in header["adapters"] if one["name"] == name).get("plan") != due:
             return f": its header has another plan for {name} than this version of kterm makes from it"

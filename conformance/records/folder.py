@@ -47,7 +47,6 @@ class RunFolder:
         try:
             if report is not None:
                 require_form(report)
-            if report is not None:
                 self._target = _target(report)
             if self._target is not None:
                 self._lock = _Lock(self._target, report or self._target)
@@ -57,15 +56,20 @@ class RunFolder:
             raise _refusal(report, error.strerror or str(error)) from None
         except FileTrouble as error:
             raise OptionError(f"report {report}: {error}") from None
+        except OptionError:
+            self._unlock()
+            raise
 
     def _made(self) -> Path:
         if self._target is None:
             return Path(tempfile.mkdtemp(prefix="kterm-"))
         self._left = left_folders(self._target)
         if self._resumes:
-            if not self._left:
+            described = [path for path in self._left if (path / DESCRIPTION).exists()]
+            if not described:
                 raise OptionError(f"report {self.report}: there is no interrupted run to go on with")
-            return self._left.pop()
+            self._left.remove(described[-1])
+            return described[-1]
         # In the folder of the report, so that the record can be moved there in one step.
         return Path(tempfile.mkdtemp(prefix=f".{self._target.name}.", suffix=".parts", dir=self._target.parent))
 
@@ -128,8 +132,7 @@ def left_folders(target: Path) -> list[Path]:
     its lock is held.
     """
     found = target.parent.glob(f".{glob.escape(target.name)}.*.parts")
-    described = [path for path in found if (path / DESCRIPTION).exists()]
-    return sorted(described, key=lambda path: (path / DESCRIPTION).stat().st_mtime)
+    return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 def _refusal(report: Path | None, reason: str) -> OptionError:

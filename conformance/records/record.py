@@ -173,20 +173,20 @@ def _check(record: Record, against_plan: bool) -> None:
     """Raise Inconsistency where a record does not add up. What it says of adapters, expectations and moments is of no
     type yet, and may be anything.
     """
-    content = Content(record.header, record.cases, record.verdicts, record.footer)
     with _refused("its header declares what no adapter can"):
         adapters = record.adapters
     with _refused("its header or its footer holds no expectations or no moments"):
-        expectations, audited, judged = record.expectations, record.audited, record.judged
+        derived = record.expectations, record.audited, record.judged
+    content = Content(record.header, record.cases, record.verdicts, record.footer, adapters, *derived)
     with _refused("its header or its footer holds no expectations, no moments or no accounting"):
-        trouble = check_content(content, adapters, expectations, audited, judged)
+        trouble = check_content(content)
     if trouble:
         raise Inconsistency(trouble)
     with _refused("its footer names causes of cases that it does not hold as failed"):
         _ = record.causes
     if against_plan:
         with _refused("its header describes no run"):
-            trouble = check_plan(content, adapters)
+            trouble = check_plan(content)
         if trouble:
             raise Inconsistency(trouble)
 

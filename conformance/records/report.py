@@ -30,7 +30,7 @@ from ..expectations.audit import FAILING
 from ..expectations.expectation import Expectation
 from . import whole_run
 from .coverage import uncovered_lines
-from .form.text import printable
+from .form.text import count, printable
 from .record import Record
 from .severity import below_line, heading, size_lines
 
@@ -122,22 +122,18 @@ def verdict_lines(record: Record) -> list[tuple[str, bool]]:
         stale = sum(entry.id in failing for entry in record.concerning(name))
         others = counts["blocked"] + missing[name] + stale
         passes = not bad and not others and name not in record.unchecked
-        parts = [_count(counts["planned"], "case"), _count(bad, "failure")]
-        parts += [_count(len(known), "known divergence")] if known else []
+        parts = [count(counts["planned"], "case"), count(bad, "failure")]
+        parts += [count(len(known), "known divergence")] if known else []
         parts += [f"{counts['inconclusive']:,} undecided"] if counts["inconclusive"] else []
         rest = (
             (counts["unsupported"], "unsupported"),
             (counts["blocked"], "blocked"),
             (missing[name], "without a result"),
         )
-        parts += [f"{count:,} {what}" for count, what in rest if count]
-        parts += [_count(stale, "stale expectation")] if stale else []
+        parts += [f"{number:,} {what}" for number, what in rest if number]
+        parts += [count(stale, "stale expectation")] if stale else []
         lines.append((f"{'PASS' if passes else 'FAIL'} {versioned(adapter)}: {', '.join(parts)}", passes))
     return lines
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def summary_lines(

@@ -42,8 +42,6 @@ from .form.environment import describe_environment
 from .form.files import RecordError
 from .parts import failing_adapters, finish, read_part, read_statuses, write_part
 
-_FILE = DESCRIPTION
-
 
 @dataclass(frozen=True)
 class RunRequest:
@@ -204,19 +202,21 @@ def prepare(request: RunRequest) -> Run:
 
 
 def save(run: Run, folder: Path) -> None:
-    """Write the run's description into its folder."""
+    """Write the run's description into its folder, whole or not at all."""
     data = {
         "place": describe_place(),
         **asdict(run),
         "adapters": [adapter.to_json() for adapter in run.adapters],
         "fingerprints": [one.to_json() for one in run.fingerprints],
     }
-    (folder / _FILE).write_text(json.dumps(data), encoding="utf-8")
+    scratch = folder / f"{DESCRIPTION}.unfinished"
+    scratch.write_text(json.dumps(data), encoding="utf-8")
+    scratch.replace(folder / DESCRIPTION)
 
 
 def load(folder: Path) -> Run:
     """The run described in a folder."""
-    data = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    data = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     options: dict[str, Any] = data["options"]
     options |= {key: tuple(value) for key, value in options.items() if isinstance(value, list)}
     return Run(
@@ -359,12 +359,18 @@ def as_ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def conclude(run: Run, folder: RunFolder, place: Mapping[str, Any] | None = None) -> Path:
+def conclude(run: Run, folder: RunFolder) -> Path:
     """Assemble the record from the parts in the folder, and deliver it; gives the path at which it can be read as long
-    as the folder is open. Only groups that were selected are accounted for. `place` are lines of the header about where
-    the run took place, if that was not here; then no adapter is started.
+    as the folder is open. Only groups that were selected are accounted for.
 
     Raises RecordError, in one line, where the record cannot be written; what was recorded is then kept.
+    """
+    return folder.deliver(assemble(run, folder))
+
+
+def assemble(run: Run, folder: RunFolder, place: Mapping[str, Any] | None = None) -> Path:
+    """Assemble the record from the parts in the folder, and give its path there. `place` are lines of the header about
+    where the run took place, if that was not here; then no adapter is started. Raises RecordError as `conclude` does.
     """
     try:
         chosen: set[int] = set()
@@ -381,9 +387,9 @@ def conclude(run: Run, folder: RunFolder, place: Mapping[str, Any] | None = None
         described = None
         if run.shard is not None:
             header["shard"] = run.shard
-            described = json.loads((folder.path / _FILE).read_text(encoding="utf-8"))
+            described = json.loads((folder.path / DESCRIPTION).read_text(encoding="utf-8"))
         finish(record, folder.path, {**header, **(place or {})}, planned, run.audit, found, described)
     except OSError as error:
         where = f"the results are kept in {folder.keep()}" if folder.report else "its results are lost"
         raise RecordError(f"report {folder.report or folder.path}: {error.strerror or error}; {where}") from None
-    return folder.deliver(record)
+    return record

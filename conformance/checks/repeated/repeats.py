@@ -43,9 +43,8 @@ class Repeats:
 
     `draw` and `first` are the numbers and the observation of the first answered case. `again` is what the same call
     returned later, if it differs, and `departure` what that has wrong by itself; `soaked` is a call of many that
-    differs. `descent` and `halves` hold the
-    numbers of their calls as a stack, and the observations. `arithmetic` is what the adapter declares about its
-    products.
+    differs. `descent` and `halves` hold the numbers of their calls as a stack, and the observations. `arithmetic` is
+    what the adapter declares about its products.
     """
 
     draw: Draw

@@ -1,9 +1,14 @@
 """What `kterm compare` does: compare two records, and say what changed."""
 
 import json
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
 
 from ...cases.plan import OptionError
 from ...records.compare.comparison import FailOn, compare_records
@@ -14,10 +19,11 @@ from ...records.compare.tables import first_view, second_view, verdict_line
 from ...records.record import Record, RecordError, read
 from ...records.report import words
 from ..exit_codes import CONFORMS, DOES_NOT
-from ..output import make_console, open_output
+from ..output import open_output
 
 FORMS = ("text", "markdown", "json")
-FAIL_ON: tuple[FailOn, ...] = ("regressions", "any")
+FAIL_ON: tuple[FailOn, ...] = get_args(FailOn)
+_FILE_WIDTH = 120
 
 
 def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | None) -> int:
@@ -37,28 +43,16 @@ def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | No
     except ComparisonError as error:
         raise RecordError(f"records {old} and {new}: {error}") from None
     sections = [*first_view(comparison), *second_view(comparison, replay_commands(after))]
-    if form == "text":
-        console = make_console()
-        if output is not None:
-            with open_output(output, "-o") as out:
-                console = type(console)(file=out, highlight=False, soft_wrap=True, width=120)
-                console.print(verdict_line(comparison), markup=False)
-                console.print(Tables(sections))
-        else:
+    with nullcontext(sys.stdout) if output is None else open_output(output, "-o") as out:
+        if form == "text":
+            console = Console(file=out, highlight=False, soft_wrap=True, width=None if output is None else _FILE_WIDTH)
             style = "bold red" if comparison.regressions else "bold green"
             console.print(verdict_line(comparison), markup=False, style=style)
             console.print(Tables(sections))
-    else:
-        text = (
-            "\n".join(to_markdown(comparison, sections))
-            if form == "markdown"
-            else json.dumps(to_json(comparison), indent=1)
-        )
-        if output is None:
-            print(text)
+        elif form == "markdown":
+            print("\n".join(to_markdown(comparison, sections)), file=out)
         else:
-            with open_output(output, "-o") as out:
-                out.write(f"{text}\n")
+            print(json.dumps(to_json(comparison), indent=1), file=out)
     return DOES_NOT if comparison.fails(limit) else CONFORMS
 
 

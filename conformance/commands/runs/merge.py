@@ -16,7 +16,7 @@ from ...records.form.lines import PartLine, RunLine
 from ...records.form.text import printable
 from ...records.parts import restore_part
 from ...records.record import Record, RecordError, read
-from ...records.run import Run, conclude, load
+from ...records.run import Run, assemble, load
 from ..exit_codes import CONFORMS, DOES_NOT
 
 _OF_SHARD = ("selected", "shard", "planned", "adapters", "cases")
@@ -43,8 +43,9 @@ def run_merge(sources: Sequence[Path], output: Path) -> int:
                 for line, body in own:
                     if isinstance(line, PartLine):
                         restore_part(folder.path, line, body)
-            whole = conclude(run, folder, {name: records[0].header[name] for name in _PLACE})
-        merged = read(whole)
+            whole = assemble(run, folder, {name: records[0].header[name] for name in _PLACE})
+        merged = read(whole)  # before anybody else can
+        folder.deliver(whole)
     counts = merged.footer["accounting"]
     print(f"{output}: {groups:,} groups of {len(sources)} shards")
     print(f"{counts['planned']:,} cases, {counts['failed']:,} failed")

@@ -15,10 +15,17 @@ def resume_run(folder: Path, timeout: float) -> Run:
     Raises AdapterError where an adapter does not load, and OptionError where an adapter, or what computes, is another
     than before: then the rest of the run would not be of one piece with what is there.
     """
-    run, place = load(folder), describe_place()
-    begun = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["place"]
-    moved = [f"{name} was {was}, and is {place[name]}" for name, was in begun.items() if place[name] != was]
-    first = run.adapters[0]
+    place = describe_place()
+    try:
+        begun = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["place"]
+        moved = [f"{name} was {begun[name]}, and is {now}" for name, now in place.items() if begun[name] != now]
+        run = load(folder)
+        first = run.adapters[0]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise OptionError(
+            f"the interrupted run cannot go on: its description in {folder} is damaged, or of another version; begin a "
+            "new one"
+        ) from None
     request = RunRequest(
         tuple(adapter.spec for adapter in run.adapters),
         run.options,

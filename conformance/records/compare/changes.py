@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from ...checks.verdict import CHECKS, Check, Status, Verdict, failure_to_show, status
 from ...diagnosis.causes import Cause
@@ -12,6 +13,8 @@ from .recorded import Recorded
 
 BAD: tuple[Status, ...] = ("failed", "errored", "blocked")
 """The statuses that fail a run."""
+Kind = Literal["regression", "other", "improvement"]
+"""What a change is, worst first."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,7 @@ class Change:
     new: Status
     old_margin: float | None
     new_margin: float | None
-    kind: str
-    """regression, improvement or other."""
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class RunChange:
 
     pair: str
     what: str
-    old: str
-    new: str
-    kind: str
+    old: Status
+    new: Status
+    kind: Kind
 
 
-def kind_of(old: Status, new: Status) -> str:
+def kind_of(old: Status, new: Status) -> Kind:
     """Whether a change of status is a regression, an improvement, or neither."""
     was, is_ = old in BAD, new in BAD
     return "regression" if is_ and not was else "improvement" if was and not is_ else "other"
@@ -70,8 +72,7 @@ def compare_cases(
                 kind_of(before.status, after.status),
             )
         )  # fmt: skip
-    order = ("regression", "other", "improvement")
-    return sorted(changes, key=lambda c: (order.index(c.kind), -(c.new_margin or 0.0), c.case))
+    return sorted(changes, key=lambda c: (get_args(Kind).index(c.kind), -(c.new_margin or 0.0), c.case))
 
 
 def count_transitions(old: Mapping[str, CaseResult], new: Mapping[str, CaseResult]) -> list[tuple[Status, Status, int]]:

@@ -15,8 +15,12 @@ from .recorded import Recorded, adapters_of
 
 def compare_kinks(pair: Pair, old: Mapping[str, CaseResult], new: Mapping[str, CaseResult]) -> list[Fact]:
     """The kinks at which the adapters took different values of the derivative, as far as both runs show them."""
-    before, after = _slopes(old), _slopes(new)
-    facts = [Fact(f"{pair.name}: {place}", before[place], after[place]) for place in before if place in after]
+    return _differing(pair, _slopes(old), _slopes(new))
+
+
+def _differing(pair: Pair, old: Mapping[str, str], new: Mapping[str, str]) -> list[Fact]:
+    """What both sides say, and say otherwise."""
+    facts = [Fact(f"{pair.name}: {place}", old[place], new[place]) for place in old if place in new]
     return [fact for fact in facts if fact.differs]
 
 
@@ -39,12 +43,7 @@ def _slopes(cases: Mapping[str, CaseResult]) -> dict[str, str]:
 
 def compare_arithmetic(pair: Pair, old: Recorded, new: Recorded) -> list[Fact]:
     """What was measured of the adapters' products in both runs, and differs."""
-    sides = [_products(record, name) for record, name in ((old, pair.old), (new, pair.new))]
-    if not all(sides):
-        return []
-    before, after = sides
-    facts = [Fact(f"{pair.name}: {place}", before[place], after[place]) for place in before if place in after]
-    return [fact for fact in facts if fact.differs]
+    return _differing(pair, _products(old, pair.old), _products(new, pair.new))
 
 
 def _products(record: Recorded, adapter: str) -> dict[str, str]:
@@ -60,9 +59,10 @@ def _products(record: Recorded, adapter: str) -> dict[str, str]:
 def compare_expectations(old: Recorded, new: Recorded) -> list[Fact]:
     """The expectations whose state in the audit is another one, each by its reason; ids may have shifted."""
     before, after = _states(old), _states(new)
+    absent = "", "-"
     facts = [
-        Fact(reason, before.get(key, ("", "-"))[1], after.get(key, ("", "-"))[1])
-        for key, reason in {**{k: r for k, (r, _) in before.items()}, **{k: r for k, (r, _) in after.items()}}.items()
+        Fact(reason, before.get(key, absent)[1], after.get(key, absent)[1])
+        for key, (reason, _) in {**before, **after}.items()
     ]
     return [fact for fact in facts if fact.differs]
 

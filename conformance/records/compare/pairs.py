@@ -70,7 +70,7 @@ def _facts(record: Recorded, pairs: tuple[Pair, ...], side: str) -> Iterator[tup
     for name in ("profile", "seed", "level", "dtypes", "activations", "regimes", "device", "platform", "python"):
         value = header.get(name)
         yield name, ", ".join(value) if isinstance(value, list) else "-" if value in (None, "") else str(value)
-    yield from _flat("", header.get("environment", {}))
+    yield from _flat(header.get("environment", {}))
     described = adapters_of(record)
     for pair in pairs:
         about = described[getattr(pair, side)]
@@ -80,9 +80,9 @@ def _facts(record: Recorded, pairs: tuple[Pair, ...], side: str) -> Iterator[tup
             yield f"{pair.name} arithmetic in {dtype}", ", ".join(f"{k} {v}" for k, v in sorted(declared.items()))
 
 
-def _flat(prefix: str, value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _flat(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, one in value.items():
         if isinstance(one, Mapping):
-            yield from _flat("", {str(key): each for key, each in one.items()})
+            yield from _flat(one)
         else:
-            yield f"{prefix}{name}", str(one)
+            yield name, str(one)

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ...diagnosis.causes import Cause
+from ..form.text import count
 from .changes import Change
 from .comparison import Comparison
 from .pairs import Fact
@@ -26,9 +28,9 @@ def verdict_line(comparison: Comparison) -> str:
     """The comparison in one line."""
     parts = []
     if comparison.regressions:
-        parts.append(f"{_count(comparison.regressions, 'regression')}")
+        parts.append(count(comparison.regressions, "regression"))
     if comparison.improvements:
-        parts.append(f"{_count(comparison.improvements, 'improvement')}")
+        parts.append(count(comparison.improvements, "improvement"))
     before, after = ("conforms" if one else "does not conform" for one in comparison.conforms)
     state = f"the new run {after}, as the old one" if before == after else f"the old run {before}, the new one {after}"
     word = "WORSE" if comparison.regressions else "NO REGRESSION"
@@ -48,7 +50,7 @@ def first_view(comparison: Comparison) -> Iterator[Section]:
     yield Section("same cases", ("adapter", "same cases", "in both", "failing"), tuple(rows))
     if comparison.left_out:
         yield Section(f"not compared: {', '.join(comparison.left_out)}")
-    rows = [(one.pair.name, a, b, f"{count:,}") for one in comparison.cases for a, b, count in one.transitions]
+    rows = [(one.pair.name, a, b, f"{n:,}") for one in comparison.cases for a, b, n in one.transitions]
     rows += [
         (one.pair.name, f"failed, {a}", f"failed, {b}", f"{n:,}") for one in comparison.cases for a, b, n in one.grades
     ]
@@ -112,11 +114,10 @@ def _worst(some: Sequence[Change]) -> str:
     return f"{before} → {after}"
 
 
-def _cause_words(cause: object) -> str:
-    checks, worst, mistakes = (getattr(cause, name) for name in ("checks", "worst", "mistakes"))
-    if mistakes:
-        return mistakes[0].mistake
-    return worst.message or f"{' and '.join(checks)} {worst.grade} in {worst.quantity}"
+def _cause_words(cause: Cause) -> str:
+    if cause.mistakes:
+        return cause.mistakes[0].mistake
+    return cause.worst.message or f"{' and '.join(cause.checks)} {cause.worst.grade} in {cause.worst.quantity}"
 
 
 def _facts(title: str, facts: Sequence[Fact]) -> Iterator[Section]:
@@ -128,7 +129,3 @@ def _facts(title: str, facts: Sequence[Fact]) -> Iterator[Section]:
 
 def _or_none(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Section:
     return Section(title, columns, tuple(rows)) if rows else Section(title, note="none")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' if number != 1 else ''}"

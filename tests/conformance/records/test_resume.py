@@ -131,3 +131,38 @@ def test_a_new_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     done = kterm_here("check", "numpy", "--profile", "smoke", "-n", "0", "-o", "run.jsonl", folder=tmp_path)
     assert done.returncode == 0
     assert not left_folders(tmp_path / "run.jsonl")
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"adapters": ', "[]", '{"place": {}}', '{"place": {"kterm": "1"}, "adapters": 3}']
+)
+def test_a_damaged_description_is_one_line_and_nothing_is_removed(text: str, tmp_path: Path) -> None:
+    folder = tmp_path / ".run.jsonl.abc.parts"
+    folder.mkdir()
+    (folder / "run.json").write_text(text, encoding="utf-8")
+    done = kterm_here("check", "--resume", "run.jsonl", folder=tmp_path)
+    assert_one_line(done, 2, "the interrupted run cannot go on: its description in ")
+    assert folder.exists()
+
+
+def test_a_run_that_is_terminated_while_it_loads_ends_so(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(60)\n", encoding="utf-8")
+    run = start_kterm("check", "slow.py:Slow", "-n", "0", "-o", "run.jsonl", folder=tmp_path)
+    while run.poll() is None and not list(tmp_path.glob(".run.jsonl.*.parts")):
+        time.sleep(0.01)
+    os.kill(run.pid, signal.SIGTERM)
+    said, errors = run.communicate(timeout=60)
+    assert (run.returncode, said) == (143, "")
+    assert errors == "kterm: terminated\n"
+    assert group_is_gone(run)
+    assert not list(tmp_path.glob(".run.jsonl.*.parts"))
+
+
+def test_a_folder_without_a_description_holds_nothing_and_is_removed(tmp_path: Path) -> None:
+    """A run may be killed before it is described."""
+    folder = tmp_path / ".run.jsonl.abc.parts"
+    folder.mkdir()
+    assert_one_line(kterm_here("check", "--resume", "run.jsonl", folder=tmp_path), 2, "there is no interrupted run")
+    done = kterm_here("check", "numpy", "--profile", "smoke", "-n", "0", "-o", "run.jsonl", folder=tmp_path)
+    assert done.returncode == 0
+    assert not folder.exists()

@@ -79,6 +79,7 @@ def test_what_is_no_whole_run_is_refused(make: Make, tmp_path: Path) -> None:
         ("part", lambda line: {**line, "questions": "AAAA"}),
         ("part", lambda line: {**line, "tally": {}}),
         ("part", lambda line: {**line, "number": 10**9}),
+        ("part", lambda line: {**line, "tally": {**line["tally"], "verdicts": 0}}),
     ],
 )
 def test_parts_that_no_run_wrote_are_refused_in_one_line(
@@ -97,6 +98,7 @@ def test_parts_that_no_run_wrote_are_refused_in_one_line(
     done = kterm_here("merge", *names, "-o", "all.jsonl", folder=tmp_path)
     assert_one_line(done, 2, "record")
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "all.jsonl").exists()
 
 
 def test_another_seed_is_named(make: Make, tmp_path: Path) -> None:
