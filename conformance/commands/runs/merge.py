@@ -19,7 +19,7 @@ from ...records.record import Record, RecordError, read
 from ...records.run import Run, assemble, load
 from ..exit_codes import CONFORMS, DOES_NOT
 
-_OF_SHARD = ("selected", "shard", "planned", "adapters", "cases")
+_OF_SHARD = ("selected", "shard", "planned", "adapters")
 """What the headers of shards may differ in."""
 _PLACE = ("suite", "numbers", "platform", "python", "environment")
 

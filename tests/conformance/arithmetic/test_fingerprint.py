@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from kterm.conformance.arithmetic.fingerprint import Fingerprint, ProductArithme
 from kterm.conformance.cases.description import describe
 from kterm.conformance.interfaces.api import check_adapter
 from kterm.conformance.runners.runner import LocalRunner
-from kterm.reference import Array, Parameters, Structure
+from kterm.reference import ACTIVATIONS, Array, Parameters, Structure
 
+from ...support.formulas import Formulas
 from ...support.frameworks.emulated import (
     EMULATED,
     Bf16,
@@ -35,7 +37,7 @@ from ...support.frameworks.emulated import (
 
 
 @cache
-def measured(adapter: type[Emulated] | type[Numpy], dtype: str = "f32") -> Fingerprint:
+def measured(adapter: type[Emulated | Numpy], dtype: str = "f32") -> Fingerprint:
     return measure_arithmetic(LocalRunner(adapter()), (dtype,))
 
 
@@ -161,3 +163,36 @@ def test_clipping_is_not_taken_for_shorter_operands() -> None:
     lines = check_adapter(MISTAKES_BY_NAME["deltas-clipped"].make(True), profile="smoke", dtypes=("f32",))
     assert lines.failures
     assert "not declared" not in str(lines)
+
+
+class DoublesTheResidual(Formulas):
+    """f16 in f32 sums, one term after another. The residual is doubled and halved, as by a loss that is halved last."""
+
+    activations: ClassVar = {"identity": ACTIVATIONS["identity"].f}
+
+    def product(self, a: Array, b: Array) -> Array:
+        total = np.zeros((a.shape[0], b.shape[1]), np.float32)
+        for j in range(a.shape[1]):
+            total += a[:, j : j + 1].astype(np.float32) * b[j : j + 1].astype(np.float32)
+        return total.astype(a.dtype)
+
+    def build(self, structure: Structure) -> Program:
+        def program(parameters: Parameters, x: Array, y: Array) -> Observation:
+            with np.errstate(all="ignore"):
+                xs = [x]
+                for weight in parameters.weights:
+                    xs.append(self.product(xs[-1], weight))
+                ks = [(xs[-1] - y) * x.dtype.type(2) * x.dtype.type(0.5)]
+                for weight in reversed(parameters.weights[1:]):
+                    ks.insert(0, self.product(ks[0], weight.T))
+                gradients = tuple(self.product(a.T, k) for a, k in zip(xs, ks, strict=False))
+                error = np.asarray(np.square(xs[-1] - y).sum() / 2, x.dtype)
+            return Observation(xs[-1], error, gradients, (), tuple(xs[1:]), tuple(xs[1:]), tuple(ks))
+
+        return program
+
+
+def test_the_order_of_f16_sums_is_found_though_the_residual_is_doubled() -> None:
+    found = measured(DoublesTheResidual, "f16").measured
+    assert {one.kind for one in found} == {"z", "dE/dx", "dE/dW"}
+    assert {(one.order, one.accumulator) for one in found} == {("one after another", 24)}

@@ -101,3 +101,14 @@ def test_a_mistake_behind_an_expected_divergence_fails(adapter: type[LeakyRelu],
     port.factor = 1 + 2.0**-12
     found = _statuses(port, case, LEAKY)
     assert found.count("failed") >= 4
+
+
+def test_nothing_fails_behind_a_divergence_that_is_expected_without_a_formula() -> None:
+    """The last layer is the identity, so no entry is about it: its sums round where the rule's do not."""
+    entries = [Expectation("1", "*", "known", activation="relu")]
+    found = _statuses(LeakyRelu(), "9x12x7x5-relu.relu.identity-b8-none-f32-lattice-s0", entries)
+    assert "expected" in found
+    assert "failed" not in found
+    port = LeakyRelu()
+    port.factor = 1 + 2.0**-12
+    assert "failed" in _statuses(port, "9x12x7x5-relu.relu.identity-b8-none-f32-lattice-s0", entries)
