@@ -1,8 +1,8 @@
 """The form of a record: its lines as types, its files, and what a reader requires of a run's own record."""
 
 import gzip
-import importlib.util
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -73,9 +73,10 @@ def test_a_record_is_compressed_as_its_name_says_with_the_same_bytes_each_time(t
     assert (len(found[0]) < 200) == bool(form)
 
 
-def test_a_form_that_is_not_installed_is_refused_before_the_run(tmp_path: Path) -> None:
-    if importlib.util.find_spec("zstandard"):
-        pytest.skip("Zstandard is installed")
+def test_a_form_that_is_not_installed_is_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(OptionError, match=r"Zstandard is not installed; pip install 'kterm\[zstd\]'"):
         RunFolder(tmp_path / "r.jsonl.zst")
 

@@ -11,7 +11,8 @@ from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.checks.examine import examine
-from kterm.conformance.checks.verdict import NOTHING_EXPECTED, ExpectationFor, Verdict
+from kterm.conformance.checks.verdict import NOTHING_EXPECTED, SOAK, ExpectationFor, Verdict
+from kterm.conformance.checks.verdict import SAME_CALL as SAME
 from kterm.conformance.diagnosis.causes import group_unexplained
 from kterm.conformance.expectations.expectation import Expectation, matcher
 from kterm.conformance.failures.reproduce import explain_pass, find_failure_to_show
@@ -71,9 +72,6 @@ def _findings(
 
 def _entry(quantity: str, grade: str = "*") -> ExpectationFor:
     return matcher([Expectation("1", "*", "sums in any order", check="contract", quantity=quantity, grade=grade)])
-
-
-SAME, SOAK = "same call twice", "repeated calls"
 
 
 def test_other_bits_within_the_tolerance_are_inaccurate() -> None:
