@@ -113,7 +113,7 @@ def find_margin_trouble(one: CaseResult, verdicts: Sequence[Verdict]) -> str | N
         margins: tuple[Number | None, ...] = one.line.margins
         for pair in (one.line.descent, one.line.batch):
             if pair is not msgspec.UNSET:
-                margins += (pair[0],)
+                margins = (*margins, pair[0])
         for margin in margins:  # a plain loop: this is called for each of some 40,000 cases
             if not float(margin or 0) <= 1:
                 return f"has a margin of {margin} and no finding"
