@@ -146,6 +146,8 @@ def _selecting(structure: Structure, rng: np.random.Generator, layer: int, wante
     """
     network, widths = structure.network, structure.network.widths
     drawn = _normal(structure, rng)
+    if 0 in widths:
+        return drawn  # no row passes through a layer without units
     weights, biases = list(drawn.parameters.weights), list(drawn.parameters.biases)
     for i in range(layer - 1):
         weights[i] = np.eye(widths[i + 1])[np.arange(widths[i]) % widths[i + 1]]
@@ -200,7 +202,7 @@ def _shoulders(structure: Structure, rng: np.random.Generator) -> Draw:
     """Pre-activations from 4 to 20, where slopes are small and not yet zero, and one where powers of z overflow f16."""
     wanted = _far(structure, rng, ((4, 20),))
     # In a last layer alone: elsewhere k would be near the smallest normal number, and formulas multiply by z last.
-    if structure.dtype in _OVERFLOWING and aimed_layer(structure) == structure.network.depth:
+    if wanted.size and structure.dtype in _OVERFLOWING and aimed_layer(structure) == structure.network.depth:
         low, high = _OVERFLOWING[structure.dtype]
         wanted.flat[rng.integers(wanted.size)] = rng.choice((-1.0, 1.0)) * rng.uniform(low, high)
     return _near_outputs(structure, rng, wanted, 16)
@@ -221,7 +223,7 @@ def _near_outputs(structure: Structure, rng: np.random.Generator, wanted: Array,
     drawn = _selecting(structure, rng, layer, wanted)
     weights = list(drawn.parameters.weights)
     if layer < structure.network.depth:
-        weights[layer] = weights[layer] / 2.0 ** np.ceil(np.log2(np.abs(wanted).max() or 1.0))
+        weights[layer] = weights[layer] / 2.0 ** np.ceil(np.log2(np.abs(wanted).max(initial=0.0) or 1.0))
     drawn = Draw(Parameters(tuple(weights), drawn.parameters.biases), drawn.x, drawn.y, drawn.dead)
     out = _outputs(drawn, structure)
     return Draw(drawn.parameters, drawn.x, out - drawn.y * np.maximum(1.0, np.abs(out) / divisor), drawn.dead)
@@ -266,7 +268,7 @@ def _means(structure: Structure, rng: np.random.Generator) -> Draw:
     """
     drawn, last = _with_one_sign(_normal(structure, rng), structure, rng)
     residual = np.abs(drawn.y)
-    if rng.integers(2) and structure.batch > drawn.y.shape[1]:
+    if rng.integers(2) and structure.batch > drawn.y.shape[1] > 0:
         likely = np.exp(drawn.y)
         first = rng.integers(8, size=(structure.batch, 1)) > 0
         right = np.where(first, 0, rng.integers(drawn.y.shape[1], size=first.shape))

@@ -257,8 +257,8 @@ def _rate(parameters: Parameters, observed: Observation) -> float | None:
     biases into account, which outside a saturated layer are the only large ones. None if no finite step exists.
     """
     gradients = (*observed.weight_gradients, *observed.bias_gradients)
-    slope = max(float(np.abs(g.astype(float)).max()) for g in gradients)
-    size = max(float(np.abs(w.astype(float)).max()) for w in parameters.weights)
+    slope = max(float(np.abs(g.astype(float)).max(initial=0.0)) for g in gradients)
+    size = max(float(np.abs(w.astype(float)).max(initial=0.0)) for w in parameters.weights)
     if not (0 < slope < np.inf and size):
         return None
     return float(2.0 ** (np.floor(np.log2(size / slope)) - 6))
