@@ -39,7 +39,7 @@ def run_check(request: RunRequest) -> int:
     Raises AdapterError, OptionError and ExpectationError before any work, and RecordError where the results cannot be
     written.
     """
-    with _heeding_termination() as signals:
+    with heeding_termination() as signals:
         try:
             code = _run_check(request)
         except KeyboardInterrupt:
@@ -51,7 +51,7 @@ def run_check(request: RunRequest) -> int:
 
 
 @contextmanager
-def _heeding_termination() -> Iterator[list[int]]:
+def heeding_termination() -> Iterator[list[int]]:
     """Have SIGTERM do what Ctrl-C does, where signals can be handled, and give a list of those that came."""
     came: list[int] = []
 

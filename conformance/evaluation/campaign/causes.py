@@ -1,0 +1,82 @@
+"""Why cases of a campaign failed: the search for causes, over the failing groups whose numbers were kept."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from ...cases.description import Description
+from ...checks.verdict import Verdict, failure_to_show
+from ...diagnosis import question as stored
+from ...diagnosis.causes import Cause, order
+from ...diagnosis.summary import GroupResult, summarize_failures
+from ...records.form.verdicts import to_verdict
+from ...records.run import Run
+from .line import UnitLine, read_questions, read_statuses
+from .units import Unit
+
+MOST_FAILING = 200
+"""How many failing groups of an adapter are looked at."""
+_MOST_PASSING = 400
+"""How many groups without a failure are looked at, for evidence against a mistake."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The causes that were found, and from how many of the failing cases."""
+
+    causes: tuple[Cause, ...] = ()
+    diagnosed: int = 0
+    failing: int = 0
+
+
+def find_causes(run: Run, adapter: Description, units: Iterable[tuple[Unit, UnitLine]]) -> Diagnosis:
+    """The causes of the failures of one adapter, given its units with their lines, in order.
+
+    A unit keeps the numbers of a few failing groups only. A group whose numbers were not kept is left out of the
+    search: nobody could say whether its cause is one of those found.
+    """
+    failing: list[GroupResult] = []
+    passing: list[GroupResult] = []
+    count = 0
+    for unit, line in units:
+        count += len({verdict.case for verdict in line.verdicts})
+        for result, is_asked in _results(run, adapter, unit, line):
+            if result.failing and is_asked and len(failing) < MOST_FAILING:
+                failing.append(result)
+            elif not result.failing and len(passing) < _MOST_PASSING:
+                passing.append(result)
+    if not failing:
+        return Diagnosis((), 0, count)
+    with threadpool_limits(1):
+        found = order(summarize_failures(adapter, [*failing, *passing]))
+    return Diagnosis(tuple(found), sum(len(result.failing) for result in failing), count)
+
+
+def _results(run: Run, adapter: Description, unit: Unit, line: UnitLine) -> Iterator[tuple[GroupResult, bool]]:
+    """What a unit says of each of its groups, and whether the group can be diagnosed."""
+    statuses = iter(read_statuses(line.statuses))
+    by_case: dict[str, list[Verdict]] = {}
+    for one in line.verdicts:
+        by_case.setdefault(one.case, []).append(to_verdict(one))
+    for place, group in enumerate(unit.groups):
+        own = dict(zip((case.id for case in group.cases), islice(statuses, len(group.draws)), strict=True))
+        shown = [failure_to_show(by_case[case]) for case in own if case in by_case]
+        result = GroupResult(
+            group,
+            tuple(verdict for verdict in shown if verdict is not None),
+            tuple(case for case, found in own.items() if found == "passed"),
+            _questions(run, adapter, line.questions, place),
+        )
+        yield result, place not in line.unasked
+
+
+def _questions(run: Run, adapter: Description, kept: Mapping[str, str], place: int) -> tuple[stored.Question, ...]:
+    if str(place) not in kept:
+        return ()
+    with tempfile.TemporaryDirectory(prefix="kterm-") as folder:
+        path = read_questions(kept[str(place)], Path(folder))
+        return tuple(stored.load(path, adapter, run.expectation_for(adapter.name)))
