@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +18,7 @@ from ...evaluation.campaign.drive import Goal, drive, due
 from ...evaluation.campaign.line import decode
 from ...evaluation.campaign.outcome import Conclusion, conclude, summary_lines, to_json, verdict_lines
 from ...evaluation.campaign.store import Store
-from ...evaluation.campaign.units import UNIT_COST, Unit, make_units
+from ...evaluation.campaign.units import SECOND, UNIT_COST, Unit, make_units
 from ...records import run as runs
 from ...records.form.text import printable
 from ...records.report import title
@@ -35,7 +37,8 @@ class CampaignOptions:
     """The options of `kterm campaign`: what to check, how much of it, and where.
 
     It ends after `cases` cases of all adapters together or after so many `hours`, whichever is first. `scheduler` is
-    the address of an existing scheduler; without one, `request.workers` processes of this machine do the work.
+    the address of an existing scheduler; without one, `request.workers` processes of this machine do the work. A unit
+    takes about `unit_seconds`.
     """
 
     request: RunRequest
@@ -43,7 +46,12 @@ class CampaignOptions:
     cases: int | None = None
     hours: float | None = None
     scheduler: str | None = None
-    unit_cost: float = UNIT_COST
+    unit_seconds: float = UNIT_COST / SECOND
+
+    @property
+    def unit_cost(self) -> float:
+        """The estimated cost of a unit."""
+        return self.unit_seconds * SECOND
 
 
 def run_campaign(options: CampaignOptions) -> int:
@@ -59,12 +67,27 @@ def run_campaign(options: CampaignOptions) -> int:
         raise OptionError(f"--cases {options.cases}: give at least 1")
     if options.hours is not None and not 0 < options.hours < 1e6:
         raise OptionError(f"--hours {options.hours:g}: give a positive number of hours")
+    if not 0 < options.unit_seconds < 1e6:
+        raise OptionError(f"--unit-seconds {options.unit_seconds:g}: give a positive number of seconds")
+    _require_dask()
+    with heeding_termination() as signals:
+        try:
+            code = _run_campaign(options)
+        except KeyboardInterrupt:
+            if not signals:
+                raise
+            print("kterm: terminated", file=sys.stderr)
+            return TERMINATED
+    return TERMINATED if code == INTERRUPTED and signals else code
+
+
+def _run_campaign(options: CampaignOptions) -> int:
     started = time.monotonic()
     pin_here()
     if not options.request.uses_cache:
         turn_off_here()
     console = Console(highlight=False, soft_wrap=True)
-    with heeding_termination() as signals, Store(options.folder) as store:
+    with Store(options.folder) as store:
         run = runs.prepare(options.request)
         store.begin(run, options.unit_cost)
         console.print(title(run.header()), markup=False)
@@ -83,42 +106,43 @@ def run_campaign(options: CampaignOptions) -> int:
             console.print(
                 f"interrupted; {options.folder} keeps what was done, and the same command goes on", markup=False
             )
-            return TERMINATED if signals else INTERRUPTED
+            return INTERRUPTED
     return CONFORMS if found.conforms else DOES_NOT
+
+
+def _require_dask() -> None:
+    try:
+        import_module("distributed")
+    except ModuleNotFoundError as error:
+        if error.name not in ("dask", "distributed"):
+            raise
+        raise OptionError(MISSING) from None
 
 
 def _work(options: CampaignOptions, run: runs.Run, store: Store, started: float, console: Console) -> None:
     until = None if options.hours is None else started + 3600 * options.hours
     goal = Goal(options.cases, until)
     watcher = _Watcher(options, run, store)
-    if (
-        next(
-            (unit for unit in due(make_units(run, options.unit_cost), goal.cases) if unit.number not in store.done),
-            None,
-        )
-        is None
-    ):
+    if all(unit.number in store.done for unit in _due(options, run)):
         return
-    # dask takes a second to import, and is an extra.
-    try:
-        from ...evaluation.campaign.cluster import open_pool
-    except ModuleNotFoundError as error:
-        if error.name not in ("dask", "distributed"):
-            raise
-        raise OptionError(MISSING) from None
+    from ...evaluation.campaign.cluster import open_pool
+
     with watcher.shown(console), open_pool(run, options.request.workers, options.scheduler) as pool:
         drive(pool, make_units(run, options.unit_cost), goal, store, watcher.count)
+
+
+def _due(options: CampaignOptions, run: runs.Run) -> Iterator[Unit]:
+    return due(make_units(run, options.unit_cost), options.cases)
 
 
 class _Watcher:
     """Shows how far a campaign is, and each new kind of failure."""
 
     def __init__(self, options: CampaignOptions, run: runs.Run, store: Store) -> None:
-        self._wanted, self._hours = options.cases, options.hours
-        self._started = time.monotonic()
-        self._before = self._done = sum(
-            unit.cases for unit in due(make_units(run, options.unit_cost), options.cases) if unit.number in store.done
-        ) if options.cases is not None else 0  # fmt: skip
+        self._wanted, self._started = options.cases, time.monotonic()
+        last = max(store.done, default=-1)
+        earlier = takewhile(lambda unit: unit.number <= last, _due(options, run))
+        self._before = self._done = sum(unit.cases for unit in earlier if unit.number in store.done)
         self._failed = 0
         self._seen: set[str] = set()
         self._progress: Progress | None = None

@@ -84,6 +84,9 @@ def add_commands(
         scheduler: Annotated[
             str | None, typer.Option(help="Address of a dask scheduler; else workers are started on this machine.")
         ] = None,
+        unit_seconds: Annotated[
+            float, typer.Option(help="How long a unit of work takes, about: longer for more workers.")
+        ] = 5.0,
         profile: Annotated[str, typer.Option(help="quick, standard or thorough.")] = "thorough",
         seed: Annotated[int, typer.Option(help="First seed of structures and draws.")] = 0,
         workers: Annotated[
@@ -123,5 +126,5 @@ def add_commands(
                 uses_cache=not no_cache,
                 python=python,
             )
-            options = CampaignOptions(request, output.absolute(), cases, hours, scheduler)
+            options = CampaignOptions(request, output.absolute(), cases, hours, scheduler, unit_seconds)
             raise typer.Exit(run_campaign(options))

@@ -29,7 +29,6 @@ from ...cases.plan import OptionError
 from ...records.form.files import RecordError
 from ...records.form.text import printable
 from ...records.run import Run, Worker, describe_place, from_json, to_json
-from ...runners.cache import use_cache_here
 from .line import examine_unit, give_up
 from .units import Unit
 
@@ -37,8 +36,9 @@ MOST_DEATHS = 10
 """A unit during which so many workers died is given up: it is likely the reason. Workers that are killed at random
 every 30 s kill a unit of 5 s ten times in a row in one of 10⁷ units.
 """
-_CONNECT = 30.0
+CONNECT = 30.0
 """Seconds for a scheduler to answer."""
+_ALONE = "127.0.0.1:0"
 _REFRESH = 1.0
 """Seconds after which the workers are counted again."""
 
@@ -58,14 +58,11 @@ class _Place:
     """What a worker process knows of a campaign, and what runs it there, one for each thread."""
 
     def __init__(self, described: dict[str, Any]) -> None:
-        here, due = describe_place(), described["place"]
-        self.differs = "; ".join(
-            f"{name} is {here.get(name)}, not {due[name]}" for name in due if here[name] != due[name]
-        )
-        use_cache_here()
+        self.differs = _differences(describe_place(), described["place"])
         self._run = from_json(described)
         self._notes = TemporaryDirectory(prefix="kterm-", ignore_cleanup_errors=True)
         self._workers: dict[int, Worker] = {}
+        self.users = 0
 
     def examine(self, unit: Unit) -> bytes:
         thread = threading.get_ident()
@@ -96,17 +93,20 @@ class CampaignPlugin(WorkerPlugin):
         self._campaign, self._described = campaign, described
 
     def setup(self, worker: object) -> None:
-        """Prepare a worker, once in each process."""
+        """Prepare a worker. Several workers in one process share what they need."""
         with _JOINING:
             if self._campaign not in _PLACES:
                 _PLACES[self._campaign] = _Place(self._described)
+            _PLACES[self._campaign].users += 1
 
     def teardown(self, worker: object) -> None:
         """End what the worker started."""
         with _JOINING:
-            place = _PLACES.pop(self._campaign, None)
-        if place is not None:
-            place.close()
+            place = _PLACES[self._campaign]
+            place.users -= 1
+            if not place.users:
+                del _PLACES[self._campaign]
+                place.close()
 
 
 def _run_unit(campaign: str, unit: Unit) -> Done:
@@ -129,7 +129,13 @@ class Pool:
         self._deaths: dict[int, int] = {}
         self._ended: Queue[str] = Queue()
         self._threads, self._counted = 0, -_REFRESH
-        client.register_plugin(CampaignPlugin(self._campaign, to_json(run)))
+        self._plugin = CampaignPlugin(self._campaign, to_json(run))
+        client.register_plugin(self._plugin)
+
+    def leave(self) -> None:
+        """Have the workers of a scheduler that goes on end what they started."""
+        with suppress(Exception):  # it may be gone
+            self._client.unregister_worker_plugin(self._plugin.name)
 
     @property
     def running(self) -> int:
@@ -176,9 +182,8 @@ class Pool:
             deaths = self._deaths.get(unit.number, 0) + error.allowed_failures + 1
             self._deaths[unit.number] = deaths
             if deaths >= self._most_deaths:
-                return Done(
-                    unit, give_up(unit, f"{deaths} workers died while they ran this case or others of its unit")
-                )
+                died = "1 worker died while it" if deaths == 1 else f"{deaths} workers died while they"
+                return Done(unit, give_up(unit, f"{died} ran this case or others of its unit"))
             self.submit(unit)
             return None
         except CancelledError:
@@ -194,22 +199,30 @@ _LOST = "the scheduler of the campaign is gone; what the folder holds is kept, a
 
 
 @contextmanager
-def open_pool(run: Run, workers: int, scheduler: str | None = None, most_deaths: int = MOST_DEATHS) -> Iterator[Pool]:
+def open_pool(run: Run, workers: int, scheduler: str | None = None, most_deaths: int | None = None) -> Iterator[Pool]:
     """A pool of `workers` processes on this machine, none for 0, which all end with the block; or of the workers of the
     scheduler with this address. Nothing listens on an address that other machines can reach.
 
     Raises OptionError where the scheduler does not answer, or its workers cannot run this campaign.
     """
+    most_deaths = most_deaths or MOST_DEATHS
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     settings = {
         # A unit that dies with its workers is given up after `most_deaths`; queued units stay with the scheduler.
         "distributed.scheduler.allowed-failures": most_deaths - 1,
         "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
     }
     with config.set(settings):
         if scheduler is not None:
             with _existing(scheduler) as client:
-                yield _joined(client, run, scheduler, most_deaths)
+                pool = _join(client, run, scheduler, most_deaths)
+                try:
+                    _require_same_place(client)
+                    yield pool
+                finally:
+                    pool.leave()
             return
         cluster = _local(workers)
     try:
@@ -230,8 +243,10 @@ def open_pool(run: Run, workers: int, scheduler: str | None = None, most_deaths:
 def _local(workers: int) -> LocalCluster:
     common = {
         "threads_per_worker": 1,
-        "dashboard_address": None,
-        "worker_dashboard_address": None,
+        # Without an address, each would serve pages where other machines can read them.
+        "dashboard_address": _ALONE,
+        "worker_dashboard_address": _ALONE,
+        "scheduler_kwargs": {"dashboard": False},
         "silence_logs": logging.CRITICAL,
         "memory_limit": 0,
     }
@@ -243,7 +258,7 @@ def _local(workers: int) -> LocalCluster:
 @contextmanager
 def _existing(scheduler: str) -> Iterator[Client]:
     try:
-        client = Client(scheduler, timeout=_CONNECT, set_as_default=False)
+        client = Client(scheduler, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         said = printable(" ".join(str(error).split()))
         raise OptionError(
@@ -253,21 +268,25 @@ def _existing(scheduler: str) -> Iterator[Client]:
         yield client
 
 
-def _joined(client: Client, run: Run, scheduler: str, most_deaths: int) -> Pool:
-    """A pool of a scheduler's workers. Raises OptionError if they cannot run the campaign."""
+def _join(client: Client, run: Run, scheduler: str, most_deaths: int) -> Pool:
+    """A pool of a scheduler's workers. Raises OptionError if they cannot take part."""
     try:
-        pool = Pool(client, run, False, most_deaths)
-        places = _answered(client.run(describe_place))
+        return Pool(client, run, False, most_deaths)
     except Exception as error:
         # Whatever a worker raises arrives here.
         said = printable(" ".join(f"{type(error).__name__}: {error}".split()))
         raise OptionError(
             f"scheduler {printable(scheduler)}: a worker cannot run kterm ({said:.200}); install the same kterm there"
         ) from None
+
+
+def _require_same_place(client: Client) -> None:
+    """Raise OptionError if a worker has other versions than this machine."""
     here = describe_place()
-    for worker, there in places.items():
-        if changes := [
-            f"{name} is {there.get(name)}, not {due}" for name, due in here.items() if there.get(name) != due
-        ]:
-            raise OptionError(f"worker {worker}: {printable('; '.join(changes))}; workers must be like this machine")
-    return pool
+    for worker, there in _answered(client.run(describe_place)).items():
+        if differs := _differences(there, here):
+            raise OptionError(f"worker {worker}: {printable(differs)}; workers must be like this machine")
+
+
+def _differences(there: dict[str, str], here: dict[str, str]) -> str:
+    return "; ".join(f"{name} is {there.get(name)}, not {due}" for name, due in here.items() if there.get(name) != due)

@@ -12,8 +12,10 @@ from ...cases.case import Group
 from ...cases.plan import estimate_cost, plan
 from ...records.run import Run
 
-UNIT_COST = 50_000.0
-"""The estimated cost of a unit. That is about 5 s of NumPy or PyTorch, or 15 s of JAX, which compiles."""
+SECOND = 10_000.0
+"""The estimated cost of what takes NumPy or PyTorch about a second. JAX, which compiles, takes about three."""
+UNIT_COST = 5 * SECOND
+"""The estimated cost of a unit, by default."""
 _STRIDE, _TURN = 2_654_435_769, 2**32
 """Multiples of the first modulo the second, which is 0.618 times as large, are spread evenly over its range."""
 _SEEDS = 2**63
