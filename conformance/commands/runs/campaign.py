@@ -25,9 +25,9 @@ from ...records.report import title
 from ...records.run import RunRequest
 from ...runners.cache import turn_off_here
 from ...runners.threads import pin_here
-from ..check import heeding_termination
 from ..exit_codes import CONFORMS, DOES_NOT, INTERRUPTED, TERMINATED
 from ..output import is_live, say_duration, show_lines
+from .termination import heeding_termination
 
 MISSING = "dask.distributed is not installed; pip install 'kterm[dask]'"
 
@@ -96,6 +96,7 @@ def _run_campaign(options: CampaignOptions) -> int:
             _work(options, run, store, started, console)
         except KeyboardInterrupt:
             is_interrupted = True
+            store.reread()
         found = conclude(run, store, options.unit_cost)
         path = store.write_summary(to_json(found))
         _print(found, options, console)

@@ -32,7 +32,7 @@ def rate_at_any_time(means: int, variance: float) -> float:
     share = FAMILY_RATE / max(means, MOST_MEANS) / _TOTAL / (abs(epoch) + 1) ** 2
     # Two sides, and Lévy's inequality: a sum crosses a limit within an epoch at most twice as often as at its end.
     normal = -float(special.ndtri(share / 4))
-    # The standard error at the start of an epoch is smaller than at its end; and what is still to come of an epoch may
-    # have a median that is not 0.
+    # The standard error at the start of an epoch is smaller than at its end; and the rest of an epoch may have a median
+    # that is not 0.
     wide = math.sqrt(EPOCH) * normal + math.sqrt(EPOCH - 1)
     return 2 * float(special.ndtr(-wide))

@@ -9,12 +9,11 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from ...cases.description import Description
-from ...checks.verdict import Verdict, failure_to_show
+from ...checks.verdict import ExpectationFor, Verdict, failure_to_show
 from ...diagnosis import question as stored
 from ...diagnosis.causes import Cause, order
 from ...diagnosis.summary import GroupResult, summarize_failures
 from ...records.form.verdicts import to_verdict
-from ...records.run import Run
 from .line import UnitLine, read_questions, read_statuses
 from .units import Unit
 
@@ -33,8 +32,10 @@ class Diagnosis:
     failing: int = 0
 
 
-def find_causes(run: Run, adapter: Description, units: Iterable[tuple[Unit, UnitLine]]) -> Diagnosis:
-    """The causes of the failures of one adapter, given its units with their lines, in order.
+def find_causes(
+    adapter: Description, units: Iterable[tuple[Unit, UnitLine]], expectation_for: ExpectationFor
+) -> Diagnosis:
+    """The causes of the failures of one adapter, given its units with their lines, in order, and what is known of it.
 
     A unit keeps the numbers of a few failing groups only. A group whose numbers were not kept is left out of the
     search: nobody could say whether its cause is one of those found.
@@ -44,7 +45,7 @@ def find_causes(run: Run, adapter: Description, units: Iterable[tuple[Unit, Unit
     count = 0
     for unit, line in units:
         count += len({verdict.case for verdict in line.verdicts})
-        for result, is_asked in _results(run, adapter, unit, line):
+        for result, is_asked in _results(adapter, unit, line, expectation_for):
             if result.failing and is_asked and len(failing) < MOST_FAILING:
                 failing.append(result)
             elif not result.failing and len(passing) < _MOST_PASSING:
@@ -56,7 +57,9 @@ def find_causes(run: Run, adapter: Description, units: Iterable[tuple[Unit, Unit
     return Diagnosis(tuple(found), sum(len(result.failing) for result in failing), count)
 
 
-def _results(run: Run, adapter: Description, unit: Unit, line: UnitLine) -> Iterator[tuple[GroupResult, bool]]:
+def _results(
+    adapter: Description, unit: Unit, line: UnitLine, expectation_for: ExpectationFor
+) -> Iterator[tuple[GroupResult, bool]]:
     """What a unit says of each of its groups, and whether the group can be diagnosed."""
     statuses = iter(read_statuses(line.statuses))
     by_case: dict[str, list[Verdict]] = {}
@@ -69,14 +72,16 @@ def _results(run: Run, adapter: Description, unit: Unit, line: UnitLine) -> Iter
             group,
             tuple(verdict for verdict in shown if verdict is not None),
             tuple(case for case, found in own.items() if found == "passed"),
-            _questions(run, adapter, line.questions, place),
+            _questions(adapter, line.questions, place, expectation_for),
         )
         yield result, place not in line.unasked
 
 
-def _questions(run: Run, adapter: Description, kept: Mapping[str, str], place: int) -> tuple[stored.Question, ...]:
+def _questions(
+    adapter: Description, kept: Mapping[str, str], place: int, expectation_for: ExpectationFor
+) -> tuple[stored.Question, ...]:
     if str(place) not in kept:
         return ()
     with tempfile.TemporaryDirectory(prefix="kterm-") as folder:
         path = read_questions(kept[str(place)], Path(folder))
-        return tuple(stored.load(path, adapter, run.expectation_for(adapter.name)))
+        return tuple(stored.load(path, adapter, expectation_for))

@@ -1,6 +1,7 @@
 """What a unit leaves: one line of JSON, with sums of what passed and everything about what failed."""
 
 import base64
+import math
 import tempfile
 import zlib
 from collections import Counter, defaultdict
@@ -22,7 +23,7 @@ from ...diagnosis.question import Question
 from ...expectations.audit import count_matched
 from ...expectations.expectation import Expectation
 from ...records.form.lines import VerdictLine
-from ...records.form.verdicts import dumps, format_verdict, rounded_margin, rounded_power
+from ...records.form.verdicts import dumps, format_verdict
 from .units import Unit
 
 KEPT = 5
@@ -152,22 +153,23 @@ class _Tally:
             self._keep(place, questions)
 
     def _add_numbers(self, group: Group, verdicts: Sequence[Verdict]) -> None:
-        # Only what is conclusive has a margin: where a tolerance is too wide, an error of half of it says nothing.
-        passes = [v for v in verdicts if v.grade == "pass" and v.power is not None]
+        # Only what is conclusive has a margin: where a tolerance is too wide, an error of half of it says nothing. And
+        # where nothing rounds, tolerances are 0, and powers infinite.
+        passes = [v for v in verdicts if v.grade == "pass" and v.power is not None and math.isfinite(v.power)]
         if any(ACTIVATIONS[name].kinks for name in group.structure.network.activations):
             # The tolerance of a k at a kink has the jump in it, and a framework may be off by all of it, rightly. What
             # is computed from a shown k has no jump.
             shows_k = any(v.check == "k_terms" for v in verdicts)
             without = ("forward", "error", *(("weight_gradients", "bias_gradients") if shows_k else ()))
             passes = [v for v in passes if v.check in without]
-        margins = [(rounded_margin(v.worst), v.label, v.case) for v in passes]
-        powers = [(rounded_power(v.power), v.label, v.case) for v in passes if v.power is not None]
+        margins = [(_rounded(v.worst, 3), v.label, v.case) for v in passes]
+        powers = [(_rounded(v.power, 2), v.label, v.case) for v in passes if v.power is not None]
         self._margins = largest([*self._margins, *margins])
         self._powers = least([*self._powers, *powers])
         for v in passes:
             key = group.structure.dtype, split_name(v.quantity)[0]
             best = self._largest.get(key)
-            own = (rounded_margin(v.worst), v.case)
+            own = (_rounded(v.worst, 3), v.case)
             if best is None or (-own[0], own[1]) < (-best[0], best[1]):
                 self._largest[key] = own
 
@@ -206,6 +208,10 @@ class _Tally:
         if not self._failing:
             return head.encode()
         return f'{head[:-1]},"verdicts":[{",".join(self._failing)}]}}'.encode()
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def largest(found: Iterable[tuple[float, str, str]]) -> list[tuple[float, str, str]]:

@@ -1,7 +1,7 @@
 """What a campaign found, from the lines of its units alone: a verdict for each adapter, as text and as JSON."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -110,9 +110,8 @@ def conclude(run: Run, store: Store, cost: float) -> Conclusion:
         own, entries = totals[adapter.name], run.concerning(adapter.name)
         diagnosis = Diagnosis()
         if own.failing:
-            diagnosis = find_causes(
-                run, adapter, _units_of(run, store, cost, lambda unit, a=adapter: unit.adapter == a.name)
-            )
+            units = _units_of(run, store, cost, adapter.name)
+            diagnosis = find_causes(adapter, units, run.expectation_for(adapter.name))
         mine = {entry.id for entry in entries}
         outcomes.append(
             Outcome(
@@ -139,13 +138,11 @@ def _damaged(store: Store, number: int, error: Exception) -> RecordError:
     return RecordError(f"campaign {store.folder}: unit {number} is damaged ({said:.100}); delete its line")
 
 
-def _units_of(
-    run: Run, store: Store, cost: float, is_wanted: Callable[[Unit], bool]
-) -> Iterator[tuple[Unit, UnitLine]]:
-    """The units that are there and wanted, with their lines, in order."""
+def _units_of(run: Run, store: Store, cost: float, adapter: str) -> Iterator[tuple[Unit, UnitLine]]:
+    """The units of an adapter that are there, with their lines, in order."""
     last = max(store.done, default=-1)
     for unit in takewhile(lambda unit: unit.number <= last, make_units(run, cost)):
-        if unit.number in store.done and is_wanted(unit):
+        if unit.adapter == adapter:
             for number, text in store.lines([unit.number]):
                 yield unit, _read(store, number, text)
 

@@ -103,6 +103,15 @@ class Store:
             self._offsets.setdefault(unit, (at, len(line)))
             at += len(line)
 
+    def reread(self) -> None:
+        """Find the lines anew, after an interrupt at any point. Raises RecordError."""
+        try:
+            self._units.close()
+            self._times.close()
+            self._index()
+        except OSError as error:
+            raise RecordError(f"campaign {self.folder}: {error.strerror or error}") from None
+
     @property
     def done(self) -> frozenset[int]:
         """The numbers of the units that are there."""

@@ -7,10 +7,11 @@ seed 1 follow, and so on without an end. A unit's number and its cases depend on
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ...cases.case import Group
-from ...cases.plan import estimate_cost, plan
-from ...records.run import Run
+from ...cases.description import Description
+from ...cases.plan import Options, estimate_cost, plan
 
 SECOND = 10_000.0
 """The estimated cost of what takes NumPy or PyTorch about a second. JAX, which compiles, takes about three."""
@@ -19,6 +20,20 @@ UNIT_COST = 5 * SECOND
 _STRIDE, _TURN = 2_654_435_769, 2**32
 """Multiples of the first modulo the second, which is 0.618 times as large, are spread evenly over its range."""
 _SEEDS = 2**63
+
+
+class Asked(Protocol):
+    """What units are made of: a `Run`, as far as they need to know it."""
+
+    @property
+    def adapters(self) -> tuple[Description, ...]:
+        """The adapters, in the order of the command line."""
+        ...
+
+    @property
+    def options(self) -> Options:
+        """The options; the seed is the first one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,7 @@ class Unit:
         return sum(len(group.draws) for group in self.groups)
 
 
-def make_units(run: Run, cost: float = UNIT_COST) -> Iterator[Unit]:
+def make_units(run: Asked, cost: float = UNIT_COST) -> Iterator[Unit]:
     """The units of a campaign in order, without an end, unless the plan is the same under every seed.
 
     Each seed draws other structures, and other numbers for those that stay. What does not depend on the seed, the

@@ -72,6 +72,17 @@ def test_a_line_that_was_cut_short_is_run_again(tmp_path: Path) -> None:
         assert again == whole
 
 
+def test_a_line_that_was_written_when_an_interrupt_came_counts(tmp_path: Path) -> None:
+    unit, line = small_campaign()[0]
+    with Store(tmp_path / "c") as store:
+        store.begin(RUN, COST)
+        with (tmp_path / "c" / UNITS).open("ab") as other:
+            other.write(line + b"\n")
+        assert unit.number not in store.done
+        store.reread()
+        assert store.done == {unit.number}
+
+
 def test_a_unit_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     _, whole = _drive(tmp_path / "c")
     path = tmp_path / "c" / UNITS

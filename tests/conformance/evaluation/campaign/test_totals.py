@@ -4,11 +4,13 @@ import json
 import random
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from kterm.adapters.numpy_adapter import Numpy
+from kterm.conformance.cases.plan import make_options
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import STATUSES, status
 from kterm.conformance.checks.whole_run.moments import Moments, merge
@@ -16,6 +18,7 @@ from kterm.conformance.evaluation.campaign.line import decode, largest, least, r
 from kterm.conformance.evaluation.campaign.outcome import conclude, summary_lines, to_json, verdict_lines
 from kterm.conformance.evaluation.campaign.store import Store
 from kterm.conformance.evaluation.campaign.totals import Totals
+from kterm.conformance.evaluation.campaign.units import make_units
 from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.records.form.files import RecordError
 from kterm.conformance.runners.runner import LocalRunner
@@ -81,6 +84,15 @@ def test_a_choice_at_a_kink_is_no_margin() -> None:
     assert max(kept) < 0.5
 
 
+def test_where_nothing_rounds_there_is_no_power() -> None:
+    # Except in E, the tolerance is 0 there, and the power infinite, which JSON cannot say.
+    run = replace(RUN, options=make_options("quick", 0, ["f32"], ["relu"], regimes=["lattice"]))
+    *_, unit = (unit for unit in islice(make_units(run, COST), 4) if {g.regime for g in unit.groups} == {"lattice"})
+    line = decode(examine_here(run, unit))
+    assert set(read_statuses(line.statuses)) == {"passed"}
+    assert {quantity for _, quantity, _ in line.powers} == {"E"}
+
+
 def test_of_equal_extremes_the_first_by_name_is_kept() -> None:
     found = [(1.0, "z_1", f"case {n}") for n in range(9)]
     for seed in range(3):
@@ -142,15 +154,15 @@ def test_a_sound_adapter_passes_and_says_so(tmp_path: Path) -> None:
 
 def test_an_expectation_that_nothing_meets_fails_the_campaign(tmp_path: Path) -> None:
     own = Expectation("1", "numpy", "made up", check="k_terms", activation="tanh")
-    run = replace(RUN, expectations=(own,), user_supplied=True)
+    run = replace(RUN, expectations=(own,), user_supplied=True, options=make_options("smoke", 0))
     with Store(tmp_path / "c") as store:
         store.begin(run, COST)
-        first = [(unit, line) for unit, line in small_campaign() if unit.seed == 0]
-        for unit, line in first[1:]:
-            store.write(unit.number, line, 1.0)
+        *rest, last = [(unit.number, examine_here(run, unit)) for unit in make_units(run, COST)]
+        for number, line in rest:
+            store.write(number, line, 1.0)
         # Before all of the first seed is through, nobody can say.
         assert conclude(run, store, COST).conforms
-        store.write(first[0][0].number, first[0][1], 1.0)
+        store.write(*last, 1.0)
         found = conclude(run, store, COST)
     assert not found.conforms
     assert "1 stale expectation" in verdict_lines(found)[0][0]
