@@ -14,6 +14,7 @@ from ...checks.whole_run.verdicts import Judged, verdicts_of
 from ...expectations.audit import FAILING, AuditResult, Key, count_matched
 from ...records.form.files import RecordError
 from ...records.form.text import count, printable
+from ...records.form.verdicts import to_number
 from ...records.report import failure_lines, reason_of, versioned, words
 from ...records.run import Run
 from ...records.whole_run import finding_lines, power_lines
@@ -211,7 +212,7 @@ def _outcome_lines(run: Run, one: Outcome) -> Iterator[str]:
     yield from finding_lines(name, one.judged)
     yield from (result.message for result in one.audited if result.message)
     failed, of = one.right
-    if of:
+    if of and not adapter.mutant:
         limit = compute_upper_limit(failed, of)
         yield (
             f"if {name} computes rightly, all of its failures are false alarms of kterm: {failed:,} in {of:,} cases, a "
@@ -269,7 +270,7 @@ def _to_json(run: Run, one: Outcome) -> dict[str, Any]:
 
 
 def _means(one: Judged) -> dict[str, Any]:
-    """The means of a quantity in σ, with the standard error and the limit of each."""
-    means = {name: [float(f"{x:.6g}") for x in (m.value, m.error, m.limit)] for name, m in one.means.items()}
+    """The means of a quantity in σ, with the standard error and the limit of each. What is infinite is text."""
+    means = {name: [to_number(float(f"{x:.6g}")) for x in (m.value, m.error, m.limit)] for name, m in one.means.items()}
     rest = {"entries": one.sums.entries, "clusters": one.sums.clusters}
     return {"dtype": one.dtype, "quantity": one.quantity, "activation": one.activation, **rest, **means}

@@ -101,6 +101,7 @@ def test_whatever_dies_the_campaign_is_the_same(tmp_path: Path) -> None:
     workers = _workers(second)
     assert workers
     assert _listens_to_this_machine_alone([second.pid, *workers])
+    hosts = [host for worker in workers for host in _children(worker)]
     os.kill(workers[0], signal.SIGKILL)
     said, errors = second.communicate(timeout=120)
     assert second.returncode == 0, errors
@@ -110,6 +111,7 @@ def test_whatever_dies_the_campaign_is_the_same(tmp_path: Path) -> None:
     lines = [sorted((tmp_path / name / "units.jsonl").read_bytes().splitlines()) for name in ("whole", "parts")]
     assert lines[0] == lines[1]
     assert group_is_gone(second)
+    assert not any("link.host" in _command(host) for host in hosts)
 
 
 def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:

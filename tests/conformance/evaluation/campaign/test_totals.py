@@ -169,6 +169,18 @@ def test_an_expectation_that_nothing_meets_fails_the_campaign(tmp_path: Path) ->
     assert any("nothing that it matches failed" in line for line in summary_lines(found))
 
 
+def test_a_summary_is_json_whatever_there_is_little_of(tmp_path: Path) -> None:
+    # The mean of one tensor has no standard error, and its limit is infinite.
+    groups = [(unit, group) for unit, _ in small_campaign() for group in unit.groups if group.regime == "square"]
+    unit, group = next((u, group) for u, group in groups if group.structure.network.depth == 2)
+    with Store(tmp_path / "c") as store:
+        store.begin(RUN, COST)
+        store.write(0, examine_here(RUN, replace(unit, number=0, groups=(replace(group, draws=(0,)),))), 1.0)
+        text = store.write_summary(to_json(conclude(RUN, store, COST))).read_text()
+    found = json.loads(text, parse_constant=pytest.fail)
+    assert ["inf", "inf"] in [one["square"][1:] for one in found["adapters"][0]["means"]]
+
+
 def test_a_campaign_without_a_case_does_not_pass(tmp_path: Path) -> None:
     with Store(tmp_path / "empty") as store:
         store.begin(RUN, COST)
