@@ -25,11 +25,10 @@ _MOST_PASSING = 400
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The causes that were found, and from how many of the failing cases."""
+    """The causes that were found, and from how many failing cases."""
 
     causes: tuple[Cause, ...] = ()
     diagnosed: int = 0
-    failing: int = 0
 
 
 def find_causes(
@@ -42,19 +41,19 @@ def find_causes(
     """
     failing: list[GroupResult] = []
     passing: list[GroupResult] = []
-    count = 0
     for unit, line in units:
-        count += len({verdict.case for verdict in line.verdicts})
+        if len(failing) == MOST_FAILING and len(passing) == _MOST_PASSING:
+            break
         for result, is_asked in _results(adapter, unit, line, expectation_for):
             if result.failing and is_asked and len(failing) < MOST_FAILING:
                 failing.append(result)
             elif not result.failing and len(passing) < _MOST_PASSING:
                 passing.append(result)
     if not failing:
-        return Diagnosis((), 0, count)
+        return Diagnosis()
     with threadpool_limits(1):
         found = order(summarize_failures(adapter, [*failing, *passing]))
-    return Diagnosis(tuple(found), sum(len(result.failing) for result in failing), count)
+    return Diagnosis(tuple(found), sum(len(result.failing) for result in failing))
 
 
 def _results(

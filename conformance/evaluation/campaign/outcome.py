@@ -225,11 +225,11 @@ def _outcome_lines(run: Run, one: Outcome) -> Iterator[str]:
 
 
 def _failure_lines(run: Run, one: Outcome) -> Iterator[str]:
-    diagnosis = one.diagnosis
-    if not diagnosis.failing:
+    diagnosis, failing = one.diagnosis, one.totals.failing
+    if not failing:
         return
-    if diagnosis.diagnosed < diagnosis.failing:
-        yield f"causes are from {diagnosis.diagnosed:,} of {diagnosis.failing:,} failing cases"
+    if diagnosis.diagnosed < failing:
+        yield f"causes are from {diagnosis.diagnosed:,} of {failing:,} failing cases"
     level = run.options.level
     yield from failure_lines(one.adapter, (), run.device, level, found=diagnosis.causes)
     yield ""
@@ -265,7 +265,7 @@ def _to_json(run: Run, one: Outcome) -> dict[str, Any]:
         "expectations": [result.to_json() for result in one.audited],
         "causes": [cause.to_json() for cause in one.diagnosis.causes],
         "diagnosed": one.diagnosis.diagnosed,
-        "failing": one.diagnosis.failing,
+        "failing": one.totals.failing,
     }
 
 

@@ -12,6 +12,7 @@ work, and at most cuts the last line short, which is then run again.
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,8 @@ class Store:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+            with suppress(OSError):
+                self.folder.rmdir()  # as long as it is empty: nothing was begun
 
     def __enter__(self) -> "Store":
         return self

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...cases.description import Description
-from ...checks.verdict import RUN_CHECKS, STATUSES, Verdict, status
+from ...checks.verdict import RUN_CHECKS, STATUSES, status
 from ...checks.whole_run.moments import Key, Moments, Sums, from_rows, merge
 from ...checks.whole_run.verdicts import Judged, judge_run, verdicts_of
 from ...expectations.expectation import Expectation, expectation_for
-from ...records.form.verdicts import to_verdict
 from .anytime import rate_at_any_time
 from .line import UnitLine, largest, least, read_statuses
 
@@ -36,7 +35,8 @@ class Totals:
     matched: Counter[str] = field(default_factory=Counter)
     below_level: int = 0
     moments: dict[Key, Sums] = field(default_factory=dict)
-    failing: list[Verdict] = field(default_factory=list)
+    failing: int = 0
+    """How many cases have a finding or an error that fails."""
 
     def add(self, line: UnitLine) -> None:
         """Add a unit. Raises ValueError for a line that no campaign wrote."""
@@ -58,7 +58,7 @@ class Totals:
         self.matched.update(line.matched)
         self.below_level += line.below_level
         self._add_moments(from_rows(line.moments))
-        self.failing += map(to_verdict, line.verdicts)
+        self.failing += len({verdict.case for verdict in line.verdicts})
 
     def _add_moments(self, moments: Moments) -> None:
         for key, sums in moments.items():

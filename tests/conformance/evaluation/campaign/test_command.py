@@ -190,6 +190,7 @@ def test_what_is_asked_for_wrongly_is_one_line(tmp_path: Path) -> None:
 
 CLUSTER = """
 import sys
+import threading
 import kterm.conformance.records.run as run
 here = run.describe_place()
 if len(sys.argv) > 1:
@@ -197,31 +198,45 @@ if len(sys.argv) > 1:
 from distributed import LocalCluster
 alone = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "protocol": "tcp", "processes": False}
 with LocalCluster(n_workers=1, threads_per_worker=2, **alone) as cluster:
+    ended = threading.Event()
+    def change():
+        for count in (2, 1, 3, 2) * 100:
+            if ended.wait(0.7):
+                return
+            cluster.scale(count)
+    threading.Thread(target=change).start()
     print(cluster.scheduler_address, flush=True)
     input()
+    ended.set()
 """
-"""A scheduler with one worker in its process, which may say that it has another version of kterm."""
+"""A scheduler with workers in its process, which come and go, and may say that they have another version of kterm."""
 
 
-@pytest.mark.parametrize("version", ["", "0.0.1"])
-def test_an_existing_scheduler_is_used_if_its_workers_are_like_this_machine(version: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", CLUSTER, *([version] if version else [])]
+def _with_cluster(asked: tuple[str, ...], folder: Path, *version: str) -> "subprocess.CompletedProcess[str]":
+    """A campaign on a scheduler of its own. None of the adapters' processes may outlive it."""
+    command = [sys.executable, "-c", CLUSTER, *version]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as cluster:
         assert cluster.stdout is not None
-        assert cluster.stdin is not None
         address = cluster.stdout.readline().strip()
-        asked = (*ASKED, "--cases", "80", "-o", "c", "--scheduler", address)
-        done = kterm("campaign", *asked, folder=tmp_path)
-        # The scheduler goes on. The adapters' processes must not.
+        done = kterm("campaign", *asked, "--scheduler", address, folder=folder)
         left = [child for child in _children(cluster.pid) if "link.host" in _command(child)]
-        cluster.stdin.write("\n")
-        cluster.stdin.flush()
-        assert left == []
-        if not version:
-            assert done.returncode == 0, done.stderr
-            assert "PASS numpy" in done.stdout
-            return
-        assert done.returncode == 2
-        (line,) = done.stderr.strip().splitlines()
-        assert line.startswith("kterm: worker ")
-        assert line.endswith(": kterm is 0.0.1, not 0.1.0; workers must be like this machine")
+        cluster.communicate("\n")
+    assert left == []
+    return done
+
+
+def test_workers_of_a_scheduler_may_come_and_go(tmp_path: Path) -> None:
+    asked = (*ASKED, "--cases", "300", "-o")
+    done = _with_cluster((*asked, "there"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert kterm("campaign", *asked, "here", "-n", "0", folder=tmp_path).returncode == 0
+    there, here = ((tmp_path / name / "summary.json").read_bytes() for name in ("there", "here"))
+    assert there == here
+
+
+def test_workers_that_are_unlike_this_machine_are_refused(tmp_path: Path) -> None:
+    done = _with_cluster((*ASKED, "--cases", "80", "-o", "c"), tmp_path, "0.0.1")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("kterm: worker ")
+    assert line.endswith(": kterm is 0.0.1, not 0.1.0; workers must be like this machine")

@@ -144,6 +144,12 @@ def test_another_environment_is_refused(tmp_path: Path) -> None:
         _drive(tmp_path / "c")
 
 
+def test_nothing_is_left_of_a_campaign_that_does_not_begin(tmp_path: Path) -> None:
+    with Store(tmp_path / "c"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_campaigns_cannot_write_one_folder(tmp_path: Path) -> None:
     with (
         Store(tmp_path / "c"),
