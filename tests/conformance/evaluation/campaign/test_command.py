@@ -14,7 +14,9 @@ import pytest
 
 pytest.importorskip("distributed")
 
+from kterm.conformance.evaluation.campaign import cluster
 from tests.support.command import assert_one_line, group_is_gone, interrupt, kterm
+from tests.support.here import kterm_here
 
 ASKED = (
     "numpy",
@@ -29,6 +31,7 @@ ASKED = (
     "--regime",
     "square",
 )
+MANY = ("--cases", "400")
 _MAIN = "from kterm.conformance.commands.cli import main; main()"
 
 
@@ -71,6 +74,16 @@ def _command(process: int) -> str:
         return ""
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an undisturbed campaign."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = kterm_here("campaign", *ASKED, *MANY, "-n", "0", "-o", "c", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].startswith("PASS numpy")
+    return folder / "c"
+
+
 def _listens_to_this_machine_alone(processes: list[int]) -> bool:
     """Whether nothing that these processes listen to is at an address that other machines can reach."""
     sockets = set[str]()
@@ -84,12 +97,9 @@ def _listens_to_this_machine_alone(processes: list[int]) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")
-def test_whatever_dies_the_campaign_is_the_same(tmp_path: Path) -> None:
-    wanted = (*ASKED, "--cases", "500", "-o")
-    whole = kterm("campaign", *wanted, "whole", "-n", "0", folder=tmp_path)
-    assert whole.returncode == 0, whole.stderr
-    assert whole.stdout.splitlines()[1].startswith("PASS numpy")
-    # All of it is killed, goes on with two workers of which one is killed, and is interrupted and goes on.
+def test_whatever_dies_the_campaign_is_the_same(whole: Path, tmp_path: Path) -> None:
+    wanted = (*ASKED, *MANY, "-o")
+    # All of it is killed, and goes on with two workers, one of them killed.
     first = _start("campaign", *wanted, "parts", "-n", "0", folder=tmp_path)
     assert _has_units(tmp_path / "parts", 2, first)
     os.kill(first.pid, signal.SIGKILL)
@@ -105,10 +115,10 @@ def test_whatever_dies_the_campaign_is_the_same(tmp_path: Path) -> None:
     os.kill(workers[0], signal.SIGKILL)
     said, errors = second.communicate(timeout=120)
     assert second.returncode == 0, errors
-    assert said.splitlines()[1] == whole.stdout.splitlines()[1]
-    summaries = [(tmp_path / name / "summary.json").read_bytes() for name in ("whole", "parts")]
-    assert summaries[0] == summaries[1]
-    lines = [sorted((tmp_path / name / "units.jsonl").read_bytes().splitlines()) for name in ("whole", "parts")]
+    assert said.splitlines()[1].startswith("PASS numpy")
+    parts = tmp_path / "parts"
+    assert (parts / "summary.json").read_bytes() == (whole / "summary.json").read_bytes()
+    lines = [sorted((folder / "units.jsonl").read_bytes().splitlines()) for folder in (whole, parts)]
     assert lines[0] == lines[1]
     assert group_is_gone(second)
     assert not any("link.host" in _command(host) for host in hosts)
@@ -143,6 +153,7 @@ class Killer(Numpy):
 '''
 
 
+@pytest.mark.heavy
 def test_a_unit_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     (tmp_path / "killer.py").write_text(KILLER)
     few = "import kterm.conformance.evaluation.campaign.cluster as cluster; cluster.MOST_DEATHS = 1"
@@ -159,13 +170,13 @@ def test_a_unit_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
 
 def test_a_mistake_is_named_and_exits_with_1(tmp_path: Path) -> None:
     asked = (*ASKED, "--mutant", "no-slope-hidden", "--cases", "100", "-n", "0", "-o", "c")
-    done = kterm("campaign", *asked, folder=tmp_path)
+    done = kterm_here("campaign", *asked, folder=tmp_path)
     assert done.returncode == 1
     assert "it equals the rule with no f' in hidden layers" in done.stdout
     assert "found: numpy: k_terms wrong" in done.stderr
 
 
-def test_what_is_asked_for_wrongly_is_one_line(tmp_path: Path) -> None:
+def test_what_is_asked_for_wrongly_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -175,14 +186,15 @@ def test_what_is_asked_for_wrongly_is_one_line(tmp_path: Path) -> None:
         (("--cases", "1", "--unit-seconds", "nan"), "--unit-seconds nan: give a positive number of seconds"),
         (("--hours", "-1", "-o", "c"), "--hours -1: give a positive number of hours"),
     ):
-        assert_one_line(kterm("campaign", *ASKED, *arguments, folder=tmp_path), 2, words)
-    without = "import sys; sys.modules['distributed'] = None"
-    done = kterm("campaign", *ASKED, "--cases", "9", folder=tmp_path, first=without)
+        assert_one_line(kterm_here("campaign", *ASKED, *arguments, folder=tmp_path), 2, words)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "distributed", None)
+        done = kterm_here("campaign", *ASKED, "--cases", "9", folder=tmp_path)
     assert_one_line(done, 2, "dask.distributed is not installed; pip install 'kterm[dask]'")
     assert list(tmp_path.iterdir()) == []
-    soon = "import kterm.conformance.evaluation.campaign.cluster as cluster; cluster.CONNECT = 0.5"
+    monkeypatch.setattr(cluster, "CONNECT", 0.5)
     at = f"tcp://127.0.0.1:{port}"
-    done = kterm("campaign", *ASKED, "--cases", "9", "--scheduler", at, folder=tmp_path, first=soon)
+    done = kterm_here("campaign", *ASKED, "--cases", "9", "--scheduler", at, folder=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert f"scheduler {at}: " in done.stderr
@@ -215,25 +227,23 @@ with LocalCluster(n_workers=1, threads_per_worker=2, **alone) as cluster:
 def _with_cluster(asked: tuple[str, ...], folder: Path, *version: str) -> "subprocess.CompletedProcess[str]":
     """A campaign on a scheduler of its own. None of the adapters' processes may outlive it."""
     command = [sys.executable, "-c", CLUSTER, *version]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as cluster:
-        assert cluster.stdout is not None
-        address = cluster.stdout.readline().strip()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        address = running.stdout.readline().strip()
         done = kterm("campaign", *asked, "--scheduler", address, folder=folder)
-        left = [child for child in _children(cluster.pid) if "link.host" in _command(child)]
-        cluster.communicate("\n")
+        left = [child for child in _children(running.pid) if "link.host" in _command(child)]
+        running.communicate("\n")
     assert left == []
     return done
 
 
-def test_workers_of_a_scheduler_may_come_and_go(tmp_path: Path) -> None:
-    asked = (*ASKED, "--cases", "300", "-o")
-    done = _with_cluster((*asked, "there"), tmp_path)
+def test_workers_of_a_scheduler_may_come_and_go(whole: Path, tmp_path: Path) -> None:
+    done = _with_cluster((*ASKED, *MANY, "-o", "c"), tmp_path)
     assert done.returncode == 0, done.stderr
-    assert kterm("campaign", *asked, "here", "-n", "0", folder=tmp_path).returncode == 0
-    there, here = ((tmp_path / name / "summary.json").read_bytes() for name in ("there", "here"))
-    assert there == here
+    assert (tmp_path / "c" / "summary.json").read_bytes() == (whole / "summary.json").read_bytes()
 
 
+@pytest.mark.heavy
 def test_workers_that_are_unlike_this_machine_are_refused(tmp_path: Path) -> None:
     done = _with_cluster((*ASKED, "--cases", "80", "-o", "c"), tmp_path, "0.0.1")
     assert done.returncode == 2
