@@ -3,12 +3,9 @@
 import json
 import os
 import re
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from ..runners.threads import pin_here
 from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED, TERMINATED
 from .output import is_live, say_duration, show_lines
 from .runs.resume import resume_run
+from .runs.termination import heeding_termination
 
 _HERE = Path(__file__).resolve().parents[1] / "interfaces"
 
@@ -41,7 +39,7 @@ def run_check(request: RunRequest) -> int:
     Raises AdapterError, OptionError and ExpectationError before any work, and RecordError where the results cannot be
     written.
     """
-    with _heeding_termination() as signals:
+    with heeding_termination() as signals:
         try:
             code = _run_check(request)
         except KeyboardInterrupt:
@@ -50,25 +48,6 @@ def run_check(request: RunRequest) -> int:
             print("kterm: terminated", file=sys.stderr)
             return TERMINATED
     return TERMINATED if code == INTERRUPTED and signals else code
-
-
-@contextmanager
-def _heeding_termination() -> Iterator[list[int]]:
-    """Have SIGTERM do what Ctrl-C does, where signals can be handled, and give a list of those that came."""
-    came: list[int] = []
-
-    def interrupt(number: int, frame: object) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _run_check(request: RunRequest) -> int:

@@ -381,7 +381,7 @@ def new_adapter(
 
 add_commands(app, _one_line_errors, _NAMED_ONE, _PYTHON)
 facts.add_commands(app, _one_line_errors, _NAMED, _PYTHON)
-runs.add_commands(app, _one_line_errors)
+runs.add_commands(app, _one_line_errors, _NAMED, _PYTHON)
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ class RunFolder:
         self.report = report
         self._resumes = resumes
         self._target: Path | None = None
-        self._lock: _Lock | None = None
+        self._lock: WriteLock | None = None
         self._is_kept = resumes  # until the record is delivered
         self._left: list[Path] = []
         try:
@@ -49,7 +49,7 @@ class RunFolder:
                 require_form(report)
                 self._target = _target(report)
             if self._target is not None:
-                self._lock = _Lock(self._target, report or self._target)
+                self._lock = WriteLock(self._target, f"report {report}", "file")
             self.path = self._made()
         except OSError as error:
             self._unlock()
@@ -173,10 +173,14 @@ def _appending(stream: Path) -> BinaryIO:
     return os.fdopen(os.open(stream, os.O_WRONLY | os.O_APPEND), "wb")
 
 
-class _Lock:
-    """Lets one run at a time write a report. The operating system releases it when its process ends in any way."""
+class WriteLock:
+    """Lets one run at a time write `target`. The operating system releases it when its process ends in any way.
 
-    def __init__(self, target: Path, report: Path) -> None:
+    `what` names the target in a message, and `kind` says what else may be named. Raises OptionError where another run
+    has the lock, and OSError.
+    """
+
+    def __init__(self, target: Path, what: str, kind: str) -> None:
         self._path = target.with_name(f".{target.name}.lock")
         while True:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -186,8 +190,7 @@ class _Lock:
                 holder = os.read(self._file, 20).decode(errors="replace").strip() or "unknown"
                 os.close(self._file)
                 raise OptionError(
-                    f"report {report}: another run, process {holder}, is writing it; wait until it ends, or name "
-                    "another file"
+                    f"{what}: another run, process {holder}, is writing it; wait until it ends, or name another {kind}"
                 ) from None
             # Another run may have removed the file between the two steps.
             with suppress(FileNotFoundError):

@@ -205,22 +205,26 @@ def prepare(request: RunRequest) -> Run:
     )
 
 
+def to_json(run: Run) -> dict[str, Any]:
+    """The run's description in plain JSON types."""
+    adapters, measured = ([one.to_json() for one in some] for some in (run.adapters, run.fingerprints))
+    return {"place": describe_place(), **asdict(run), "adapters": adapters, "fingerprints": measured}
+
+
 def save(run: Run, folder: Path) -> None:
     """Write the run's description into its folder, whole or not at all."""
-    data = {
-        "place": describe_place(),
-        **asdict(run),
-        "adapters": [adapter.to_json() for adapter in run.adapters],
-        "fingerprints": [one.to_json() for one in run.fingerprints],
-    }
     scratch = folder / f"{DESCRIPTION}.unfinished"
-    scratch.write_text(json.dumps(data), encoding="utf-8")
+    scratch.write_text(json.dumps(to_json(run)), encoding="utf-8")
     scratch.replace(folder / DESCRIPTION)
 
 
 def load(folder: Path) -> Run:
     """The run described in a folder."""
-    data = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    return from_json(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
+
+
+def from_json(data: dict[str, Any]) -> Run:
+    """The inverse of `to_json`."""
     options: dict[str, Any] = data["options"]
     options |= {key: tuple(value) for key, value in options.items() if isinstance(value, list)}
     return Run(
@@ -261,19 +265,7 @@ class Worker:
         """
         started = time.perf_counter()
         adapter, group = self.run.groups[number]
-        moments: Moments = {}
-        questions: tuple[Question, ...] = ()
-        try:
-            process = self._process(adapter)
-            premise = None if group.regime == "layout" else self._premise(adapter, process)
-        except AdapterError as error:
-            verdicts = [[Verdict(c.id, "contract", "program", "errored", message=str(error))] for c in group.cases]
-        else:
-            expectation_for = self.run.expectation_for(adapter.name)
-            level = self.run.options.level
-            examination = examine(group, process, expectation_for, layout_error=premise, level=level)
-            located, moments = locate_failures(group, examination, expectation_for), examination.moments
-            verdicts, questions = located.verdicts, located.questions
+        verdicts, moments, questions = self.ask(adapter, group)
         try:
             if questions:
                 stored.save(self._folder / f"{number:06}.npz", questions)
@@ -283,6 +275,19 @@ class Worker:
             why = error.strerror or str(error)
             raise RecordError(f"{self._folder}: {why}; the results of {group.id} are lost") from None
         return verdicts
+
+    def ask(self, adapter: Description, group: Group) -> tuple[list[list[Verdict]], Moments, tuple[Question, ...]]:
+        """Run a group: the verdicts, a list a case, sums for the checks of a run, and questions about what failed."""
+        try:
+            process = self._process(adapter)
+            premise = None if group.regime == "layout" else self._premise(adapter, process)
+        except AdapterError as error:
+            failed = [[Verdict(c.id, "contract", "program", "errored", message=str(error))] for c in group.cases]
+            return failed, {}, ()
+        expectation_for, level = self.run.expectation_for(adapter.name), self.run.options.level
+        examination = examine(group, process, expectation_for, layout_error=premise, level=level)
+        located = locate_failures(group, examination, expectation_for)
+        return located.verdicts, examination.moments, located.questions
 
     def _process(self, adapter: Description) -> ProcessRunner:
         if adapter.spec not in self._processes:

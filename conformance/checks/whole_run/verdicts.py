@@ -33,6 +33,8 @@ SUMS_ALONE = ("z", "dE/dW", "dE/db")
 ExpectationFor = Callable[[Verdict], str | None]
 """Returns the id of the expectation that matches a finding, or None."""
 Statistic = Literal["plain", "outward", "square"]
+Rate = float | Callable[[float], float]
+"""How often a mean may be beyond its limit by chance: a number, or a function of the variance of its sum, in σ²."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,22 @@ def run_case(dtype: str) -> str:
 
 
 def judge_run(
-    moments: Moments, expectation_for: ExpectationFor = lambda _: None, one_sided: Collection[str] = ()
+    moments: Moments,
+    expectation_for: ExpectationFor = lambda _: None,
+    one_sided: Collection[str] = (),
+    rate_for: Callable[[int], Rate] = lambda means: FAMILY_RATE / means,
 ) -> list[Judged]:
     """The verdicts on the moments of one adapter, in the order of the keys. `one_sided` are the dtypes in which errors
-    are toward zero by declaration: there a mean outward below 0 is no finding, and neither is a plain mean.
+    are toward zero by declaration: there a mean outward below 0 is no finding, and neither is a plain mean. `rate_for`
+    gives the rate of each mean, from their number.
     """
     groups: dict[tuple[str, str, str], dict[str, Sums]] = {}
     for (dtype, quantity, activation, length), sums in sorted(moments.items()):
         groups.setdefault((dtype, quantity, activation), {})[length] = sums
     # Two means of each quantity that has a baseline, and one mean square of each.
     count = sum(1 + 2 * _has_baseline(quantity, activation) for _, quantity, activation in groups)
-    return [
-        _judge(key, parts, FAMILY_RATE / count, expectation_for, key[0] in one_sided) for key, parts in groups.items()
-    ]
+    rate = rate_for(count) if count else 0.0
+    return [_judge(key, parts, rate, expectation_for, key[0] in one_sided) for key, parts in groups.items()]
 
 
 def _has_baseline(quantity: str, activation: str) -> bool:
@@ -119,7 +124,7 @@ def constant_errors(constant: float, dtype: str) -> tuple[float, float]:
 
 
 def _judge(
-    key: tuple[str, str, str], parts: Mapping[str, Sums], rate: float, expectation_for: ExpectationFor, one_sided: bool
+    key: tuple[str, str, str], parts: Mapping[str, Sums], rate: Rate, expectation_for: ExpectationFor, one_sided: bool
 ) -> Judged:
     dtype, quantity, activation = key
     sums, u = total(parts.values()), DTYPES[dtype].u
@@ -149,7 +154,7 @@ def _judge(
 
 
 def estimate_mean(
-    sums: Sums, name: Statistic, rate: float, least: float = 0.0, most: float = 0.0, floor: float = 0.0
+    sums: Sums, name: Statistic, rate: Rate, least: float = 0.0, most: float = 0.0, floor: float = 0.0
 ) -> Mean:
     """A ratio estimate, Σ s_c / Σ n_c, with the standard error of clusters that are independent:
     √(Σ (s_c - m n_c)²) / N, which a factor corrects for the mean that is estimated from the same data.
@@ -160,7 +165,7 @@ def estimate_mean(
     if dof <= 0:
         return Mean(value, math.inf, 0.0, math.inf, least, most, math.inf)
     error = math.sqrt(_variance(sums, name) * effective / dof)
-    student = student_limit(dof, rate)
+    student = student_limit(dof, rate((n * error) ** 2) if callable(rate) else rate)
     return Mean(value, error, dof, student, least, most, student * error + floor)
 
 

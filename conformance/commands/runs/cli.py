@@ -10,8 +10,15 @@ import typer
 _RECORD = "A record, as --report writes it."
 
 
-def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:
-    """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code."""
+def add_commands(
+    app: typer.Typer,
+    one_line_errors: Callable[[], AbstractContextManager[None]],
+    named: str,
+    python_help: str,
+) -> None:
+    """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code; `named` and
+    `python_help` are the help of arguments that other commands have too.
+    """
 
     @app.command()
     def recheck(
@@ -65,3 +72,59 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             from .compare import run_compare
 
             raise typer.Exit(run_compare(old, new, form, fail_on, output))
+
+    @app.command()
+    def campaign(
+        adapters: Annotated[list[str] | None, typer.Argument(help=named, show_default=False)] = None,
+        output: Annotated[
+            Path, typer.Option("-o", "--output", help="Folder of the campaign; of an earlier one, to go on with it.")
+        ] = Path("campaign"),
+        cases: Annotated[int | None, typer.Option(help="End after so many cases of all adapters together.")] = None,
+        hours: Annotated[float | None, typer.Option(help="End after so many hours.")] = None,
+        scheduler: Annotated[
+            str | None, typer.Option(help="Address of a dask scheduler; else workers are started on this machine.")
+        ] = None,
+        unit_seconds: Annotated[
+            float, typer.Option(help="How long a unit of work takes, about: longer for more workers.")
+        ] = 5.0,
+        profile: Annotated[str, typer.Option(help="quick, standard or thorough.")] = "thorough",
+        seed: Annotated[int, typer.Option(help="First seed of structures and draws.")] = 0,
+        workers: Annotated[
+            str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
+        ] = "auto",
+        dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
+        activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+        regime: Annotated[list[str] | None, typer.Option(help="Keep to this regime of numbers; repeatable.")] = None,
+        level: Annotated[
+            str, typer.Option(help="What a tensor must reach: componentwise or normwise.")
+        ] = "componentwise",
+        expectations: Annotated[
+            Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
+        ] = None,
+        device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+        timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
+        mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
+        no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
+        python: Annotated[str | None, typer.Option(help=python_help)] = None,
+    ) -> None:
+        """Run as many cases as wanted over seeds and workers, and sum up what they show."""
+        with one_line_errors():
+            from ...cases.plan import make_options
+            from ...records.run import RunRequest
+            from ...runners.process import TIMEOUT
+            from ...runners.workers import parse_workers
+            from .campaign import CampaignOptions, run_campaign
+
+            request = RunRequest(
+                adapters=tuple(adapters or ()),
+                options=make_options(profile, seed, dtype or (), activation or (), level, regime or ()),
+                expectations=expectations,
+                device=device,
+                timeout=TIMEOUT if timeout is None else timeout,
+                mutant=mutant,
+                workers=parse_workers(workers),
+                uses_cache=not no_cache,
+                python=python,
+            )
+            options = CampaignOptions(request, output.absolute(), cases, hours, scheduler, unit_seconds)
+            raise typer.Exit(run_campaign(options))

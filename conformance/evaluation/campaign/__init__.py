@@ -1,0 +1,1 @@
+"""A campaign: as many cases as wanted, over seeds and workers. Passes leave sums, and failures everything."""
