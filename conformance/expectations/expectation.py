@@ -163,7 +163,10 @@ class Expectation:
         """
         anywhere = replace(self, case="*")
         found = [cases for cases in groups if cases and anywhere.matches_case(cases[0])]
-        return sum(sum(self._is("case", case) for case in cases) if self.case != "*" else len(cases) for cases in found)
+        # The last field of an id, the draw, has no hyphen: a pattern that leaves it open matches a group or does not.
+        if self.case == "*" or self.case.endswith("-*"):
+            return sum(len(cases) for cases in found if self._is("case", cases[0]))
+        return sum(self._is("case", case) for cases in found for case in cases)
 
     def _is_activation(self, name: str) -> bool:
         """Whether its pattern matches an activation, also with other values of the parameters."""
