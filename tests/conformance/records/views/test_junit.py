@@ -83,7 +83,8 @@ def assert_counts(root: Xml.Element, found: Counter[str]) -> None:
             assert suite.get("skipped") in (None, str(inside["skipped"]))
 
 
-def _facts(suite: Xml.Element) -> dict[str, str]:
+def facts_of(suite: Xml.Element) -> dict[str, str]:
+    """The properties of a suite."""
     return {one.attrib["name"]: one.attrib["value"] for one in suite.findall("properties/property")}
 
 
@@ -120,14 +121,16 @@ def test_each_way_to_end_is_shown(tmp_path: Path) -> None:
         "7": "the run ended before this case was answered",
     }
     first, second = root[0].findall("testsuite")
-    assert {name: _facts(first)[name] for name in ("check", "replay", "worst margin", "worst margin in", "cases")} == {
+    assert {
+        name: facts_of(first)[name] for name in ("check", "replay", "worst margin", "worst margin in", "cases")
+    } == {
         "check": "k_terms",
         "replay": f"kterm replay {CASE}1 numpy",
         "worst margin": "3",
         "worst margin in": f"k_terms of {CASE}1",
         "cases": "8",
     }
-    assert _facts(second) == {
+    assert facts_of(second) == {
         "structure": "2x3", "activation": "relu.elu", "batch": "4", "bias": "pre", "dtype": "f32", "regime": "tails",
         "seed": "7", "cases": "1", "worst margin": "0.25", 
         "worst margin in": "error of 2x3-relu.elu-b4-pre-f32-tails-s7.1",

@@ -1,9 +1,9 @@
 """What the commands write beside what they print: the same from a run and from its record, and asked for only."""
 
+import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
+from xml.etree import ElementTree as Xml
 
 import pytest
 
@@ -15,13 +15,11 @@ from ....support.command import assert_one_line
 from ....support.here import kterm_here
 from ....support.hostile.views import assert_inert
 from .test_annotations import read_command
-from .test_junit import assert_counts, ends_in, valid
+from .test_junit import assert_counts, ends_in, facts_of, valid
 from .test_summary import counts_in, table_of
 
 MUTANT = ("numpy", "--profile", "smoke", "-n", "0", "--mutant", "no-slope-last")
 ALL = ("--summary", "page.md", "--junit", "junit.xml", "--github")
-
-Run = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +46,29 @@ def test_every_number_is_that_of_the_lines_of_the_record(run: Path) -> None:
     counted = {check: found for check, found in table_of(page)["numpy"].items() if check not in ("bias", "spread")}
     assert counted == counts_in(run / "run.jsonl")["numpy"]
     assert (run / "step.md").read_text(encoding="utf-8") == f"before\n{page}"
+
+
+def test_the_verdict_and_the_margins_are_those_of_the_lines_of_the_record(run: Path) -> None:
+    ends = ends_in(run / "run.jsonl")
+    bad = ends["failed"] + ends["errored"]
+    verdict = f"**FAIL numpy [^:]*: {sum(ends.values())} cases, {bad} failures**".replace("**", r"\*\*")
+    assert re.search(verdict, (run / "page.md").read_text(encoding="utf-8"))
+    margins: dict[str, float] = {}
+    group = ""
+    for line in map(json.loads, (run / "run.jsonl").read_text(encoding="utf-8").splitlines()):
+        if line["kind"] == "group":
+            group = f"numpy {line['group']}"
+        if line["kind"] == "case":
+            numbers = [*line["margins"], *(line[name][0] for name in ("descent", "batch") if name in line)]
+            margins[group] = max([margins.get(group, 0.0), *map(float, numbers)])
+    root = Xml.parse(run / "junit.xml").getroot()
+    shown = {one.attrib["name"]: facts_of(one) for one in root[0].findall("testsuite")}
+    assert {name: float(facts.get("worst margin", 0)) for name, facts in shown.items()} == margins
+    failing = [facts for facts in shown.values() if "replay" in facts]
+    assert {facts["replay"].split(" ", 3)[3] for facts in failing} == {"numpy --mutant no-slope-last"}
+    assert [facts["cause"] for facts in failing if "cause" in facts][0].startswith(
+        "it equals the rule with no f' at the output layer"
+    )
 
 
 def test_between_pause_and_end_no_line_is_a_command(run: Path) -> None:
