@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 import pytest
 
@@ -10,6 +11,7 @@ from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.expectations.expectation import Expectation
 from kterm.conformance.records.record import Record
 from kterm.conformance.records.views.annotations import Annotation, annotate, to_commands
+from kterm.conformance.records.views.junit import to_junit
 
 from ....support.frameworks.biased import made_moments
 from ....support.hostile.views import ADAPTER, HOSTILE, hostile_record, make_record
@@ -67,6 +69,21 @@ def test_there_is_an_error_exactly_if_the_run_does_not_conform(
     errors = [one for one in annotate(record, HERE, HERE) if one.kind == "error"]
     assert bool(errors) is not record.conforms
     assert "the output of the run says why" not in str(errors)
+
+
+@pytest.mark.parametrize("state", ["stale", "unmatched", "met", "open"])
+def test_an_expectation_that_fails_the_run_is_an_error(state: str, tmp_path: Path) -> None:
+    record = make_record(tmp_path, [PASS], entries=[Expectation("1", adapter="a", reason="r", check="error")])
+    audited = {"id": "1", "cases": 1, "findings": 0, "state": state, "message": "entry 1: remove it"}
+    record = replace(record, footer={**record.footer, "expectations": [audited]})
+    errors = [one for one in commands(record) if one[0] == "error"]
+    due = [("error", {"title": f"an expectation is {state}"}, "entry 1: remove it")]
+    assert errors == ([] if state in ("met", "open") else due)
+    assert record.conforms is not bool(errors)
+    ends = {
+        one.get("name"): one[0].get("type") for one in Xml.fromstring(to_junit(record)).iter("testcase") if len(one)
+    }
+    assert ends == ({} if state in ("met", "open") else {"expectation 1": state})
 
 
 def test_what_a_level_lets_pass_is_a_warning(tmp_path: Path) -> None:

@@ -66,9 +66,8 @@ def test_the_verdict_and_the_margins_are_those_of_the_lines_of_the_record(run: P
     assert {name: float(facts.get("worst margin", 0)) for name, facts in shown.items()} == margins
     failing = [facts for facts in shown.values() if "replay" in facts]
     assert {facts["replay"].split(" ", 3)[3] for facts in failing} == {"numpy --mutant no-slope-last"}
-    assert [facts["cause"] for facts in failing if "cause" in facts][0].startswith(
-        "it equals the rule with no f' at the output layer"
-    )
+    cause = next(facts["cause"] for facts in failing if "cause" in facts)
+    assert cause.startswith("it equals the rule with no f' at the output layer")
 
 
 def test_between_pause_and_end_no_line_is_a_command(run: Path) -> None:
