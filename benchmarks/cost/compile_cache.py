@@ -17,13 +17,14 @@ from kterm.conformance.runners.cache import VARIABLE
 MODES = ("without", "cold", "warm")
 
 
-def run(adapters: list[str], profile: str, cache: str, report: Path) -> float:
+def run(adapters: list[str], profile: str, cache: str, report: Path, *options: str) -> float:
     """CPU seconds of one `kterm check`, with all processes that it starts; `cache` is a folder, or empty for none.
+    `options` are further options of the command.
 
     Raises SystemExit where the command did not end with 0 or 1.
     """
     command = [sys.executable, "-c", "from kterm.conformance.commands.cli import main; main()", "check", *adapters]
-    command += ["--profile", profile, "-n", "1", "--report", str(report)]
+    command += ["--profile", profile, "-n", "1", "--report", str(report), *options]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         command,

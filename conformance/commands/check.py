@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,28 +21,29 @@ from ..records import run as runs
 from ..records.folder import RunFolder
 from ..records.form.timings import GroupTiming, format_timings, read_seconds
 from ..records.record import Record, RecordError, read
-from ..records.report import CheckTable, cause_lines, expected_lines, printable, summary_lines, title, verdict_lines
+from ..records.report import printable, title
 from ..records.run import RunRequest
 from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
 from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED, TERMINATED
 from .output import is_live, say_duration, show_lines
+from .runs.printing import print_record
 from .runs.resume import resume_run
 from .runs.termination import heeding_termination
 
 _HERE = Path(__file__).resolve().parents[1] / "interfaces"
 
 
-def run_check(request: RunRequest) -> int:
-    """Check, print, and give the exit code: 0 conforms, 1 does not, 130 where the user interrupted it,
-    143 where SIGTERM did.
+def run_check(request: RunRequest, keep: Callable[[Record, Path | None], object] = lambda *_: None) -> int:
+    """Check, print, give the record and the place of its file to `keep`, and give the exit code: 0 conforms, 1 does
+    not, 130 where the user interrupted it, 143 where SIGTERM did.
 
     Raises AdapterError, OptionError and ExpectationError before any work, and RecordError where the results cannot be
     written.
     """
     with heeding_termination() as signals:
         try:
-            code = _run_check(request)
+            code = _run_check(request, keep)
         except KeyboardInterrupt:
             if not signals:
                 raise
@@ -50,7 +52,7 @@ def run_check(request: RunRequest) -> int:
     return TERMINATED if code == INTERRUPTED and signals else code
 
 
-def _run_check(request: RunRequest) -> int:
+def _run_check(request: RunRequest, keep: Callable[[Record, Path | None], object]) -> int:
     started = time.monotonic()
     pin_here()
     if not request.uses_cache:
@@ -75,8 +77,9 @@ def _run_check(request: RunRequest) -> int:
             raise
         if watcher.is_interrupted and request.report is not None:
             folder.keep()  # so that the run can go on
-        _print(record, request.report, watcher.is_interrupted, console)
+        print_record(record, request.report, watcher.is_interrupted, console)
         console.print(f"{time.monotonic() - started:.1f} s; seed {run.options.seed}", markup=False)
+    keep(record, request.report)
     if watcher.is_interrupted:
         return INTERRUPTED
     return CONFORMS if record.conforms and code == pytest.ExitCode.OK else DOES_NOT
@@ -122,21 +125,6 @@ def _write_timings(run: runs.Run, request: RunRequest, folder: Path, seconds: fl
     except OSError as error:
         why = error.strerror or error
         raise OptionError(f"timings {request.timings}: {why}; the run itself is complete") from None
-
-
-def _print(record: Record, report: Path | None, is_interrupted: bool, console: Console) -> None:
-    for line, passes in verdict_lines(record):
-        console.print(line, markup=False, style="bold green" if passes else "bold red")
-    console.print()
-    console.print(CheckTable(record))
-    console.print()
-    lines = [*cause_lines(record, report), *expected_lines(record)]
-    lines += summary_lines(record, report, stopped=is_interrupted)
-    for line in lines:
-        console.print(line, markup=False)
-    if is_interrupted:
-        kept = f"; what was checked until then is in {report}; kterm check --resume {report} goes on" if report else ""
-        console.print(f"interrupted{kept}", markup=False)
 
 
 def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Console) -> tuple["_Watcher", int]:

@@ -113,6 +113,9 @@ def check(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the interrupted run that was to write this record.")
     ] = None,
+    summary: runs.Summary = None,
+    junit: runs.JUnit = None,
+    github: runs.GitHub = False,
 ) -> None:
     """Check adapters: without a name torch and jax, as far as they are installed."""
     with _one_line_errors():
@@ -121,6 +124,7 @@ def check(
         from ..runners.process import TIMEOUT
         from ..runners.workers import parse_workers
         from .check import run_check
+        from .runs.outputs import Outputs, collect_outputs
 
         if resume is not None and (adapters or report is not None):
             raise OptionError("--resume goes on with what the interrupted run was asked for; name its record alone")
@@ -141,7 +145,9 @@ def check(
             measures_arithmetic=arithmetic,
             python=python,
         )
-        raise typer.Exit(run_check(request))
+        with collect_outputs(Outputs(summary, junit, github)) as keep:
+            code = run_check(request, keep)
+        raise typer.Exit(code)
 
 
 @app.command()

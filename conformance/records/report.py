@@ -245,7 +245,7 @@ def _cause_lines(
     for cause in found:
         if cause is first:
             yield from (heading(level), "")
-        yield from (*_explained(cause, named[cause.adapter], device, is_searched), "")
+        yield from (*describe_cause(cause, named[cause.adapter], device, is_searched), "")
 
 
 def reason_of(expectation: Expectation) -> str:
@@ -265,8 +265,8 @@ def expected_lines(record: Record) -> list[str]:
     ]
 
 
-def _explained(cause: Cause, adapter: dict[str, Any], device: str | None, is_searched: bool = True) -> list[str]:
-    """A cause in a few lines."""
+def describe_cause(cause: Cause, adapter: dict[str, Any], device: str | None, is_searched: bool = True) -> list[str]:
+    """A cause in a few lines: what failed, what explains it, one case, and the commands that show more of it."""
     shown, count = cause.worst, f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
     where = f"; it begins at {origin}" if (origin := origin_of(shown)) else ""
     lines = [f"{cause.adapter}: {' and '.join(cause.checks)} {shown.grade} in {count}{where}"]

@@ -88,6 +88,8 @@ CODES: dict[str, int] = {
     "kterm rows run.jsonl -o run.csv": 0,
     "kterm compare before.jsonl after.jsonl": 0,
     "kterm recheck run.jsonl --sample 20": 0,
+    "kterm compare before.jsonl after.jsonl --github": 0,
+    "kterm view run.jsonl --summary run.md --junit junit.xml": 0,
     **dict.fromkeys(FAILS, 1),
     **dict.fromkeys(INSTEAD, 0),
 }
@@ -128,6 +130,7 @@ LIGHT = (
     "kterm rows ",
     "kterm compare ",
     "kterm recheck ",
+    "kterm view ",
     "kterm mutants --list",
     "kterm new-adapter ",
     "kterm vectors ",
@@ -140,11 +143,15 @@ _WRITES = {
     "kterm vectors verify vectors results": ["kterm vectors answer vectors numpy results"],
     "kterm vectors answer vectors numpy wrong --mutant no-slope-hidden": [_EXPORT],
     "kterm compare before.jsonl after.jsonl": [_BEFORE, _AFTER],
+    "kterm compare before.jsonl after.jsonl --github": [_BEFORE, _AFTER],
     "kterm vectors verify vectors wrong": ["kterm vectors answer vectors numpy wrong --mutant no-slope-hidden"],
     "kterm expect run.jsonl -o expectations.toml": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
     "kterm expect port.jsonl -o port.toml": [f"{TAILS} --report port.jsonl"],
     "kterm rows run.jsonl -o run.csv": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
     "kterm recheck run.jsonl --sample 20": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
+    "kterm view run.jsonl --summary run.md --junit junit.xml": [
+        "kterm check numpy --profile smoke -n 0 --report run.jsonl"
+    ],
     "kterm check numpy --profile smoke -n 0 --expectations expectations.toml": [
         "kterm expect run.jsonl -o expectations.toml",
     ],

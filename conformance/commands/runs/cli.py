@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 _RECORD = "A record, as --report writes it."
+Summary = Annotated[Path | None, typer.Option(help="Write the run here as Markdown, for GitHub and GitLab.")]
+JUnit = Annotated[Path | None, typer.Option(help="Write the run here as JUnit XML, a test for each case.")]
+GitHub = Annotated[bool, typer.Option("--github", help="Annotate the run and its summary on GitHub Actions.")]
 
 
 def add_commands(
@@ -52,12 +55,34 @@ def add_commands(
     def merge(
         records: Annotated[list[Path], typer.Argument(help="The records of all shards.", show_default=False)],
         output: Annotated[Path, typer.Option("-o", "--output", help="Write the record of the whole run here.")],
+        summary: Summary = None,
+        junit: JUnit = None,
+        github: GitHub = False,
     ) -> None:
         """Make one record of the shards of a run."""
         with one_line_errors():
             from .merge import run_merge
+            from .outputs import Outputs, collect_outputs
 
-            raise typer.Exit(run_merge(records, output))
+            with collect_outputs(Outputs(summary, junit, github)) as keep:
+                code = run_merge(records, output, keep)
+            raise typer.Exit(code)
+
+    @app.command()
+    def view(
+        record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
+        summary: Summary = None,
+        junit: JUnit = None,
+        github: GitHub = False,
+    ) -> None:
+        """Print a record as kterm check prints a run, or write it in another form."""
+        with one_line_errors():
+            from .outputs import Outputs, collect_outputs
+            from .view import run_view
+
+            with collect_outputs(Outputs(summary, junit, github)) as keep:
+                code = run_view(record, keep)
+            raise typer.Exit(code)
 
     @app.command()
     def compare(
@@ -66,12 +91,16 @@ def add_commands(
         form: Annotated[str, typer.Option("--format", help="text, markdown or json.")] = "text",
         fail_on: Annotated[str, typer.Option(help="What ends with 1: regressions, or any difference.")] = "regressions",
         output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the comparison here.")] = None,
+        github: GitHub = False,
     ) -> None:
         """Say what changed between two runs, from their records."""
         with one_line_errors():
             from .compare import run_compare
+            from .outputs import annotate_at_end
 
-            raise typer.Exit(run_compare(old, new, form, fail_on, output))
+            with annotate_at_end(github) as shown:
+                code = run_compare(old, new, form, fail_on, output, shown.append)
+            raise typer.Exit(code)
 
     @app.command()
     def campaign(

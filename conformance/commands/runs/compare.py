@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -11,13 +11,15 @@ from typing import get_args
 from rich.console import Console
 
 from ...cases.plan import OptionError
-from ...records.compare.comparison import FailOn, compare_records
+from ...records.compare.comparison import Comparison, FailOn, compare_records
 from ...records.compare.forms import Tables, to_json, to_markdown
 from ...records.compare.pairs import ComparisonError
 from ...records.compare.recorded import Recorded
-from ...records.compare.tables import first_view, second_view, verdict_line
+from ...records.compare.tables import Section, first_view, second_view, verdict_line
 from ...records.record import Record, RecordError, read
 from ...records.report import words
+from ...records.views.annotations import Annotation, OnGitHub
+from ...records.views.summary import join_parts
 from ..exit_codes import CONFORMS, DOES_NOT
 from ..output import open_output
 
@@ -26,9 +28,16 @@ FAIL_ON: tuple[FailOn, ...] = get_args(FailOn)
 _FILE_WIDTH = 120
 
 
-def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | None) -> int:
-    """Compare two records, and print the comparison or write it to a file. The exit code is 1 if anything is worse, or
-    with `fail_on` any, if anything differs; else 0.
+def run_compare(
+    old: Path,
+    new: Path,
+    form: str,
+    fail_on: str,
+    output: Path | None,
+    annotate: Callable[[OnGitHub], object] = lambda _: None,
+) -> int:
+    """Compare two records, print the comparison or write it to a file, and give `annotate` what GitHub may show of it.
+    The exit code is 1 if anything is worse, or with `fail_on` any, if anything differs; else 0.
 
     Raises RecordError, and OptionError for an unknown form.
     """
@@ -43,6 +52,13 @@ def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | No
     except ComparisonError as error:
         raise RecordError(f"records {old} and {new}: {error}") from None
     sections = [*first_view(comparison), *second_view(comparison, replay_commands(after))]
+    _print(comparison, sections, form, output)
+    parts = "\n".join(to_markdown(comparison, sections)).split("\n\n")
+    annotate(OnGitHub((_annotation(comparison, sections, limit),), lambda most: join_parts(parts, most)))
+    return DOES_NOT if comparison.fails(limit) else CONFORMS
+
+
+def _print(comparison: Comparison, sections: Sequence[Section], form: str, output: Path | None) -> None:
     with nullcontext(sys.stdout) if output is None else open_output(output, "-o") as out:
         if form == "text":
             console = Console(file=out, highlight=False, soft_wrap=True, width=None if output is None else _FILE_WIDTH)
@@ -53,7 +69,13 @@ def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | No
             print("\n".join(to_markdown(comparison, sections)), file=out)
         else:
             print(json.dumps(to_json(comparison), indent=1), file=out)
-    return DOES_NOT if comparison.fails(limit) else CONFORMS
+
+
+def _annotation(comparison: Comparison, sections: Sequence[Section], limit: FailOn) -> Annotation:
+    """The comparison for GitHub: its verdict, and where it fails the causes and commands that show more."""
+    shown = [line for one in sections if one.title in ("causes", "to look at one") for line in map("  ".join, one.rows)]
+    fails = comparison.fails(limit)
+    return Annotation("error" if fails else "notice", verdict_line(comparison), tuple(shown if fails else ()))
 
 
 def what_is_recorded(record: Record) -> Recorded:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...expectations.expectation import ExpectationError
-from ...records.propose import propose_expectations
+from ...records.views.propose import propose_expectations
 
 
 def run_expect(source: Path, output: Path | None) -> int:

@@ -1,6 +1,6 @@
 """What `kterm merge` does: make one record of the shards of a run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,11 @@ _OF_SHARD = ("selected", "shard", "planned", "adapters")
 _PLACE = ("suite", "numbers", "platform", "python", "environment")
 
 
-def run_merge(sources: Sequence[Path], output: Path) -> int:
-    """Merge the records of all shards of a run into `output`, and say whether it conforms: the exit code is 0 if so,
-    else 1. No adapter is loaded.
+def run_merge(
+    sources: Sequence[Path], output: Path, keep: Callable[[Record, Path | None], object] = lambda *_: None
+) -> int:
+    """Merge the records of all shards of a run into `output`, give the record to `keep`, and say whether it conforms:
+    the exit code is 0 if so, else 1. No adapter is loaded.
 
     Raises RecordError for records that are no shards of one run, that overlap, or that leave some of it out.
     """
@@ -47,9 +49,10 @@ def run_merge(sources: Sequence[Path], output: Path) -> int:
         merged = read(whole)  # before anybody else can
         folder.deliver(whole)
     counts = merged.footer["accounting"]
-    print(f"{output}: {groups:,} groups of {len(sources)} shards")
+    print(f"{printable(str(output))}: {groups:,} groups of {len(sources)} shards")
     print(f"{counts['planned']:,} cases, {counts['failed']:,} failed")
     print(f"{'conforms' if merged.conforms else 'does not conform'} ({merged.level})")
+    keep(merged, output)
     return CONFORMS if merged.conforms else DOES_NOT
 
 

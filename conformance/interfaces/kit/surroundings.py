@@ -72,6 +72,6 @@ jobs:
       # HOLE: where this folder is in the repository.
       - run: python -m pip install -r requirements.txt
         working-directory: @NAME@
-      - run: kterm check @SPEC@ --profile quick
+      - run: kterm check @SPEC@ --profile quick --github
         working-directory: @NAME@
 """

@@ -1,7 +1,6 @@
 """Titled tables as text for a terminal, as Markdown, and a comparison as JSON."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -10,11 +9,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from ..form.markdown import fenced, inert, table
 from ..form.text import printable
 from .comparison import Comparison
 from .tables import Section, verdict_line
-
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
 
 
 class Tables:
@@ -43,22 +41,17 @@ class Tables:
 
 def to_markdown(comparison: Comparison, sections: Iterable[Section]) -> Iterator[str]:
     """The lines of a page: the verdict, and a table for each section. All text in it is inert."""
-    yield f"**{_inert(verdict_line(comparison))}**"
+    yield f"**{inert(verdict_line(comparison))}**"
     for section in sections:
         yield ""
-        yield f"### {_inert(section.title)}"
+        yield f"### {inert(section.title)}"
         yield ""
-        if section.rows:
-            yield f"| {' | '.join(map(_inert, section.columns))} |"
-            yield f"|{'---|' * len(section.columns)}"
-            yield from (f"| {' | '.join(map(_inert, row))} |" for row in section.rows)
+        if section.columns == ("",):
+            yield fenced(line for (line,) in section.rows)
+        elif section.rows:
+            yield from table(section.columns, section.rows)
         if section.note:
-            yield from ("", _inert(section.note)) if section.rows else (_inert(section.note),)
-
-
-def _inert(text: str) -> str:
-    """Text that Markdown prints as it stands."""
-    return _MARKUP.sub(r"\\\1", printable(text))
+            yield from ("", inert(section.note)) if section.rows else (inert(section.note),)
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:

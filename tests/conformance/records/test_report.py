@@ -154,6 +154,15 @@ def test_a_run_at_level_normwise_says_so_and_prints_what_it_lets_pass(tmp_path: 
 def test_what_is_printable_stays_as_it_is() -> None:
     assert printable("1.5e3 σ, été, 漢字") == "1.5e3 σ, été, 漢字"
     assert printable("a\u2028b\u202ec") == r"a\u2028b\u202ec"
+    assert printable("a::b # c") == "a::b # c"
+
+
+@pytest.mark.parametrize("text", ["::error::x", "  ::stop-commands::x", "a ##[error]x"])
+def test_no_line_is_a_command_of_github(text: str) -> None:
+    shown = printable(text)
+    assert not shown.lstrip().startswith("::")
+    assert "##[" not in shown
+    assert shown.replace("\\x3a", ":").replace("\\x23", "#") == text
 
 
 def test_only_a_record_that_is_there_is_said_to_hold_the_rest(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from kterm.conformance.checks.verdict import Verdict
 from kterm.conformance.expectations import expectation as known
 from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.records.parts import finish, write_part
-from kterm.conformance.records.propose import propose_expectations
+from kterm.conformance.records.views.propose import propose_expectations
 
 
 def _record(

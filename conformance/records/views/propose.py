@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...reference import ACTIVATIONS
-from ..checks.verdict import CHECKS, REPEATED, RUN_CHECKS, Verdict, quantity_of
-from ..expectations.audit import AuditResult
-from ..expectations.expectation import EXPECTABLE, PATTERNS, SUBJECTS, Expectation
-from ..expectations.patterns import Point, find_patterns
-from .form.verdicts import CaseResult
-from .record import Record, read
-from .report import title
+from ....reference import ACTIVATIONS
+from ...checks.verdict import CHECKS, REPEATED, RUN_CHECKS, Verdict, quantity_of
+from ...expectations.audit import AuditResult
+from ...expectations.expectation import EXPECTABLE, PATTERNS, SUBJECTS, Expectation
+from ...expectations.patterns import Point, find_patterns
+from ..form.verdicts import CaseResult
+from ..record import Record, read
+from ..report import title
 
 _COLUMNS = 120
 

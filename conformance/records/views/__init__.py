@@ -1,0 +1,1 @@
+"""What is made from a record, for people and for programs."""
