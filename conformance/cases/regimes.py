@@ -6,7 +6,7 @@ takes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -146,8 +146,8 @@ def _selecting(structure: Structure, rng: np.random.Generator, layer: int, wante
     """
     network, widths = structure.network, structure.network.widths
     drawn = _normal(structure, rng)
-    if 0 in widths:
-        return drawn  # no row passes through a layer without units
+    if 0 in widths:  # no row passes through a layer without units
+        return drawn
     weights, biases = list(drawn.parameters.weights), list(drawn.parameters.biases)
     for i in range(layer - 1):
         weights[i] = np.eye(widths[i + 1])[np.arange(widths[i]) % widths[i + 1]]
@@ -194,8 +194,7 @@ _OVERFLOWING = {"f16": (148, 250)}
 
 def _tails(structure: Structure, rng: np.random.Generator) -> Draw:
     """Pre-activations where exponentials saturate, overflow and underflow, and at 0. Targets are near the outputs."""
-    wanted = _far(structure, rng, _TAILS.get(structure.dtype, _TAILS["f64"]))
-    return _near_outputs(structure, rng, wanted, 4)
+    return _near_outputs(structure, rng, _far(structure, rng, _TAILS.get(structure.dtype, _TAILS["f64"])), 4)
 
 
 def _shoulders(structure: Structure, rng: np.random.Generator) -> Draw:
@@ -224,9 +223,9 @@ def _near_outputs(structure: Structure, rng: np.random.Generator, wanted: Array,
     weights = list(drawn.parameters.weights)
     if layer < structure.network.depth:
         weights[layer] = weights[layer] / 2.0 ** np.ceil(np.log2(np.abs(wanted).max(initial=0.0) or 1.0))
-    drawn = Draw(Parameters(tuple(weights), drawn.parameters.biases), drawn.x, drawn.y, drawn.dead)
+    drawn = replace(drawn, parameters=Parameters(tuple(weights), drawn.parameters.biases))
     out = _outputs(drawn, structure)
-    return Draw(drawn.parameters, drawn.x, out - drawn.y * np.maximum(1.0, np.abs(out) / divisor), drawn.dead)
+    return replace(drawn, y=out - drawn.y * np.maximum(1.0, np.abs(out) / divisor))
 
 
 def _long(structure: Structure, rng: np.random.Generator) -> Draw:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise, product
 from random import Random
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from kterm.conformance.cases import draw as draws
 from kterm.conformance.cases.case import Case, parse_case
 from kterm.conformance.cases.draw import REGIMES, Draw, make_draws, present_arrays
-from kterm.reference import Array, backpropagate
+from kterm.reference import Array, Network, Structure, backpropagate
 
 IDS = (
     "4x8x3-relu.tanh-b5-pre-f32-normal-s{}",
@@ -242,3 +243,13 @@ def test_plans_present_weights_in_every_odd_way() -> None:
         for weight in present_arrays("strided", one.parameters, one.x, one.y)[0].weights:
             met |= traits(weight)
     assert met == {"Fortran", "reversed", "gapped", "read-only"}
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("widths", [(0, 3), (3, 0), (3, 0, 2), (0, 0, 0)])
+def test_every_regime_draws_numbers_for_a_layer_without_units(regime: str, widths: tuple[int, ...]) -> None:
+    """A case id may name such a structure in a regime in which none is planned."""
+    for activation, dtype, batch in product(("gelu_tanh", "relu"), ("f64", "f16"), (0, 1, 3)):
+        network = Network(widths, (activation,) * (len(widths) - 1), "pre")
+        stack = make_draws([Case(Structure(network, batch, dtype), regime, 0, draw) for draw in (0, 4)])
+        assert [w.shape[1:] for w in stack.parameters.weights] == list(pairwise(widths))

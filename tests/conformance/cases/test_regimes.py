@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
 from kterm.adapters import Observation
-from kterm.conformance.cases.case import Case, Group, parse_case
+from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.draw import REGIMES, Draw, make_draws
 from kterm.conformance.cases.exact_numbers import exact
@@ -19,7 +18,7 @@ from kterm.conformance.checks.comparison.compare import compare
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import Verdict, status
 from kterm.conformance.runners.runner import LocalRunner
-from kterm.reference import ACTIVATIONS, DTYPES, Array, Network, Parameters, Structure, backpropagate
+from kterm.reference import ACTIVATIONS, DTYPES, Array, Parameters, Structure, backpropagate
 
 from ...support.frameworks import miniatures
 from ...support.frameworks.miniatures import Miniature, right, silent
@@ -390,13 +389,3 @@ def test_regimes_say_what_they_are_for() -> None:
     for name, regime in REGIMES.items():
         assert regime.numbers.__doc__ or name == "layout"
         assert name == "layout" or set(regime.wide) == set(regime.narrow) == {"quick", "standard", "thorough"}
-
-
-@pytest.mark.parametrize("regime", REGIMES)
-@pytest.mark.parametrize("widths", [(0, 3), (3, 0), (3, 0, 2), (0, 0, 0)])
-def test_every_regime_draws_numbers_for_a_layer_without_units(regime: str, widths: tuple[int, ...]) -> None:
-    """A case id may name such a structure in a regime in which none is planned."""
-    for activation, dtype, batch in product(("gelu_tanh", "relu"), ("f64", "f16"), (0, 1, 3)):
-        network = Network(widths, (activation,) * (len(widths) - 1), "pre")
-        stack = make_draws([Case(Structure(network, batch, dtype), regime, 0, draw) for draw in (0, 4)])
-        assert [w.shape[1:] for w in stack.parameters.weights] == list(pairwise(widths))
