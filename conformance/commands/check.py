@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from ..interfaces.suite import COUNTS, STOP
 from ..records import run as runs
 from ..records.folder import RunFolder
+from ..records.form.console import TextConsole
+from ..records.form.text import print_aside
 from ..records.record import Record, RecordError, read
 from ..records.report import CheckTable, cause_lines, expected_lines, printable, summary_lines, title, verdict_lines
 from ..records.run import RunRequest
@@ -45,7 +44,7 @@ def run_check(request: RunRequest) -> int:
         except KeyboardInterrupt:
             if not signals:
                 raise
-            print("kterm: terminated", file=sys.stderr)
+            print_aside("kterm: terminated")
             return TERMINATED
     return TERMINATED if code == INTERRUPTED and signals else code
 
@@ -75,29 +74,29 @@ def _run_check(request: RunRequest) -> int:
     if not request.uses_cache:
         turn_off_here()
     with RunFolder(request.report, request.resumes) as folder:
-        console = Console(highlight=False, soft_wrap=True)
+        console = TextConsole()
         run = _load(request, folder, console)
-        console.print(title(run.header()), markup=False)
+        console.print(title(run.header()))
         if line := cache_line(adapter.spec for adapter in run.adapters):
-            console.print(line, markup=False)
+            console.print(line)
         try:
             watcher, code = _pytest(run, request, folder, console)
             _require_written(watcher, folder)
             record = read(runs.conclude(run, folder))
         except KeyboardInterrupt:
             if request.report is not None:
-                print(f"kterm: the results so far are kept in {folder.keep()}", file=sys.stderr)
+                print_aside(f"kterm: the results so far are kept in {folder.keep()}")
             raise
         if watcher.is_interrupted and request.report is not None:
             folder.keep()  # so that the run can go on
         _print(record, request.report, watcher.is_interrupted, console)
-        console.print(f"{time.monotonic() - started:.1f} s; seed {run.options.seed}", markup=False)
+        console.print(f"{time.monotonic() - started:.1f} s; seed {run.options.seed}")
     if watcher.is_interrupted:
         return INTERRUPTED
     return CONFORMS if record.conforms and code == pytest.ExitCode.OK else DOES_NOT
 
 
-def _load(request: RunRequest, folder: RunFolder, console: Console) -> runs.Run:
+def _load(request: RunRequest, folder: RunFolder, console: TextConsole) -> runs.Run:
     """The run with its adapters loaded, which takes seconds where a framework is imported."""
 
     def load() -> runs.Run:
@@ -117,22 +116,22 @@ def _require_written(watcher: "_Watcher", folder: RunFolder) -> None:
         raise RecordError(f"{watcher.trouble}{kept}")
 
 
-def _print(record: Record, report: Path | None, is_interrupted: bool, console: Console) -> None:
+def _print(record: Record, report: Path | None, is_interrupted: bool, console: TextConsole) -> None:
     for line, passes in verdict_lines(record):
-        console.print(line, markup=False, style="bold green" if passes else "bold red")
+        console.print(line, style="bold green" if passes else "bold red")
     console.print()
     console.print(CheckTable(record))
     console.print()
     lines = [*cause_lines(record, report), *expected_lines(record)]
     lines += summary_lines(record, report, stopped=is_interrupted)
     for line in lines:
-        console.print(line, markup=False)
+        console.print(line)
     if is_interrupted:
         kept = f"; what was checked until then is in {report}; kterm check --resume {report} goes on" if report else ""
-        console.print(f"interrupted{kept}", markup=False)
+        console.print(f"interrupted{kept}")
 
 
-def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Console) -> tuple["_Watcher", int]:
+def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: TextConsole) -> tuple["_Watcher", int]:
     """One pytest session over the suite, without the plugins, options and files of the folder it is called in."""
     if not request.resumes:
         runs.save(run, folder.path)
@@ -148,13 +147,14 @@ def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Cons
         arguments += ["-p", "xdist", "-n", str(request.workers), "--max-worker-restart", "1000"]
     # FORCE_COLOR asks for colours in a pipe too, and not for every frame of the bar.
     is_shown = is_live(console)
-    columns = (BarColumn(20), TextColumn("{task.description}"))
+    columns = (BarColumn(20), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
         watcher = _Watcher(progress, len(run.cases(run.chosen)))
         with nullcontext() if is_shown else show_lines(watcher.line):
             code = pytest.main(arguments, plugins=[watcher])
     for text in watcher.internal:
-        print(text, file=sys.stderr)
+        for line in text.splitlines():
+            print_aside(line)
     return watcher, int(code)
 
 
@@ -185,7 +185,7 @@ class _Watcher:
         self._done += counts["cases"]
         self._failed += counts["failed"]
         self._adapter = counts["adapter"]
-        self._progress.update(self._task, completed=self._done, description=escape(self.line()))
+        self._progress.update(self._task, completed=self._done, description=self.line())
         if isinstance(failure, str):
             first = failure.partition("\n")[0]
             # The check and the adapter: the numbers of cases differ from group to group.
@@ -197,9 +197,9 @@ class _Watcher:
     def _print(self, line: str) -> None:
         """A line above the progress bar, or on standard error where there is none."""
         if self._progress.disable:
-            print(line, file=sys.stderr, flush=True)
+            print_aside(line)
         else:
-            self._progress.console.print(line, markup=False)
+            self._progress.console.print(line)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         counts = next((value for name, value in report.user_properties if name == COUNTS), None)

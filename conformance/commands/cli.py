@@ -4,7 +4,6 @@ Exit codes: 0 conforms, 1 does not, 2 usage or configuration error, 3 an adapter
 143 terminated.
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +73,9 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _stop(message: str, code: int) -> None:
-    print(f"kterm: {message}", file=sys.stderr)
+    from ..records.form.text import print_aside
+
+    print_aside(f"kterm: {message}")
     raise typer.Exit(code)
 
 

@@ -19,13 +19,14 @@ from ..evaluation.kills.trial import Summarize, TrialOptions
 from ..mutants import MUTANTS
 from ..mutants.loading import mutant
 from ..records import run as runs
+from ..records.form.console import TextConsole
 from ..runners.threads import pin_here
 from ..runners.workers import open_executor, parse_workers
-from .output import make_console, open_output, show_progress
+from .output import open_output, show_progress
 
 _DEFAULT_ADAPTERS = ("numpy",)
 _SMALLEST_PROFILE = "quick"
-_WIDTH = 140
+_HTML_WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -62,21 +63,21 @@ def run_mutants(options: MutantsOptions) -> int:
     pin_here()
     workers, trials = parse_workers(options.workers), _make_trials(options)
     names = options.mutants or tuple(MUTANTS)
-    console = make_console(_WIDTH)
+    console = TextConsole()
     with ExitStack() as stack:
         json_file = None if options.json is None else stack.enter_context(open_output(options.json))
         html_file = None if options.html is None else stack.enter_context(open_output(options.html, "--html"))
         record = make_header(trials, names)
-        console.print(format_title(record), markup=False)
+        console.print(format_title(record))
         with show_progress(console, "structures", count_steps(trials, names, workers)) as advance:
             record["fates"] = measure_matrix(trials, names, workers, advance)
         if json_file is not None:
             json.dump(to_json_types(record), json_file, indent=1)
             print(file=json_file)
         if html_file is not None:
-            html_file.write(make_html(record, _WIDTH))
+            html_file.write(make_html(record, _HTML_WIDTH))
     print_report(record, console)
-    console.print(f"{time.monotonic() - started:.1f} s; seed {options.seed}", markup=False)
+    console.print(f"{time.monotonic() - started:.1f} s; seed {options.seed}")
     return 0 if holds(record) else 1
 
 
@@ -117,7 +118,7 @@ def _refuse_programs(specs: Sequence[str]) -> None:
 
 def print_list() -> None:
     """Print the table of all mutants."""
-    make_console(_WIDTH).print(make_listing([describe_mutant(name) for name in MUTANTS]), crop=False)
+    TextConsole().print(make_listing([describe_mutant(name) for name in MUTANTS]))
 
 
 def run_smallest(spec: str, workers: str, path: Path) -> int:
@@ -135,7 +136,7 @@ def run_smallest(spec: str, workers: str, path: Path) -> int:
     run = runs.prepare(runs.RunRequest((spec,), make_options(_SMALLEST_PROFILE, 0, WIDE)))
     adapter = run.adapters[0]
     options = TrialOptions(adapter, run.options, run.concerning(adapter.name))
-    console = make_console()
+    console = TextConsole()
     with open_executor(count) as executor:
         found = find_smallest_set(options, executor)
     console.print(
@@ -143,7 +144,7 @@ def run_smallest(spec: str, workers: str, path: Path) -> int:
     )
     if found.missed:
         names = [f"{name} in {dtype}{' from gradients alone' if alone else ''}" for name, dtype, alone in found.missed]
-        console.print(f"do not find: {', '.join(names)}", markup=False)
+        console.print(f"do not find: {', '.join(names)}")
         return 1
     with open_output(path, "--smallest") as file:
         file.write(smoke.text(found.recipes))

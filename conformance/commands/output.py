@@ -1,4 +1,4 @@
-"""What the commands that measure share: a wide console, a progress bar, and files to write figures to."""
+"""What commands share: a progress bar or lines of progress, and files to write figures to."""
 
 import sys
 import threading
@@ -11,14 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..cases.plan import OptionError
-
-
-def make_console(least_width: int = 0) -> Console:
-    """A console that is as wide as the terminal, and at least `least_width` characters wide, so that the rows of tables
-    are not broken.
-    """
-    terminal = Console(highlight=False, soft_wrap=True)
-    return Console(highlight=False, soft_wrap=True, width=max(terminal.width, least_width)) if least_width else terminal
+from ..records.form.text import print_aside
 
 
 def is_live(console: Console) -> bool:
@@ -35,7 +28,7 @@ def show_lines(make_line: Callable[[], str], every: float = 30.0) -> Iterator[No
 
     def print_lines() -> None:
         while not ended.wait(every):
-            print(make_line(), file=sys.stderr, flush=True)
+            print_aside(make_line())
 
     thread = threading.Thread(target=print_lines, daemon=True)
     thread.start()
@@ -62,7 +55,7 @@ def show_progress(console: Console, what: str, total: int) -> Iterator[Callable[
     if not is_live(console):
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda: progress.advance(task)

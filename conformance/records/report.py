@@ -339,10 +339,9 @@ class CheckTable:
 _STYLES = {"passed": "green", "failed": "red", "errored": "red", "blocked": "yellow", "expected": "cyan"}
 
 
-def _cell(counts: dict[str, int]) -> str:
-    parts = []
+def _cell(counts: dict[str, int]) -> Text:
+    parts = list[Text]()
     for name in STATUSES:
         if counts.get(name):
-            style = _STYLES.get(name, "dim")
-            parts.append(f"[{style}]{counts[name]:,} {name}[/{style}]")
-    return ", ".join(parts)
+            parts.append(Text(f"{counts[name]:,} {name}", _STYLES.get(name, "dim")))
+    return Text(", ").join(parts)

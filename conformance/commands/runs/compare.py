@@ -8,14 +8,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-
 from ...cases.plan import OptionError
 from ...records.compare.comparison import FailOn, compare_records
 from ...records.compare.forms import Tables, to_json, to_markdown
 from ...records.compare.pairs import ComparisonError
 from ...records.compare.recorded import Recorded
 from ...records.compare.tables import first_view, second_view, verdict_line
+from ...records.form.console import TextConsole
 from ...records.record import Record, RecordError, read
 from ...records.report import words
 from ..exit_codes import CONFORMS, DOES_NOT
@@ -23,7 +22,6 @@ from ..output import open_output
 
 FORMS = ("text", "markdown", "json")
 FAIL_ON: tuple[FailOn, ...] = get_args(FailOn)
-_FILE_WIDTH = 120
 
 
 def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | None) -> int:
@@ -45,9 +43,9 @@ def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | No
     sections = [*first_view(comparison), *second_view(comparison, replay_commands(after))]
     with nullcontext(sys.stdout) if output is None else open_output(output, "-o") as out:
         if form == "text":
-            console = Console(file=out, highlight=False, soft_wrap=True, width=None if output is None else _FILE_WIDTH)
+            console = TextConsole(out)
             style = "bold red" if comparison.regressions else "bold green"
-            console.print(verdict_line(comparison), markup=False, style=style)
+            console.print(verdict_line(comparison), style=style)
             console.print(Tables(sections))
         elif form == "markdown":
             print("\n".join(to_markdown(comparison, sections)), file=out)

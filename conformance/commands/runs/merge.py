@@ -11,6 +11,7 @@ import msgspec
 
 from ...arithmetic.fingerprint import Fingerprint
 from ...records.folder import DESCRIPTION, RunFolder
+from ...records.form.console import TextConsole
 from ...records.form.files import read_bytes
 from ...records.form.lines import PartLine, RunLine
 from ...records.form.text import printable
@@ -46,10 +47,10 @@ def run_merge(sources: Sequence[Path], output: Path) -> int:
             whole = assemble(run, folder, {name: records[0].header[name] for name in _PLACE})
         merged = read(whole)  # before anybody else can
         folder.deliver(whole)
-    counts = merged.footer["accounting"]
-    print(f"{output}: {groups:,} groups of {len(sources)} shards")
-    print(f"{counts['planned']:,} cases, {counts['failed']:,} failed")
-    print(f"{'conforms' if merged.conforms else 'does not conform'} ({merged.level})")
+    counts, console = merged.footer["accounting"], TextConsole()
+    console.print(f"{output}: {groups:,} groups of {len(sources)} shards")
+    console.print(f"{counts['planned']:,} cases, {counts['failed']:,} failed")
+    console.print(f"{'conforms' if merged.conforms else 'does not conform'} ({merged.level})")
     return CONFORMS if merged.conforms else DOES_NOT
 
 

@@ -13,10 +13,11 @@ from ...cases.plan import OptionError
 from ...checks.verdict import Verdict
 from ...expectations.audit import Key
 from ...records.consistency import options_of, planned_groups
+from ...records.form.console import TextConsole
 from ...records.form.environment import describe_environment
 from ...records.form.verdicts import CaseResult, case_id, summarize_group
 from ...records.record import Record, read
-from ...records.report import printable, versioned
+from ...records.report import versioned
 from ...records.run import Run, Worker
 from ...runners.threads import pin_here
 from ..exit_codes import CONFORMS, DOES_NOT
@@ -36,14 +37,13 @@ def run_recheck(source: Path, sample: int, seed: int, trusts: bool = False) -> i
     a module or a program and the user does not say `trusts`: who wrote the record chose it.
     """
     pin_here()
+    console = TextConsole()
     record = read(source)
     known = registered()
     for adapter in record.adapters.values():
         if not trusts and (adapter.spec not in known or adapter.python):
             spec = f"{adapter.spec} under {adapter.python}" if adapter.python else adapter.spec
-            raise OptionError(
-                printable(f"record {source}: names {spec!r}, which is to be run; if you trust it, add --trust")
-            )
+            raise OptionError(f"record {source}: names {spec!r}, which is to be run; if you trust it, add --trust")
     chosen = choose_cases(record, sample, seed)
     is_same_place = _arithmetic_of(record.header["environment"]) == _arithmetic_of(describe_environment())
     count, differing = 0, list[str]()
@@ -51,15 +51,17 @@ def run_recheck(source: Path, sample: int, seed: int, trusts: bool = False) -> i
         count += cases
         differing += lines
     for line in differing[:_SHOWN]:
-        print(printable(line))
+        console.print(line)
     if len(differing) > _SHOWN:
-        print(f"and {len(differing) - _SHOWN:,} more")
+        console.print(f"and {len(differing) - _SHOWN:,} more")
     compared = "statuses, findings, margins and powers" if is_same_place else "statuses and findings"
-    print(f"repeated {len(chosen):,} chosen cases of {len(record.cases):,}, with their groups {count:,}: {compared}")
+    console.print(
+        f"repeated {len(chosen):,} chosen cases of {len(record.cases):,}, with their groups {count:,}: {compared}"
+    )
     if not is_same_place:
-        print("margins and powers depend on the processor and the versions, which are others here")
+        console.print("margins and powers depend on the processor and the versions, which are others here")
     verdict = f"{len(differing):,} cases differ" if differing else "all as recorded"
-    print(verdict if len(differing) != 1 else "1 case differs")
+    console.print(verdict if len(differing) != 1 else "1 case differs")
     return DOES_NOT if differing else CONFORMS
 
 

@@ -34,10 +34,10 @@ def print_report(found: Calibration, console: Console) -> None:
     """Print the tables, and under them the summary."""
     for table in make_tables(found):
         console.print()
-        console.print(table, crop=False)
+        console.print(table)
     console.print()
     for line in format_summary(found):
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def make_tables(found: Calibration) -> Iterator[Table]:

@@ -1,9 +1,56 @@
 """Text that came from adapters and users, as it may be printed."""
 
+import re
+import shutil
+import sys
+import textwrap
+import unicodedata
+
+MOST_CHARACTERS = 10_000
+"""So many characters of one line are printed."""
+
+_MOST_MARKS = 4
+"""So many combining marks may follow one character: more than any language writes."""
+
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and symbols that count as printable, and show nothing."""
+
+_COMMAND = re.compile(r"\s*kterm [a-z]")
+
 
 def printable(text: str) -> str:
-    """`text` with every character escaped that ends a line or controls a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    """`text` with every character escaped that ends a line, controls a terminal or shows nothing, and at most
+    MOST_CHARACTERS of it.
+    """
+    if len(text) > MOST_CHARACTERS:
+        return f"{printable(text[:MOST_CHARACTERS])}... and {len(text) - MOST_CHARACTERS:,} more characters"
+    if text.isascii() and text.isprintable():
+        return text
+    shown, marks = list[str](), 0
+    for c in text:
+        marks = marks + 1 if unicodedata.category(c) in ("Mn", "Me") or "\u1160" <= c <= "\u11ff" else 0
+        is_shown = c.isprintable() and marks <= _MOST_MARKS and c not in _BLANK
+        shown.append(c if is_shown else c.encode("unicode_escape", "surrogatepass").decode())
+    return "".join(shown)
+
+
+def fit(line: str, width: int) -> str:
+    """A line broken between words into lines of at most `width` characters, those after the first indented. A word
+    that is longer stays whole, and so does a command of kterm, which is there to be copied.
+    """
+    if len(line) <= width or _COMMAND.match(line):
+        return line
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.fill(
+        line, width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False
+    )  # fmt: skip
+
+
+def print_aside(line: str) -> None:
+    """Print a line on standard error at once: an error, or how far a run is."""
+    shown = printable(line)
+    width = shutil.get_terminal_size().columns
+    print(fit(shown, width) if sys.stderr.isatty() else shown, file=sys.stderr, flush=True)
 
 
 def count(number: int, what: str) -> str:
