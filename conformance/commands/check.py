@@ -6,41 +6,44 @@ import re
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import Progress
 
 from ..interfaces.suite import COUNTS, STOP
 from ..records import run as runs
 from ..records.folder import RunFolder
 from ..records.form.console import TextConsole
 from ..records.form.text import print_aside
-from ..records.record import Record, RecordError, read
-from ..records.report import CheckTable, cause_lines, expected_lines, printable, summary_lines, title, verdict_lines
+from ..records.record import RecordError, read
+from ..records.report import title
 from ..records.run import RunRequest
 from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
 from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED, TERMINATED
-from .output import is_live, say_duration, show_lines
+from .output import is_live, make_progress, say_duration, show_lines
+from .runs.detail import Detail
+from .runs.printing import print_record
 from .runs.resume import resume_run
 
 _HERE = Path(__file__).resolve().parents[1] / "interfaces"
 
 
-def run_check(request: RunRequest) -> int:
-    """Check, print, and give the exit code: 0 conforms, 1 does not, 130 where the user interrupted it,
-    143 where SIGTERM did.
+def run_check(request: RunRequest, detail: Detail = "normal") -> int:
+    """Check, print as much as `detail` says, and give the exit code: 0 conforms, 1 does not, 130 where the user
+    interrupted it, 143 where SIGTERM did.
 
     Raises AdapterError, OptionError and ExpectationError before any work, and RecordError where the results cannot be
     written.
     """
     with _heeding_termination() as signals:
         try:
-            code = _run_check(request)
+            code = _run_check(request, detail)
         except KeyboardInterrupt:
             if not signals:
                 raise
@@ -68,14 +71,14 @@ def _heeding_termination() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
-def _run_check(request: RunRequest) -> int:
-    started = time.monotonic()
+def _run_check(request: RunRequest, detail: Detail) -> int:
+    started, report, is_quiet = time.monotonic(), request.report, detail == "quiet"
     pin_here()
     if not request.uses_cache:
         turn_off_here()
     with RunFolder(request.report, request.resumes) as folder:
-        console = TextConsole()
-        run = _load(request, folder, console)
+        console = TextConsole(quiet=is_quiet)
+        run = _load(request, folder, is_quiet)
         console.print(title(run.header()))
         if line := cache_line(adapter.spec for adapter in run.adapters):
             console.print(line)
@@ -89,46 +92,33 @@ def _run_check(request: RunRequest) -> int:
             raise
         if watcher.is_interrupted and request.report is not None:
             folder.keep()  # so that the run can go on
-        _print(record, request.report, watcher.is_interrupted, console)
+        print_record(record, detail, request.report, stopped=watcher.is_interrupted, seconds=watcher.seconds)
+        if watcher.is_interrupted:
+            _print_interrupted(report, console)
         console.print(f"{time.monotonic() - started:.1f} s; seed {run.options.seed}")
     if watcher.is_interrupted:
         return INTERRUPTED
     return CONFORMS if record.conforms and code == pytest.ExitCode.OK else DOES_NOT
 
 
-def _load(request: RunRequest, folder: RunFolder, console: TextConsole) -> runs.Run:
+def _load(request: RunRequest, folder: RunFolder, is_quiet: bool) -> runs.Run:
     """The run with its adapters loaded, which takes seconds where a framework is imported."""
-
-    def load() -> runs.Run:
+    with nullcontext() if is_quiet else show_lines(lambda: "still loading ..."):
         return resume_run(folder.path, request.timeout) if request.resumes else runs.prepare(request)
 
-    what = f"loading {', '.join(map(printable, request.adapters)) or 'the frameworks'} ..."
-    if is_live(console):
-        with console.status(what):
-            return load()
-    with show_lines(lambda: what):
-        return load()
+
+def _print_interrupted(report: Path | None, console: TextConsole) -> None:
+    kept = f"; what was checked until then is in {report}; kterm check --resume {report} goes on" if report else ""
+    if console.quiet:
+        print_aside(f"kterm: interrupted{kept}")
+    else:
+        console.print(f"interrupted{kept}")
 
 
 def _require_written(watcher: "_Watcher", folder: RunFolder) -> None:
     if watcher.trouble:
         kept = f"; the results so far are kept in {folder.keep()}" if folder.report is not None else ""
         raise RecordError(f"{watcher.trouble}{kept}")
-
-
-def _print(record: Record, report: Path | None, is_interrupted: bool, console: TextConsole) -> None:
-    for line, passes in verdict_lines(record):
-        console.print(line, style="bold green" if passes else "bold red")
-    console.print()
-    console.print(CheckTable(record))
-    console.print()
-    lines = [*cause_lines(record, report), *expected_lines(record)]
-    lines += summary_lines(record, report, stopped=is_interrupted)
-    for line in lines:
-        console.print(line)
-    if is_interrupted:
-        kept = f"; what was checked until then is in {report}; kterm check --resume {report} goes on" if report else ""
-        console.print(f"interrupted{kept}")
 
 
 def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: TextConsole) -> tuple["_Watcher", int]:
@@ -147,10 +137,9 @@ def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Text
         arguments += ["-p", "xdist", "-n", str(request.workers), "--max-worker-restart", "1000"]
     # FORCE_COLOR asks for colours in a pipe too, and not for every frame of the bar.
     is_shown = is_live(console)
-    columns = (BarColumn(20), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
+    with make_progress(console, disable=not is_shown) as progress:
         watcher = _Watcher(progress, len(run.cases(run.chosen)))
-        with nullcontext() if is_shown else show_lines(watcher.line):
+        with nullcontext() if is_shown or console.quiet else show_lines(watcher.line):
             code = pytest.main(arguments, plugins=[watcher])
     for text in watcher.internal:
         for line in text.splitlines():
@@ -165,8 +154,10 @@ class _Watcher:
         self._progress = progress
         self._task = progress.add_task("", total=planned)
         self._planned, self._started = planned, time.monotonic()
-        self._done, self._failed, self._adapter = 0, 0, ""
+        self._done, self._kept, self._failed, self._adapter = 0, 0, 0, ""
         self._seen: set[str] = set()
+        self.seconds: Counter[str] = Counter()
+        """How long the groups of each adapter took together."""
         self.internal: list[str] = []
         self.trouble = ""
         self.is_interrupted = False
@@ -174,7 +165,7 @@ class _Watcher:
     def line(self) -> str:
         """How far the run is: the adapter that answered last, cases, rate, time left, and failures so far."""
         elapsed = max(time.monotonic() - self._started, 1e-9)
-        rate = self._done / elapsed
+        rate = (self._done - self._kept) / elapsed
         left = f", about {say_duration((self._planned - self._done) / rate)} left" if rate else ""
         failed = f", {self._failed:,} failed" if self._failed else ""
         name = f"{self._adapter}: " if self._adapter else ""
@@ -183,6 +174,7 @@ class _Watcher:
     def _count(self, counts: dict[str, Any], failure: object) -> None:
         """Count a group that ended, and print what it failed with if that is new."""
         self._done += counts["cases"]
+        self._kept += counts["cases"] if counts.get("is_kept") else 0
         self._failed += counts["failed"]
         self._adapter = counts["adapter"]
         self._progress.update(self._task, completed=self._done, description=self.line())
@@ -195,7 +187,9 @@ class _Watcher:
                 self._print(f"found: {kind}")
 
     def _print(self, line: str) -> None:
-        """A line above the progress bar, or on standard error where there is none."""
+        """A line above the progress bar, or on standard error where there is none; nothing where all is quiet."""
+        if self._progress.console.quiet:
+            return
         if self._progress.disable:
             print_aside(line)
         else:
@@ -204,7 +198,9 @@ class _Watcher:
     def pytest_runtest_logreport(self, report: Any) -> None:
         counts = next((value for name, value in report.user_properties if name == COUNTS), None)
         if counts is not None and (report.when == "call" or report.failed):
-            self._count(json.loads(counts), report.longrepr if report.failed else None)
+            about = json.loads(counts)
+            self._count(about, report.longrepr if report.failed else None)
+            self.seconds[about["adapter"]] += report.duration
         self.trouble = next((str(v) for name, v in report.user_properties if name == STOP), self.trouble)
         # Findings come as text and are in the record; anything else is a fault of the suite, or a worker that died.
         if report.failed and not isinstance(report.longrepr, str):

@@ -14,7 +14,7 @@ from ..cases.plan import WIDE, OptionError, make_options, require_known
 from ..checks.verdict import CHECKS, Check
 from ..evaluation.figures import to_json_types
 from ..evaluation.kills.matrix import count_steps, describe_mutant, find_dtypes, holds, make_header, measure_matrix
-from ..evaluation.kills.report import format_title, make_html, make_listing, print_report
+from ..evaluation.kills.report import format_summary, format_title, make_html, make_listing, print_report
 from ..evaluation.kills.trial import Summarize, TrialOptions
 from ..mutants import MUTANTS
 from ..mutants.loading import mutant
@@ -23,6 +23,7 @@ from ..records.form.console import TextConsole
 from ..runners.threads import pin_here
 from ..runners.workers import open_executor, parse_workers
 from .output import open_output, show_progress
+from .runs.detail import Detail
 
 _DEFAULT_ADAPTERS = ("numpy",)
 _SMALLEST_PROFILE = "quick"
@@ -50,6 +51,7 @@ class MutantsOptions:
     device: str | None = None
     json: Path | None = None
     html: Path | None = None
+    detail: Detail = "normal"
     summarize: Summarize | None = None
 
 
@@ -63,7 +65,7 @@ def run_mutants(options: MutantsOptions) -> int:
     pin_here()
     workers, trials = parse_workers(options.workers), _make_trials(options)
     names = options.mutants or tuple(MUTANTS)
-    console = TextConsole()
+    console = TextConsole(quiet=options.detail == "quiet")
     with ExitStack() as stack:
         json_file = None if options.json is None else stack.enter_context(open_output(options.json))
         html_file = None if options.html is None else stack.enter_context(open_output(options.html, "--html"))
@@ -76,6 +78,11 @@ def run_mutants(options: MutantsOptions) -> int:
             print(file=json_file)
         if html_file is not None:
             html_file.write(make_html(record, _HTML_WIDTH))
+    if console.quiet:
+        console = TextConsole()
+        for line in format_summary(record):
+            console.print(line)
+        return 0 if holds(record) else 1
     print_report(record, console)
     console.print(f"{time.monotonic() - started:.1f} s; seed {options.seed}")
     return 0 if holds(record) else 1

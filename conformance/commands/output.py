@@ -2,16 +2,21 @@
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from ..cases.plan import OptionError
 from ..records.form.text import print_aside
+
+_BAR_WIDTH = 100
+"""Terminals of this width have room for a bar."""
 
 
 def is_live(console: Console) -> bool:
@@ -47,18 +52,36 @@ def say_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-@contextmanager
-def show_progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None] | None]:
-    """Show a progress bar while the block runs, and give the function that advances it by one; None, without a bar,
-    if the output is no terminal.
+def make_progress(console: Console, disable: bool = False) -> Progress:
+    """A progress bar with a text, or the text alone where the terminal has no room for both; what is still too long is
+    cut.
     """
-    if not is_live(console):
-        yield None
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+    text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    columns = (BarColumn(20), text) if console.width >= _BAR_WIDTH else (text,)
+    return Progress(*columns, console=console, transient=True, disable=disable)
+
+
+@contextmanager
+def show_progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show while the block runs how far it is, and give the function that says that one more is done. If the output is
+    no terminal, a line comes every 30 s; if the console is quiet, nothing.
+    """
+    started, done = time.monotonic(), 0
+
+    def line() -> str:
+        return f"{done:,} of {total:,} {what}, {say_duration(time.monotonic() - started)}"
+
+    is_shown = is_live(console) and not console.quiet
+    with make_progress(console, disable=not is_shown) as progress:
+        task = progress.add_task(line(), total=total)
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            progress.update(task, completed=done, description=line())
+
+        with nullcontext() if is_shown or console.quiet else show_lines(line):
+            yield advance
 
 
 def open_output(path: Path, option: str = "--json") -> TextIO:

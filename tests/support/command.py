@@ -30,7 +30,7 @@ def pytest_run(
 def _run(
     command: list[str], folder: Path, timeout: float, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    done = subprocess.run(
         command,
         cwd=folder,
         env={**os.environ, **(environment or {})},
@@ -39,6 +39,16 @@ def _run(
         timeout=timeout,
         check=False,
     )
+    done.stderr = without_loading(done.stderr)
+    return done
+
+
+def without_loading(errors: str) -> str:
+    """What a command wrote to standard error, without the line that says at once what is loaded: tests of mistakes
+    look at what comes after it.
+    """
+    first, _, rest = errors.partition("\n")
+    return rest if first.startswith("loading ") and first.endswith(" ...") else errors
 
 
 def start_kterm(*arguments: str, folder: Path) -> subprocess.Popen[str]:

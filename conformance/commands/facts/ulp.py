@@ -65,8 +65,7 @@ def run_ulp(options: UlpOptions) -> int:
             outcomes[declared.spec] += found
             if file is not None:
                 file.writelines(json.dumps(to_json(declared, outcome)) + "\n" for outcome in found)
-            if advance is not None:
-                advance()
+            advance()
     for _, declared in adapters:
         print_report(console, declared, run_options, outcomes[declared.spec])
     return 0 if all(map(are_sound, outcomes.values())) else 1

@@ -13,20 +13,23 @@ from ...records.compare.comparison import FailOn, compare_records
 from ...records.compare.forms import Tables, to_json, to_markdown
 from ...records.compare.pairs import ComparisonError
 from ...records.compare.recorded import Recorded
-from ...records.compare.tables import first_view, second_view, verdict_line
+from ...records.compare.tables import MOST_ROWS, first_view, second_view, verdict_line
 from ...records.form.console import TextConsole
 from ...records.record import Record, RecordError, read
 from ...records.report import words
 from ..exit_codes import CONFORMS, DOES_NOT
 from ..output import open_output
+from .detail import Detail
 
 FORMS = ("text", "markdown", "json")
 FAIL_ON: tuple[FailOn, ...] = get_args(FailOn)
 
 
-def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | None) -> int:
+def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | None, detail: Detail = "normal") -> int:
     """Compare two records, and print the comparison or write it to a file. The exit code is 1 if anything is worse, or
     with `fail_on` any, if anything differs; else 0.
+
+    `detail` says how much of it; files and Markdown are as long as it says, and JSON is always whole.
 
     Raises RecordError, and OptionError for an unknown form.
     """
@@ -40,7 +43,10 @@ def run_compare(old: Path, new: Path, form: str, fail_on: str, output: Path | No
         comparison = compare_records(what_is_recorded(before), what_is_recorded(after))
     except ComparisonError as error:
         raise RecordError(f"records {old} and {new}: {error}") from None
-    sections = [*first_view(comparison), *second_view(comparison, replay_commands(after))]
+    most = None if detail == "verbose" else MOST_ROWS
+    sections = [*first_view(comparison, most), *second_view(comparison, replay_commands(after), most)]
+    if detail == "quiet":
+        sections = []
     with nullcontext(sys.stdout) if output is None else open_output(output, "-o") as out:
         if form == "text":
             console = TextConsole(out)

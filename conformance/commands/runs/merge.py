@@ -19,15 +19,17 @@ from ...records.parts import restore_part
 from ...records.record import Record, RecordError, read
 from ...records.run import Run, assemble, load
 from ..exit_codes import CONFORMS, DOES_NOT
+from .detail import Detail
+from .printing import print_record
 
 _OF_SHARD = ("selected", "shard", "planned", "adapters")
 """What the headers of shards may differ in."""
 _PLACE = ("suite", "numbers", "platform", "python", "environment")
 
 
-def run_merge(sources: Sequence[Path], output: Path) -> int:
-    """Merge the records of all shards of a run into `output`, and say whether it conforms: the exit code is 0 if so,
-    else 1. No adapter is loaded.
+def run_merge(sources: Sequence[Path], output: Path, detail: Detail = "normal") -> int:
+    """Merge the records of all shards of a run into `output`, and print as much of it as `detail` says: the exit code
+    is 0 if it conforms, else 1. No adapter is loaded.
 
     Raises RecordError for records that are no shards of one run, that overlap, or that leave some of it out.
     """
@@ -47,10 +49,8 @@ def run_merge(sources: Sequence[Path], output: Path) -> int:
             whole = assemble(run, folder, {name: records[0].header[name] for name in _PLACE})
         merged = read(whole)  # before anybody else can
         folder.deliver(whole)
-    counts, console = merged.footer["accounting"], TextConsole()
-    console.print(f"{output}: {groups:,} groups of {len(sources)} shards")
-    console.print(f"{counts['planned']:,} cases, {counts['failed']:,} failed")
-    console.print(f"{'conforms' if merged.conforms else 'does not conform'} ({merged.level})")
+    TextConsole(quiet=detail == "quiet").print(f"{output}: {groups:,} groups of {len(sources)} shards")
+    print_record(merged, detail, output)
     return CONFORMS if merged.conforms else DOES_NOT
 
 

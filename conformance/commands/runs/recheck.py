@@ -21,6 +21,7 @@ from ...records.report import versioned
 from ...records.run import Run, Worker
 from ...runners.threads import pin_here
 from ..exit_codes import CONFORMS, DOES_NOT
+from .detail import Detail
 
 _EXTREMES = 10
 """So many of the largest margins of passes, and of the smallest powers, are repeated."""
@@ -30,14 +31,15 @@ _SHOWN = 20
 _ARITHMETIC = ("libraries", "cpu", "cpu_flags", "blas")
 
 
-def run_recheck(source: Path, sample: int, seed: int, trusts: bool = False) -> int:
+def run_recheck(source: Path, sample: int, seed: int, trusts: bool = False, detail: Detail = "normal") -> int:
     """Repeat cases of a record, and print where they differ. The exit code is 0 if nothing does, else 1.
+    `detail` says how much is printed.
 
     Raises RecordError, AdapterError, and OptionError where an adapter is another than that of the record, or is a file,
     a module or a program and the user does not say `trusts`: who wrote the record chose it.
     """
     pin_here()
-    console = TextConsole()
+    console = TextConsole(quiet=detail == "quiet")
     record = read(source)
     known = registered()
     for adapter in record.adapters.values():
@@ -50,10 +52,11 @@ def run_recheck(source: Path, sample: int, seed: int, trusts: bool = False) -> i
     for cases, lines in _repeat(record, chosen, is_same_place):
         count += cases
         differing += lines
-    for line in differing[:_SHOWN]:
+    shown = len(differing) if detail == "verbose" else _SHOWN
+    for line in differing[:shown]:
         console.print(line)
-    if len(differing) > _SHOWN:
-        console.print(f"and {len(differing) - _SHOWN:,} more")
+    if len(differing) > shown:
+        console.print(f"and {len(differing) - shown:,} more")
     compared = "statuses, findings, margins and powers" if is_same_place else "statuses and findings"
     console.print(
         f"repeated {len(chosen):,} chosen cases of {len(record.cases):,}, with their groups {count:,}: {compared}"
@@ -61,7 +64,7 @@ def run_recheck(source: Path, sample: int, seed: int, trusts: bool = False) -> i
     if not is_same_place:
         console.print("margins and powers depend on the processor and the versions, which are others here")
     verdict = f"{len(differing):,} cases differ" if differing else "all as recorded"
-    console.print(verdict if len(differing) != 1 else "1 case differs")
+    TextConsole().print(verdict if len(differing) != 1 else "1 case differs")
     return DOES_NOT if differing else CONFORMS
 
 

@@ -37,9 +37,12 @@ class TextConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Any:
         """The segments of something; of a table that does not fit, those of its rows, one below the other."""
-        if self.is_narrow and isinstance(renderable, Table) and natural_width(self, renderable) > self.width:
+        if isinstance(renderable, Table) and self._is_too_wide(renderable):
             renderable = self._by_rows(renderable)
         return super().render(renderable, options)
+
+    def _is_too_wide(self, table: Table) -> bool:
+        return self.is_narrow and _is_text(table) and natural_width(self, table) > self.width
 
     def _by_rows(self, table: Table) -> RenderableType:
         """Each row as a line: its first cell, and the others behind the heads of their columns."""
@@ -55,6 +58,11 @@ class TextConsole(Console):
 def natural_width(console: Console, table: Table) -> int:
     """The width of a table of which no cell is broken."""
     return Measurement.get(console, console.options.update(max_width=NO_LIMIT), table).maximum
+
+
+def _is_text(table: Table) -> bool:
+    """Whether all cells of a table are text, unlike those of a progress bar."""
+    return all(isinstance(cell, str | Text) for column in table.columns for cell in column.cells)
 
 
 def _plain(cell: RenderableType) -> str:

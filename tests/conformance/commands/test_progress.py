@@ -17,7 +17,11 @@ from ...support.here import kterm_here
 def _report(counts: str, failure: str = "", skipped: bool = False) -> Any:
     """A report of pytest on one group."""
     return SimpleNamespace(
-        when="call", failed=bool(failure) and not skipped, longrepr=failure, user_properties=[("kterm-counts", counts)]
+        when="call",
+        failed=bool(failure) and not skipped,
+        longrepr=failure,
+        duration=0.5,
+        user_properties=[("kterm-counts", counts)],
     )
 
 
