@@ -4,16 +4,11 @@ import re
 import shutil
 import sys
 import textwrap
-import unicodedata
+
+from ...runners.link.text import replace_hidden
 
 MOST_CHARACTERS = 10_000
 """So many characters of one line are printed."""
-
-_MOST_MARKS = 4
-"""So many combining marks may follow one character: more than any language writes."""
-
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and symbols that count as printable, and show nothing."""
 
 _COMMAND = re.compile(r"\s*kterm [a-z]")
 
@@ -26,12 +21,7 @@ def printable(text: str) -> str:
         return f"{printable(text[:MOST_CHARACTERS])}... and {len(text) - MOST_CHARACTERS:,} more characters"
     if text.isascii() and text.isprintable():
         return text
-    shown, marks = list[str](), 0
-    for c in text:
-        marks = marks + 1 if unicodedata.category(c) in ("Mn", "Me") or "\u1160" <= c <= "\u11ff" else 0
-        is_shown = c.isprintable() and marks <= _MOST_MARKS and c not in _BLANK
-        shown.append(c if is_shown else c.encode("unicode_escape", "surrogatepass").decode())
-    return "".join(shown)
+    return replace_hidden(text, lambda c: c.encode("unicode_escape", "surrogatepass").decode())
 
 
 def fit(line: str, width: int) -> str:

@@ -17,9 +17,8 @@ from kterm.adapters.numpy_adapter import Numpy
 TEXT = {text!r}
 
 class Wrong(Numpy):
-    name = TEXT
+    name = "".join(c for c in TEXT if c.isprintable())
     version = TEXT + "v" * 10**6
-    device = TEXT
     dtypes = ("f64",)
     activations = {{name: Numpy.activations[name] for name in ("identity", "tanh")}}
 
@@ -34,6 +33,9 @@ class Raises(Wrong):
     def build(self, structure):
         raise RuntimeError(TEXT + "y" * 10**6)
 
+class Misnamed(Wrong):
+    name = TEXT
+
 class Unloadable(Wrong):
     def __init__(self, *given):
         raise RuntimeError(TEXT)
@@ -41,7 +43,7 @@ class Unloadable(Wrong):
 
 
 def write_adapters(folder: Path) -> None:
-    """The file hostile.py with the classes Wrong, Raises and Unloadable."""
+    """The file hostile.py with the classes Wrong, Raises, Misnamed (whose name is no line) and Unloadable."""
     (folder / "hostile.py").write_text(_ADAPTERS.format(text=HOSTILE), encoding="utf-8")
 
 

@@ -19,6 +19,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("check", "hostile.py:Wrong", *SMALL, "--verbose", "-o", "run.jsonl"),
     ("check", "hostile.py:Raises", *SMALL),
     ("check", "hostile.py:Unloadable", *SMALL),
+    ("check", "hostile.py:Misnamed", *SMALL),
     ("check", f"{HOSTILE}.py:Nothing", *SMALL),
     ("check", "numpy", "--resume", f"{HOSTILE}.jsonl"),
     ("check", "numpy", "--profile", HOSTILE),
@@ -33,11 +34,12 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("kinks", "hostile.py:Wrong"),
     ("kinks", "--record", "hostile.jsonl"),
     ("arithmetic", "hostile.py:Wrong", "--bitwise"),
+    ("arithmetic", "hostile.py:Misnamed"),
     ("arithmetic", "hostile.py:Raises"),
     ("nonfinite", "hostile.py:Wrong"),
     ("nonfinite", "hostile.py:Raises"),
     ("ulp", "hostile.py:Raises", "-n", "0", "--samples", "0"),
-    ("calibrate", "hostile.py:Wrong", "--draws", "4", "--networks", "0", "-n", "0", "--dtype", "f64"),
+    ("calibrate", "hostile.py:Wrong", "--draws", "4", "--networks", "0", "-n", "0", "--activation", "tanh"),
     ("mutants", "hostile.py:Raises", *SMALL, "--dtype", "f64", "--mutant", "sign"),
     ("smoke", "hostile.py:Wrong"),
     ("smoke", "hostile.py:Raises"),
@@ -53,6 +55,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("compare", "plain.jsonl", "hostile.jsonl", "--format", HOSTILE),
     ("vectors", "export", "vectors", "--profile", "smoke", "--dtype", "f64", "--activation", "tanh"),
     ("vectors", "answer", "vectors", "hostile.py:Wrong", "results"),
+    ("vectors", "answer", "vectors", "hostile.py:Misnamed", "others"),
     ("vectors", "verify", "vectors", "results"),
     ("vectors", "verify", HOSTILE, "results"),
     ("new-adapter", HOSTILE),
@@ -73,7 +76,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: printable(" ".join(command))[:60])
+def _param(command: tuple[str, ...]) -> Any:
+    slow = command[0] == "calibrate" or "--bitwise" in command
+    return pytest.param(command, id=printable(" ".join(command))[:60], marks=[pytest.mark.heavy] if slow else [])
+
+
+@pytest.mark.parametrize("command", map(_param, COMMANDS))
 def test_all_that_a_command_prints_is_inert(folder: Path, command: tuple[str, ...]) -> None:
     done = kterm_here(*command, folder=folder)
     said = done.stdout + done.stderr
@@ -96,7 +104,8 @@ def test_every_command_is_tried() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["\x1b[31m", "a\rb", "\u202eab", "a" + "\u0301" * 9, "\u3164", "\u1160" * 9, ":smile:\n", "\ud800", "\x9b1m"]
+    "text",
+    ["\x1b[31m", "a\rb", "\u202eab", "a" + "\u0301" * 9, "\u3164", "\u1160" * 9, ":smile:\n", "\ud800", "\x9b1m"],
 )
 def test_what_would_change_a_terminal_is_caught_by_this_test(text: str) -> None:
     assert trouble_in(printable(text)) == []
