@@ -40,8 +40,8 @@ def test_adapters_are_positional_and_files_to_write_are_output(name: str) -> Non
 
 
 def test_an_option_of_one_name_means_the_same_everywhere() -> None:
-    """The first sentence of its help, its type and whether it is repeatable; the defaults differ."""
-    meanings: dict[str, dict[tuple[str, str, bool], list[str]]] = defaultdict(lambda: defaultdict(list))
+    """The first sentence of its help, its spellings and whether it is repeatable; the defaults differ."""
+    meanings: dict[str, dict[tuple[str, tuple[str, ...], bool], list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, command in COMMANDS.items():
         for one in command.params:
             if not _is_argument(one) and one.name in ("dtype", "activation", "workers", "device", "seed", "quiet",
@@ -49,7 +49,7 @@ def test_an_option_of_one_name_means_the_same_everywhere() -> None:
                 first = (one.help or "").split(".")[0].replace("adapters run", "adapter runs")
                 if one.name == "seed":
                     first = first.split(" of ")[0]
-                meanings[one.name][first, one.type.name, one.multiple].append(name)
+                meanings[one.name][first, tuple(one.opts), one.multiple].append(name)
     assert {option: dict(some) for option, some in meanings.items() if len(some) > 1} == {}
 
 

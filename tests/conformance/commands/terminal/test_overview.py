@@ -19,7 +19,7 @@ GRADES = {
     "wrong": "failed", "inaccurate": "failed", "errored": "errored", "unsupported": "unsupported",
     "inconclusive": "inconclusive", "blocked": "blocked",
 }  # fmt: skip
-ORDER = ("errored", "failed", "blocked", "unsupported", "expected", "inconclusive")
+ORDER = ("errored", "failed", "blocked", "expected", "unsupported", "inconclusive")
 """A case that has verdicts of several kinds has the status of the first of these, if the others are passes."""
 
 
@@ -47,9 +47,10 @@ def _count_lines(path: Path) -> tuple[dict[str, Any], dict[str, Counted], dict[s
         if line["kind"] == "group":
             group = line
         elif line["kind"] == "case":
-            # All that is not in a verdict below passed, or is blocked.
-            checks = {check: {"passed"} for check in group["checks"]}
-            checks |= {check: {"passed"} for check in ("descent", "batch", "twins", "soak") if line.get(check)}
+            # What is in no verdict below passed, or has another status here.
+            made = [*line.get("checks", group["checks"]), *(one for one in ("descent", "batch") if one in line)]
+            checks = {check: {line.get("statuses", {}).get(check, "passed")} for check in made}
+            checks |= {check: {status} for check, status in line.get("statuses", {}).items()}
             checks |= {check: {"blocked"} for check in line.get("blocked", {})}
             cases.append((found[group["adapter"]], checks))
         else:
