@@ -120,10 +120,10 @@ def check(
     verbose: Verbose = False,
 ) -> None:
     """Check adapters: without a name torch and jax, as far as they are installed."""
+    if not quiet:
+        announce_loading(adapters or (), "the installed frameworks" if resume is None else f"what {resume} needs")
     with _one_line_errors():
         detail = choose_detail(quiet, verbose)
-        if not quiet:
-            announce_loading(adapters or (), "the installed frameworks" if resume is None else f"what {resume} needs")
         from ..cases.plan import OptionError, make_options, parse_shard
         from ..records.run import RunRequest
         from ..runners.process import TIMEOUT
@@ -300,9 +300,9 @@ def calibrate(
     quiet: Quiet = False,
 ) -> None:
     """Measure how far right gradients depart from the rule, in standard deviations, and what mistakes are caught."""
+    if not quiet:
+        announce_loading(adapters or ())
     with _one_line_errors():
-        if not quiet:
-            announce_loading(adapters or ())
         from .calibrate import CalibrateOptions, run_calibrate
 
         options = CalibrateOptions(
@@ -347,9 +347,9 @@ def mutants(
     quiet: Quiet = False,
 ) -> None:
     """Put known mistakes on adapters and show which regimes find them, by how much."""
+    if not quiet and not names:
+        announce_loading(adapters or ("numpy",))
     with _one_line_errors():
-        if not quiet and not names:
-            announce_loading(adapters or ("numpy",))
         from .mutants import MutantsOptions, print_list, run_mutants, run_smallest
 
         if smallest is not None:

@@ -328,15 +328,18 @@ class CheckTable:
         """One row a check, one column an adapter; a table for each adapter, if they do not fit beside each other."""
         adapters = [adapter["name"] for adapter in self._record.header["adapters"]]
         table = self._make_table(adapters)
-        if len(adapters) == 1 or natural_width(console, table) <= options.max_width:
+        if natural_width(console, table) <= options.max_width:
             yield table
             return
-        for adapter in adapters:
-            yield self._make_table([adapter])
+        for number, adapter in enumerate(adapters):
+            if number:
+                yield Text("")
+            yield Text(printable(adapter), style="bold")
+            yield self._make_table([adapter], ["cases"])
 
-    def _make_table(self, adapters: Sequence[str]) -> Table:
+    def _make_table(self, adapters: Sequence[str], heads: Sequence[str] = ()) -> Table:
         counts = self._record.footer["checks"]
-        columns = [Column(Text(printable(name))) for name in adapters]
+        columns = [Column(Text(printable(name))) for name in heads or adapters]
         table = Table("check", *columns, box=None, pad_edge=False, header_style="bold")
         for check in (*CHECKS, *RUN_CHECKS):
             row = [_cell(counts.get(adapter, {}).get(check, {})) for adapter in adapters]

@@ -29,14 +29,21 @@ class Shown:
 
 
 def on_terminal(
-    *arguments: str, folder: Path, columns: int, environment: Mapping[str, str] | None = None, interrupt_at: str = ""
+    *arguments: str,
+    folder: Path,
+    columns: int,
+    environment: Mapping[str, str] | None = None,
+    interrupt_at: str = "",
+    script: str = "from kterm.conformance.commands.cli import main; main()",
 ) -> Shown:
-    """The `kterm` command on a terminal with so many columns. Ctrl-C is pressed once `interrupt_at` was printed."""
+    """The `kterm` command, or another script, on a terminal with so many columns. Ctrl-C is pressed once `interrupt_at`
+    was printed.
+    """
     main, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
     run = subprocess.Popen(
-        [sys.executable, "-c", _START, *arguments],
+        [sys.executable, "-c", _START + script, *arguments],
         cwd=folder,
         env={**kept, "TERM": "xterm-256color", **(environment or {})},
         stdin=inner,
@@ -66,6 +73,4 @@ _START = """
 import fcntl, signal, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from kterm.conformance.commands.cli import main
-main()
 """

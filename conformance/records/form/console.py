@@ -26,8 +26,10 @@ class TextConsole(Console):
     def __init__(self, file: TextIO | None = None, **options: Any) -> None:
         """Print to `file`, else to standard output; `options` are those of rich."""
         self.is_narrow = (sys.stdout if file is None else file).isatty()
-        width = max(shutil.get_terminal_size().columns, _LEAST_WIDTH) if self.is_narrow else NO_LIMIT
-        options = {"width": width, **options}
+        size = shutil.get_terminal_size()
+        width = max(size.columns, _LEAST_WIDTH) if self.is_narrow else NO_LIMIT
+        # rich takes a dumb terminal for 80 columns wide unless it is given both.
+        options = {"width": width, "height": size.lines, **options}
         super().__init__(file=file, markup=False, emoji=False, highlight=False, soft_wrap=True, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:

@@ -1,5 +1,6 @@
 """Text that came from adapters and users, as it may be printed."""
 
+import os
 import re
 import shutil
 import sys
@@ -11,6 +12,8 @@ MOST_CHARACTERS = 10_000
 """So many characters of one line are printed."""
 
 _COMMAND = re.compile(r"\s*kterm [a-z]")
+_WORD = re.compile(r"(?:[^\s'\"]|'[^']*'|\"[^\"]*\")+")
+"""A word of a shell, with its quotes."""
 
 
 def printable(text: str) -> str:
@@ -26,14 +29,25 @@ def printable(text: str) -> str:
 
 def fit(line: str, width: int) -> str:
     """A line broken between words into lines of at most `width` characters, those after the first indented. A word
-    that is longer stays whole, and so does a command of kterm, which is there to be copied.
+    that is longer stays whole. A command of kterm is broken as a shell takes it, so that it can be copied.
     """
-    if len(line) <= width or _COMMAND.match(line):
+    if len(line) <= width:
         return line
     indent = " " * (len(line) - len(line.lstrip()))
-    return textwrap.fill(
-        line, width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False
-    )  # fmt: skip
+    if _COMMAND.match(line):
+        return line if os.name == "nt" else _fit_command(line, width, indent)
+    return textwrap.fill(line, width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _fit_command(line: str, width: int, indent: str) -> str:
+    lines = [indent]
+    for word in _WORD.findall(line):
+        longer = f"{lines[-1]} {word}" if lines[-1].strip() else f"{lines[-1]}{word}"
+        if len(longer) <= width - 2 or not lines[-1].strip():
+            lines[-1] = longer
+        else:
+            lines.append(f"{indent}  {word}")
+    return " \\\n".join(lines)
 
 
 def print_aside(line: str) -> None:

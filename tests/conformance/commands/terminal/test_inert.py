@@ -1,5 +1,8 @@
 """What adapters, records and users write is plain text in the output of every command."""
 
+import glob
+import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,13 +84,20 @@ def _param(command: tuple[str, ...]) -> Any:
     return pytest.param(command, id=printable(" ".join(command))[:60], marks=[pytest.mark.heavy] if slow else [])
 
 
-@pytest.mark.parametrize("command", map(_param, COMMANDS))
+@pytest.mark.parametrize("command", [*map(_param, COMMANDS)])
 def test_all_that_a_command_prints_is_inert(folder: Path, command: tuple[str, ...]) -> None:
     done = kterm_here(*command, folder=folder)
     said = done.stdout + done.stderr
     assert trouble_in(said) == []
     assert "Traceback" not in said
     assert said
+
+
+def test_proposals_of_expectations_are_toml_whatever_the_names(folder: Path) -> None:
+    text = kterm_here("expect", "hostile.jsonl", folder=folder).stdout
+    entries = tomllib.loads(text)["expectation"]
+    assert entries
+    assert all(one["adapter"] == glob.escape(HOSTILE) for one in entries if "adapter" in one)
 
 
 def _commands(group: Any, *names: str) -> Iterator[tuple[str, ...]]:
@@ -119,7 +129,10 @@ def test_what_people_write_stays_as_it_is() -> None:
     assert printable("x" * 10_005) == "x" * 10_000 + "... and 5 more characters"
 
 
-def test_lines_break_between_words_and_commands_do_not() -> None:
+def test_lines_break_between_words_and_commands_as_a_shell_takes_them() -> None:
     assert fit("  one two three four", 12) == "  one two\n    three\n    four"
-    assert fit("  kterm replay 4x3 numpy --device cpu", 12) == "  kterm replay 4x3 numpy --device cpu"
+    command = "  kterm replay 4x3 'my port.py:Port' --device cpu"
+    broken = fit(command, 20)
+    assert broken == "  kterm replay 4x3 \\\n    'my port.py:Port' \\\n    --device cpu"
+    assert shlex.split(broken.replace("\\\n", "")) == shlex.split(command)
     assert fit(f"on {'a' * 20} here", 12) == f"on\n  {'a' * 20}\n  here"
