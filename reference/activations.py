@@ -106,6 +106,11 @@ def _table() -> tuple[Activation, ...]:
     def gelu_gate(z: Array) -> Array:
         return np.abs(special.gelu_tanh_gate(z)[1])
 
+    def gelu_tanh_gain(z: Array) -> Array:
+        # What the gate loses is multiplied by z in f, and by 1 + z w' in f'.
+        z, _, w_slope = special.gelu_tanh_gate(z)
+        return 1 + np.abs(z) * w_slope
+
     def gelu_tanh_resolves(z: Array) -> Array:
         # Where 1 + tanh has no digits left, z/2 times the slope of tanh may have some, as 1 / cosh**2 has. Their sum is
         # off from f' by the first term, which is 1 / (1 + |z| w') of it. A quarter of this is between.
@@ -248,7 +253,7 @@ def _table() -> tuple[Activation, ...]:
             special.gelu_tanh_slope,
             (6, _abs),
             (5, gelu_tanh_slope_terms),
-            underflow_gain=lambda z: 1 + np.abs(z) * special.gelu_tanh_gate(z)[1],
+            underflow_gain=gelu_tanh_gain,
             turning=(-1.4185040087908284, 1.4185040087908284),
             tail=Tail(tail_of(special.gelu_tanh, gelu_gate), tail_of(gelu_tanh_parts, gelu_gate), gelu_tanh_resolves),
         ),

@@ -34,6 +34,11 @@ def damage(data: bytes, rng: random.Random) -> bytes:
     return data
 
 
+def damage_text(data: bytes, rng: random.Random) -> bytes:
+    """Any file of lines with one change of bytes or lines."""
+    return rng.choice((_bytes, _lines))(data, rng)
+
+
 def _bytes(data: bytes, rng: random.Random) -> bytes:
     if not data:
         return b"{"

@@ -17,9 +17,10 @@ _EXAMPLE = "4x8x3-relu.tanh-b5-pre-f32-normal-s17"
 
 MOST_WIDTH = MOST_BATCH = 2**17
 MOST_DEPTH = 2**8
-MOST_NUMBERS = 2**24
-"""The most parameters and activations that a case may have in all, as in one layer of 4,096 by 4,096. Replaying a case
-takes 110 to 210 bytes a number: about 2 to 4 GB at this bound. The largest planned case has 200,000 numbers.
+MOST_NUMBERS = 2**20
+"""The most parameters and activations that a case may have in all, as in one layer of 1,023 by 1,023. Replaying a case
+with its twin programs takes up to 520 bytes a number: about 0.7 GB at this bound. The largest planned case has 200,000
+numbers.
 """
 
 
@@ -108,7 +109,7 @@ def parse_case(text: str, regimes: tuple[str, ...]) -> Case:
         network = Network(widths, names, found["bias"])  # pyright: ignore[reportArgumentType]  (checked above)
         structure = Structure(network, int(found["batch"]), found["dtype"])
     except ValueError as error:
-        raise CaseError(f"{shown}: {error}") from None
+        raise CaseError(f"{shown}: {_short(str(error))}") from None
     if (numbers := count_numbers(structure, found["regime"])) > MOST_NUMBERS:
         raise CaseError(
             f"{shown}: it would hold {numbers:,} numbers, and the most is {MOST_NUMBERS:,}; give smaller sizes"

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
+from ..cases.plan import OptionError
 from ..interfaces.suite import COUNTS, STOP
 from ..records import run as runs
 from ..records.folder import RunFolder
 from ..records.form.console import TextConsole
 from ..records.form.text import print_aside
+from ..records.form.timings import GroupTiming, format_timings, read_seconds
 from ..records.record import RecordError, read
 from ..records.report import title
 from ..records.run import RunRequest
@@ -76,6 +78,8 @@ def _run_check(request: RunRequest, detail: Detail) -> int:
     pin_here()
     if not request.uses_cache:
         turn_off_here()
+    if request.timings is not None:
+        _require_writable(request.timings)
     with RunFolder(request.report, request.resumes) as folder:
         console = TextConsole(quiet=is_quiet)
         run = _load(request, folder, is_quiet)
@@ -86,6 +90,8 @@ def _run_check(request: RunRequest, detail: Detail) -> int:
             watcher, code = _pytest(run, request, folder, console)
             _require_written(watcher, folder)
             record = read(runs.conclude(run, folder))
+            if request.timings is not None:
+                _write_timings(run, request, folder.path, time.monotonic() - started)
         except KeyboardInterrupt:
             if request.report is not None:
                 print_aside(f"kterm: the results so far are kept in {folder.keep()}")
@@ -119,6 +125,28 @@ def _require_written(watcher: "_Watcher", folder: RunFolder) -> None:
     if watcher.trouble:
         kept = f"; the results so far are kept in {folder.keep()}" if folder.report is not None else ""
         raise RecordError(f"{watcher.trouble}{kept}")
+
+
+def _require_writable(path: Path) -> None:
+    try:
+        path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise OptionError(f"timings {path}: {error.strerror or error}; name a file that can be written") from None
+
+
+def _write_timings(run: runs.Run, request: RunRequest, folder: Path, seconds: float) -> None:
+    taken = read_seconds(folder)
+    timings = [
+        GroupTiming(adapter.name, group.id, len(group.cases), taken[number])
+        for number, (adapter, group) in enumerate(run.groups)
+        if number in taken
+    ]
+    assert request.timings is not None
+    try:
+        request.timings.write_text(format_timings(timings, request.workers, seconds), encoding="utf-8")
+    except OSError as error:
+        why = error.strerror or error
+        raise OptionError(f"timings {request.timings}: {why}; the run itself is complete") from None
 
 
 def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: TextConsole) -> tuple["_Watcher", int]:

@@ -113,6 +113,7 @@ def check(
         bool, typer.Option("--arithmetic", help="Measure how products are computed, also of adapters that pass.")
     ] = False,
     shard: Annotated[str | None, typer.Option(help="Run the I-th of N parts of the run, as I/N.")] = None,
+    timings: Annotated[Path | None, typer.Option(help="Write the seconds of each group here, as JSON.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the interrupted run that was to write this record.")
     ] = None,
@@ -144,6 +145,7 @@ def check(
             report=None if target is None else target.absolute(),
             resumes=resume is not None,
             shard=None if shard is None else parse_shard(shard),
+            timings=None if timings is None else timings.absolute(),
             uses_cache=not no_cache,
             measures_arithmetic=arithmetic,
             python=python,

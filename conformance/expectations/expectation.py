@@ -65,6 +65,13 @@ PATTERNS = (*SUBJECTS, "case", "check", "activation")
 """The keys that may hold an array."""
 
 
+_MOST_BYTES = 2**20
+_MOST_CHARACTERS = {"reason": 10_000}
+_MOST_OF_OTHERS = 1_000
+_MOST_ENTRIES = 10_000
+"""The most bytes of a file, characters of a text, and entries that arrays stand for. The shipped file is far below."""
+
+
 class ExpectationError(ValueError):
     """An expectations file that cannot be read or that lacks something. The message is one line that names the entry
     and the fix.
@@ -163,7 +170,10 @@ class Expectation:
         """
         anywhere = replace(self, case="*")
         found = [cases for cases in groups if cases and anywhere.matches_case(cases[0])]
-        return sum(sum(self._is("case", case) for case in cases) if self.case != "*" else len(cases) for cases in found)
+        # The last field of an id, the draw, has no hyphen: a pattern that leaves it open matches a group or does not.
+        if self.case == "*" or self.case.endswith("-*"):
+            return sum(len(cases) for cases in found if self._is("case", cases[0]))
+        return sum(self._is("case", case) for cases in found for case in cases)
 
     def _is_activation(self, name: str) -> bool:
         """Whether its pattern matches an activation, also with other values of the parameters."""
@@ -233,15 +243,34 @@ def matcher(entries: Iterable[Expectation]) -> ExpectationFor:
 def read(path: Path) -> tuple[Expectation, ...]:
     """The expectations of a TOML file in its order; an array of patterns gives several. Raises ExpectationError."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as source:
+            raw = source.read(_MOST_BYTES + 1)
+        if len(raw) > _MOST_BYTES:
+            raise ExpectationError(f"expectations file {path}: has more than {_MOST_BYTES:,} bytes; use wider patterns")
+        data = tomllib.loads(raw.decode())
     except OSError as error:
         raise ExpectationError(f"expectations file {path}: {error.strerror or error}; name a readable file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ExpectationError(f"expectations file {path} is not TOML: {error}") from None
+        raise ExpectationError(f"expectations file {path} is not TOML: {_cut(str(error))}") from None
+    except RecursionError:
+        raise ExpectationError(f"expectations file {path}: is nested too deeply; give [[expectation]]s") from None
     entries = data.pop("expectation", [])
     if data or not isinstance(entries, list):
-        raise ExpectationError(f"expectations file {path}: holds {', '.join(data) or 'a table'}; give [[expectation]]s")
-    return tuple(one for number, entry in enumerate(entries, 1) for one in _entry(path, number, entry))
+        held = _cut(", ".join(data)) or "a table"
+        raise ExpectationError(f"expectations file {path}: holds {held}; give [[expectation]]s")
+    found: list[Expectation] = []
+    for number, entry in enumerate(entries, 1):
+        found += itertools.islice(_entry(path, number, entry), _MOST_ENTRIES + 1 - len(found))
+        if len(found) > _MOST_ENTRIES:
+            raise ExpectationError(
+                f"expectations file {path}, entry {number}: its arrays and those before it stand for more than "
+                f"{_MOST_ENTRIES:,} entries; use wider patterns"
+            )
+    return tuple(found)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 def _entry(path: Path, number: int, entry: object) -> Iterator[Expectation]:
@@ -251,7 +280,7 @@ def _entry(path: Path, number: int, entry: object) -> Iterator[Expectation]:
         raise ExpectationError(f"{where}: is not a table; write [[expectation]]")
     for key, value in entry.items():
         if key not in known:
-            raise ExpectationError(f"{where}: unknown key {key!r}; known are {', '.join(sorted(known))}")
+            raise ExpectationError(f"{where}: unknown key {_cut(key)!r}; known are {', '.join(sorted(known))}")
         if key == "reason" and isinstance(value, str) and not value.strip():
             raise ExpectationError(f"{where}: its reason is empty; write why the framework departs")
         if key == "parameters":
@@ -280,6 +309,9 @@ def _require_patterns(where: str, key: str, value: Any) -> None:
     if not values or not all(isinstance(one, str) and one.strip() for one in values):
         array = " or an array of them" if key in PATTERNS else ""
         raise ExpectationError(f"{where}: {key} should be a non-empty string{array}")
+    most = _MOST_CHARACTERS.get(key, _MOST_OF_OTHERS)
+    if any(len(one) > most for one in values):
+        raise ExpectationError(f"{where}: {key} is longer than {most:,} characters; write a shorter one")
 
 
 def _require_known(where: str, one: Expectation) -> None:
@@ -300,7 +332,7 @@ def _require_known(where: str, one: Expectation) -> None:
         takes = re.compile(translate(one.activation)).match
         problem = find_problem(one.formula, one.parameters, lambda activation: takes(activation) is not None)
         if problem:
-            raise ExpectationError(f"{where}: {problem}")
+            raise ExpectationError(f"{where}: {_cut(problem)}")
     try:
         SpecifierSet(one.versions)
     except InvalidSpecifier:

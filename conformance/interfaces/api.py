@@ -33,6 +33,8 @@ from ..diagnosis.summary import GroupResult, result_of, summarize_failures
 from ..expectations import expectation as known
 from ..expectations.audit import FAILING, AuditResult, ExpectationAudit, Key, count_matched
 from ..records.coverage import Coverage, cover
+from ..records.form.rows import rows_of
+from ..records.form.verdicts import summarize_group
 from ..records.report import failure_lines, printable
 from ..records.severity import below_line
 from ..records.whole_run import finding_lines
@@ -107,11 +109,20 @@ class Results:
             raise NonConformance(str(self))
 
     def rows(self) -> list[dict[str, Any]]:
-        """A table of the verdicts: one dict a verdict, with the same keys in each, as `pandas.DataFrame` takes it.
+        """A table of the cases: one dict for each case and check, with the same keys in each, as `pandas.DataFrame`,
+        `polars.DataFrame` and DuckDB take it. It is the table that `kterm rows` makes of the record of the same run:
+        `margin` is the largest error of the check in units of its tolerance, and `power` the least of its passes.
+        """
+        name = self.adapter.name
+        summarized = summarize_group(name, self.verdicts.values())
+        return [*rows_of([self.adapter.to_json()], {(name, one.case): one for one, _ in summarized})]
+
+    def verdict_rows(self) -> list[dict[str, Any]]:
+        """A table of the verdicts: one dict a verdict, with the same keys in each.
 
         The keys are `adapter`, `version`, `status` (of the whole case), the `level` of a finding, and the fields of
-        `Verdict`. `worst` is the
-        largest error in units of its tolerance; `observed`, `expected` and `tolerance` are in the units of the tensor.
+        `Verdict`. `worst` is the largest error in units of its tolerance; `observed`, `expected` and `tolerance` are in
+        the units of the tensor.
         """
         about = {"adapter": self.adapter.name, "version": self.adapter.version}
         return [

@@ -254,28 +254,30 @@ def _parse(data: bytes) -> Record:
 
 def _results(lines: list[bytes], adapters: set[str], is_shard: bool) -> Iterator[tuple[Key, CaseResult | Verdict]]:
     """Every case and every verdict between header and footer, with its key, where each stands where it should."""
-    decoder = msgspec.json.Decoder(GroupLine | CaseLine | VerdictLine | RunLine | PartLine)
+    decode = msgspec.json.Decoder(GroupLine | CaseLine | VerdictLine | RunLine | PartLine).decode
     group: GroupLine | None = None
     key: Key | None = None
+    tensors: object = None
+    due = 0
     seen: set[Key] = set()
-    for number in range(2, len(lines)):
+    for number, text in enumerate(lines[1:-1], 2):
         try:
-            line = decoder.decode(lines[number - 1])
+            line = decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Inconsistency(f", line {number}: {_what(error)}") from None
-        if isinstance(line, RunLine | PartLine):
-            if not is_shard:
-                raise Inconsistency(f", line {number}: is a line of a shard, which this record is not")
-        elif isinstance(line, CaseLine):
+        if isinstance(line, CaseLine):
             if group is None:
                 raise Inconsistency(f", line {number}: is a case without a group before it")
             result = result_of(group, line)
             key = group.adapter, result.case
             if key in seen:
                 raise Inconsistency(f", line {number}: repeats the case {' '.join(key)}")
-            if not _OF_RUN.isdisjoint(result.tensors) or not _OF_RUN.isdisjoint(line.blocked):
+            if result.tensors is not tensors:  # most cases have those of their group
+                tensors, due = result.tensors, sum(map(bool, result.tensors.values()))
+                if not _OF_RUN.isdisjoint(result.tensors):
+                    raise Inconsistency(f", line {number}: has a check of a whole run")
+            if line.blocked and not _OF_RUN.isdisjoint(line.blocked):
                 raise Inconsistency(f", line {number}: has a check of a whole run")
-            due = sum(map(bool, result.tensors.values()))
             if len(line.margins) != due or len(line.powers) != due:
                 raise Inconsistency(f", line {number}: should have {due} margins and {due} powers")
             seen.add(key)
@@ -284,6 +286,9 @@ def _results(lines: list[bytes], adapters: set[str], is_shard: bool) -> Iterator
             if line.adapter not in adapters:
                 raise Inconsistency(f", line {number}: adapter {line.adapter!r} is not in the header")
             group, key = line, None
+        elif isinstance(line, RunLine | PartLine):
+            if not is_shard:
+                raise Inconsistency(f", line {number}: is a line of a shard, which this record is not")
         else:
             if key is None or (line.adapter, line.case) != key:
                 raise Inconsistency(f", line {number}: is a verdict on {line.case} below the line of another case")

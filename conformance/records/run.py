@@ -5,6 +5,7 @@ that runs its groups. The description of a run is a file in its folder, which th
 import json
 import platform
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -38,8 +39,9 @@ from ..runners.process import TIMEOUT, ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.workers import choose_adapters
 from .folder import DESCRIPTION, RunFolder
-from .form.environment import describe_environment
+from .form.environment import describe_environment, describe_place
 from .form.files import RecordError
+from .form.timings import note_seconds
 from .parts import failing_adapters, finish, read_part, read_statuses, write_part
 
 
@@ -70,6 +72,8 @@ class RunRequest:
     """Whether to go on with the interrupted run that was to write `report`, whatever else is asked for."""
     shard: tuple[int, int] | None = None
     """(i, n) to run the i-th of n parts, counted from 1."""
+    timings: Path | None = None
+    """A file for the seconds that each group takes."""
 
     def __post_init__(self) -> None:
         # Not a number compares as false.
@@ -231,13 +235,6 @@ def load(folder: Path) -> Run:
     )
 
 
-def describe_place() -> dict[str, str]:
-    """What has to be equal for two parts of one run: the suite, and what computes its numbers."""
-    found = describe_environment()
-    libraries = ", ".join(f"{name} {version}" for name, version in sorted(found["libraries"].items()))
-    return {"kterm": metadata.version("kterm"), "environment": libraries, "processor": str(found.get("cpu", ""))}
-
-
 class Worker:
     """Runs groups of one run, and starts each adapter's host process when it is first needed. `name` distinguishes the
     workers that write into one folder.
@@ -262,6 +259,7 @@ class Worker:
 
         Raises RecordError where the part cannot be written, as on a full disk.
         """
+        started = time.perf_counter()
         adapter, group = self.run.groups[number]
         moments: Moments = {}
         questions: tuple[Question, ...] = ()
@@ -279,6 +277,7 @@ class Worker:
         try:
             if questions:
                 stored.save(self._folder / f"{number:06}.npz", questions)
+            note_seconds(self._folder, self._name, number, time.perf_counter() - started)
             write_part(self._folder, number, adapter.name, verdicts, self.run.concerning(adapter.name), moments)
         except OSError as error:
             why = error.strerror or str(error)

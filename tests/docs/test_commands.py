@@ -103,6 +103,7 @@ ELSEWHERE = {
     "kterm env list": "tests/conformance/runners",
     "kterm check --resume run.jsonl": "tests/conformance/records",
     "kterm check torch jax --shard 1/4 -o shard-1.jsonl": "tests/conformance/records",
+    "kterm check torch --timings timings.json": "tests/conformance/records",
     "kterm merge shard-1.jsonl shard-2.jsonl shard-3.jsonl shard-4.jsonl -o run.jsonl": "tests/conformance/records",
     'kterm check "command:node adapter.mjs"': "tests/examples",
     "kterm smoke command:examples/c/adapter": "tests/examples",

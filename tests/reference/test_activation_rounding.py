@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kterm.reference import ACTIVATIONS, Activation, Array, DType, rounding
+from kterm.reference import ACTIVATIONS, DTYPES, Activation, Array, DType, rounding
 from kterm.reference.rounding import Estimate, Reading, bound, deviation
 
 from ..support.rounding import BLIND, F32, F64, FORMATS, READINGS, ROWS, excess, rounded
@@ -44,6 +44,20 @@ def test_the_bound_of_an_activation_is_never_exceeded(row: Activation, format_: 
             computed = method(moved.astype(format_.numpy))
         estimate = step(row, Estimate(z, error + reading.u * np.abs(z)), reading)
         assert excess(estimate, computed, reading).max() <= 1
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("format_", DTYPES.values(), ids=lambda one: one.name)
+@pytest.mark.parametrize("gradual", [True, False])
+def test_no_error_is_negative(row: Activation, format_: DType, gradual: bool) -> None:
+    """A term of the wrong sign takes from the others: it tightens a tolerance, and below zero nothing would fail."""
+    z = points(row, np.random.default_rng(6), format_)
+    for read in (bound, deviation):
+        reading = read(format_, gradual)
+        assert (reading.underflow_f * row.underflow_gain(z) >= 0).all()
+        for step in (rounding.activation, rounding.derivative):
+            error = step(row, Estimate(z), reading).error
+            assert error is None or (error >= 0).all()
 
 
 def in_deviations(estimate: Estimate, computed: Array, reading: Reading) -> float:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ...cases.plan import OptionError
 from ...records.folder import DESCRIPTION
-from ...records.run import Run, RunRequest, describe_place, load, prepare
+from ...records.form.environment import describe_place
+from ...records.run import Run, RunRequest, load, prepare
 
 
 def resume_run(folder: Path, timeout: float) -> Run:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from ...diagnosis.causes import Cause
 from ..form.text import count
-from .changes import Change
+from .changes import Change, RunChange
 from .comparison import Comparison
 from .pairs import Fact
 
 MOST_ROWS = 12
 _MOST_CASES = 3
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def first_view(comparison: Comparison, most: int | None = MOST_ROWS) -> Iterator
     rows += [
         (one.pair.name, f"failed, {a}", f"failed, {b}", f"{n:,}") for one in comparison.cases for a, b, n in one.grades
     ]
-    rows += [(one.pair, f"{one.what}: {one.old}", one.new, "whole run") for one in comparison.run_changes]
+    rows += _of_whole_run(comparison.run_changes)
     yield _or_none("changed status", ("adapter", "from", "to", "cases"), rows)
     rows = [
         (one.pair.name, word, _cause_words(cause), f"{cause.cases:,}")
@@ -108,6 +109,22 @@ def second_view(
     commands = [line for line in (command_for(*one) for one in dict.fromkeys(shown)) if line]
     if commands:
         yield Section("to look at one", ("",), tuple((line,) for line in commands))
+
+
+def _of_whole_run(changes: Sequence[RunChange]) -> Iterator[tuple[str, str, str, str]]:
+    """A row for each change of the checks of the run as a whole. Of quantities that neither fail now nor did before,
+    more than a few become one row: which of many of them has enough cases is chance.
+    """
+    grouped: dict[tuple[str, str, str, str], list[RunChange]] = defaultdict(list)
+    for one in changes:
+        if one.kind == "other":
+            grouped[one.pair, one.what.partition(" ")[0], one.old, one.new].append(one)
+        else:
+            yield one.pair, f"{one.what}: {one.old}", one.new, "whole run"
+    for (pair, check, old, new), some in grouped.items():
+        few = len(some) <= _MOST_NAMED
+        for name in [one.what for one in some] if few else [f"{check} of {len(some)} quantities"]:
+            yield pair, f"{name}: {old}", new, "whole run"
 
 
 def _worst(some: Sequence[Change]) -> str:

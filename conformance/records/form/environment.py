@@ -71,3 +71,10 @@ def describe_environment() -> dict[str, Any]:
         "blas": _blas(),
         "variables": variables,
     }
+
+
+def describe_place() -> dict[str, str]:
+    """What has to be equal for two parts of one run: the suite, and what computes its numbers."""
+    found = describe_environment()
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(found["libraries"].items()))
+    return {"kterm": metadata.version("kterm"), "environment": libraries, "processor": str(found.get("cpu", ""))}

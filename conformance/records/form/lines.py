@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ...checks.verdict import Check, Grade, Status
 
-SCHEMA = 5
+SCHEMA = 6
 """Raised when a reader of the old schema could misread the new."""
 
 Number = float | Literal["inf", "-inf", "nan"]
@@ -52,7 +52,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
 class Header(Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     """The first line."""
 
-    schema: Literal[5]
+    schema: Literal[6]
     suite: str
     profile: str
     seed: Count

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from .lines import CaseLine, GroupLine, Number, VerdictLine
 
 _SAMPLE = 256
 """One case in so many is recorded with every verdict in full."""
-MARGIN_DIGITS, POWER_DIGITS = 3, 2
+MARGIN_DIGITS, POWER_DIGITS = 2, 1
 _ORDER: tuple[Status, ...] = (
     "errored", "failed", "blocked", "expected", "unsupported", "inconclusive", "passed",
 )  # fmt: skip
@@ -70,7 +71,7 @@ class CheckResult:
     power: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CaseResult:
     """One case as its line in the record has it. `tensors` gives the tensors that each check compared, and
     `inconclusive` those among them with too little power. `blocked` says for each blocked check behind which it is.
@@ -95,7 +96,7 @@ class CaseResult:
         """Each check that was skipped, and why."""
         return self.line.blocked
 
-    @property
+    @cached_property
     def checks(self) -> dict[Check, CheckResult]:
         """What each check found, blocked ones included, in the order of the line."""
         line, found = self.line, dict[Check, CheckResult]()
@@ -216,18 +217,19 @@ def _extremes(verdicts: Sequence[Verdict]) -> tuple[str, str]:
 
 
 def _digits(value: float, digits: int) -> str:
-    text = f"{value:.{digits}g}"
+    # Verdicts have six digits, from which a reader must come to the same few.
+    text = f"{_six_digits(value):.{digits}g}"
     return text if math.isfinite(value) else f'"{text}"'
 
 
 def rounded_margin(value: float) -> float:
-    """A margin as a case's line has it."""
-    return float(f"{value:.{MARGIN_DIGITS}g}")
+    """A margin as a case's line has it, from the margin itself or from its six digits."""
+    return float(f"{_six_digits(value):.{MARGIN_DIGITS}g}")
 
 
 def rounded_power(value: float) -> float:
-    """A power as a case's line has it."""
-    return float(f"{value:.{POWER_DIGITS}g}")
+    """A power as a case's line has it, from the power itself or from its six digits."""
+    return float(f"{_six_digits(value):.{POWER_DIGITS}g}")
 
 
 def format_verdict(adapter: str, v: Verdict) -> str:

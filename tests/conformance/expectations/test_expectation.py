@@ -175,6 +175,18 @@ _FORMULA = "[[expectation]]\nadapter = 'a'\nreason = 'r'\nformula = "
         (_FORMULA + "'slope-from-expm1'\nactivation = 'tanh'", "is about elu, selu, celu; name one of them as activ"),
         (_FORMULA + "'slope-from-expm1'\nparameters = 20", "parameters should be a table such as { threshold = 20 }"),
         ("[[expectation]]\nadapter = 'a'\nreason = 'r'\nparameters = {a = 1}", "has parameters and no formula; write"),
+        (
+            f"[[expectation]]\nadapter = '{'a' * 1001}'\nreason = 'r'",
+            "adapter is longer than 1,000 characters; write a",
+        ),
+        (f"[[expectation]]\nadapter = 'a'\nreason = '{'r' * 10_001}'", "reason is longer than 10,000 characters"),
+        (f"[[expectation]]\nadapter = 'a'\nreason = 'r'\n{'k' * 9999} = 1", "unknown key 'kkk"),
+        (
+            f"[[expectation]]\nreason = 'r'\nadapter = {['a'] * 200}\ncase = {['*'] * 200}",
+            "more than 10,000 entries; use",
+        ),
+        (f"a = {'[' * 9999}", "is nested too deeply"),
+        ("#" * (2**20 + 1), "has more than 1,048,576 bytes; use wider patterns"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, words: str) -> None:

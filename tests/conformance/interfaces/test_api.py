@@ -16,12 +16,15 @@ from kterm.conformance.cases.plan import OptionError, Options, Plan, plan
 from kterm.conformance.expectations.audit import AuditResult
 from kterm.conformance.expectations.expectation import ExpectationError
 from kterm.conformance.interfaces.api import NonConformance, Results, check_adapter, parametrize_with_cases
+from kterm.conformance.records.form.rows import rows_of
+from kterm.conformance.records.record import read
 from kterm.reference import Array, Parameters, Structure
 
 from ...support.command import pytest_run
 from ...support.frameworks.biased import ScaledWeights
 from ...support.frameworks.miniatures import Miniature
 from ...support.frameworks.tails import ClippedSilu
+from ...support.here import kterm_here
 from ...support.program import as_program
 
 
@@ -89,8 +92,15 @@ def test_long_names_do_not_make_a_long_repr(sound: Results) -> None:
     assert "; nothing was checked; first: expectation iii" in shown
 
 
-def test_rows_are_plain_and_one_a_verdict(transposed: Results) -> None:
-    rows = transposed.rows()
+def test_rows_are_those_of_the_record(tmp_path: Path) -> None:
+    ran = kterm_here("check", "numpy", "--profile", "smoke", "-n", "0", "-o", "r.jsonl", folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    record = read(tmp_path / "r.jsonl")
+    assert check_adapter(Numpy(), profile="smoke").rows() == [*rows_of(record.header["adapters"], record.cases)]
+
+
+def test_verdict_rows_are_plain_and_one_a_verdict(transposed: Results) -> None:
+    rows = transposed.verdict_rows()
     assert len(rows) == sum(map(len, transposed.verdicts.values())) + len(transposed.of_run)
     assert {tuple(row) for row in rows} == {tuple(rows[0])}
     assert {type(value).__module__ for row in rows for value in row.values()} == {"builtins"}
@@ -112,7 +122,7 @@ def test_a_run_that_is_biased_as_a_whole_fails_though_each_case_passes(monkeypat
     assert "; first: bias wrong, dE/dW of all-f32-run" in repr(results)
     assert str(results).startswith("scaled-weights: bias in f32, dE/dW: the mean error is +0.")
     assert "a factor of 1 + 1e-07 would do this" in str(results)
-    assert results.rows()[-1]["adapter"] == "scaled-weights"
+    assert results.verdict_rows()[-1]["adapter"] == "scaled-weights"
     assert check_adapter(Numpy(), dtypes=["f32"]).conforms
 
 
@@ -185,7 +195,7 @@ def test_at_level_normwise_a_coarse_port_conforms_and_says_what_passes() -> None
     assert cases > 3
     assert f"conforms (normwise) in {len(lenient.verdicts)} cases; " in str(lenient)
     assert f" in {cases} cases are componentwise only and pass at level normwise" in str(lenient)
-    assert {row["level"] for row in lenient.rows()} == {None, "componentwise"}
+    assert {row["level"] for row in lenient.verdict_rows()} == {None, "componentwise"}
 
 
 def test_an_expectation_is_met_at_either_level(tmp_path: Path) -> None:

@@ -12,11 +12,18 @@ from typing import Any
 import pytest
 
 from kterm.conformance.cases.plan import OptionError
-from kterm.conformance.checks.verdict import STATUSES
+from kterm.conformance.checks.verdict import STATUSES, Verdict
 from kterm.conformance.records.folder import RunFolder
 from kterm.conformance.records.form import files
 from kterm.conformance.records.form.schema import format_schema
-from kterm.conformance.records.form.verdicts import case_id, is_sampled, split_case
+from kterm.conformance.records.form.verdicts import (
+    case_id,
+    is_sampled,
+    rounded_margin,
+    rounded_power,
+    split_case,
+    summarize_group,
+)
 from kterm.conformance.records.record import RecordError, read
 from kterm.conformance.records.run import as_ranges
 
@@ -46,6 +53,17 @@ def test_a_case_is_split_into_what_its_line_has() -> None:
 def test_one_case_in_256_is_in_full() -> None:
     sampled = sum(is_sampled(f"4x3-tanh-b2-none-f64-normal-s{i}") for i in range(20_000))
     assert 50 < sampled < 110
+
+
+@pytest.mark.parametrize("worst", [1.2349999, 1.3549999, 9.9499998, 104999.7, 0.0614999996])
+def test_a_case_and_its_finding_round_to_the_same_digits(worst: float) -> None:
+    """A finding has six digits, and its case fewer: rounded twice, a number next to a tie would come out otherwise."""
+    case = "4x3-tanh-b2-none-f64-normal-s0"
+    finding = Verdict(case, "forward", "z_1", "wrong", worst=worst)
+    weak_pass = Verdict(case, "forward", "x_1", "pass", worst=0.1, power=worst)
+    [(result, in_full)] = summarize_group("numpy", [[finding, weak_pass]])
+    assert result.checks["forward"].margin == max(rounded_margin(0.1), rounded_margin(in_full[0].worst))
+    assert result.checks["forward"].power == rounded_power(float(f"{worst:.6g}"))
 
 
 def test_numbers_become_ranges() -> None:
@@ -226,4 +244,6 @@ def test_the_numbers_of_the_overview_are_those_of_the_lines(report: Path) -> Non
     parts = [f"{statuses[name]:,} {name}" for name in STATUSES if statuses[name] or name in ("passed", "failed")]
     assert f"planned {sum(statuses.values()):,} = {' + '.join(parts)}" in lines
     (weakest,) = (line for line in lines if line.startswith("weakest pass: power "))
-    assert float(f"{float(weakest.split()[3].rstrip(',')):.2g}") == least
+    weakest_power = _raw(report)[-1]["weakest"][0]
+    assert float(f"{weakest_power:.1g}") == least
+    assert weakest.split()[3].rstrip(",") == f"{weakest_power:.3g}"

@@ -129,7 +129,7 @@ def _with_audit(name: str, **change: object) -> Callable[[str], str]:
     ("change", "words"),
     [
         (lambda text: "", "has no header"),
-        (lambda text: text.replace('"schema":5', '"schema":4', 1), "has schema 4; this version reads schema 5"),
+        (lambda text: text.replace('"schema":6', '"schema":5', 1), "has schema 5; this version reads schema 6"),
         (lambda text: text[: text.rindex('{"kind":"footer"')], "has no footer"),
         (lambda text: text[:-20], "has no footer"),
         (lambda text: "not json\n" + text, "has no header"),
