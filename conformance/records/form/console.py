@@ -58,7 +58,7 @@ class TextConsole(Console):
 
 
 def natural_width(console: Console, table: Table) -> int:
-    """The width of a table of which no cell is broken."""
+    """The width of a table without a broken cell."""
     return Measurement.get(console, console.options.update(max_width=NO_LIMIT), table).maximum
 
 
