@@ -82,7 +82,7 @@ def group_is_gone(run: subprocess.Popen[str], within: float = 20) -> bool:
 
 def assert_one_line(done: subprocess.CompletedProcess[str], code: int, words: str) -> None:
     """That a command ended with this exit code and said one line, with these words in it."""
-    said = done.stdout + done.stderr
+    said = done.stdout + without_loading(done.stderr)
     assert done.returncode == code, said
     assert words in said
     assert len(said.strip().splitlines()) == 1, said
