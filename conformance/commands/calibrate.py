@@ -10,15 +10,16 @@ from pathlib import Path
 
 from ..cases.plan import OptionError, make_options
 from ..evaluation.calibration.measure import measure_calibration, plan_calibration, to_json
-from ..evaluation.calibration.report import format_title, print_report
+from ..evaluation.calibration.report import format_title, format_totals, print_report
 from ..records import run as runs
+from ..records.form.console import TextConsole
 from ..runners.threads import pin_here
 from ..runners.workers import parse_workers
-from .output import make_console, open_output, show_progress
+from .output import open_output, show_progress
+from .runs.shown.detail import Detail
 
 _DTYPES = ("f32", "f64")
 _PLAN = "thorough"  # the profile with the most structures to choose from
-_WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class CalibrateOptions:
     device: str | None = None
     json: Path | None = None
     python: str | None = None
+    detail: Detail = "normal"
 
 
 def run_calibrate(options: CalibrateOptions) -> int:
@@ -64,15 +66,20 @@ def run_calibrate(options: CalibrateOptions) -> int:
     )
     run = runs.prepare(request)
     planned = plan_calibration(run, options.draws, options.networks)
-    console = make_console(_WIDTH)
+    console = TextConsole(quiet=options.detail == "quiet")
     with ExitStack() as stack:
         file = None if options.json is None else stack.enter_context(open_output(options.json))
-        console.print(format_title(run), markup=False)
+        console.print(format_title(run))
         with show_progress(console, "structures", planned.tasks) as advance:
             found = measure_calibration(planned, workers, advance)
         if file is not None:
             json.dump(to_json(found), file, indent=1)
             print(file=file)
+    if console.quiet:
+        console = TextConsole()
+        for line in format_totals(found):
+            console.print(line)
+        return 0 if found.holds else 1
     print_report(found, console)
-    console.print(f"{time.monotonic() - started:.1f} s; seed {options.seed}", markup=False)
+    console.print(f"{time.monotonic() - started:.1f} s; seed {options.seed}")
     return 0 if found.holds else 1

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -11,92 +10,101 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import Progress
 
 from ..cases.plan import OptionError
 from ..interfaces.suite import COUNTS, STOP
 from ..records import run as runs
 from ..records.folder import RunFolder
+from ..records.form.console import TextConsole
+from ..records.form.text import print_aside
 from ..records.form.timings import GroupTiming, format_timings, read_seconds
 from ..records.record import Record, RecordError, read
-from ..records.report import printable, title
+from ..records.report import title
 from ..records.run import RunRequest
 from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
 from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED, TERMINATED
-from .output import is_live, say_duration, show_lines
-from .runs.printing import print_record
+from .output import is_live, make_progress, say_duration, show_lines
 from .runs.resume import resume_run
+from .runs.shown.detail import Detail
+from .runs.shown.printing import print_record
 from .runs.termination import heeding_termination
 
 _HERE = Path(__file__).resolve().parents[1] / "interfaces"
 
 
-def run_check(request: RunRequest, keep: Callable[[Record, Path | None], object] = lambda *_: None) -> int:
-    """Check, print, give the record and the place of its file to `keep`, and give the exit code: 0 conforms, 1 does
-    not, 130 where the user interrupted it, 143 where SIGTERM did.
+def run_check(
+    request: RunRequest,
+    detail: Detail = "normal",
+    keep: Callable[[Record, Path | None], object] = lambda *_: None,
+) -> int:
+    """Check, print as much as `detail` says, give the record and the place of its file to `keep`, and give the exit
+    code: 0 conforms, 1 does not, 130 where the user interrupted it, 143 where SIGTERM did.
 
     Raises AdapterError, OptionError and ExpectationError before any work, and RecordError where the results cannot be
     written.
     """
     with heeding_termination() as signals:
         try:
-            code = _run_check(request, keep)
+            code = _run_check(request, detail, keep)
         except KeyboardInterrupt:
             if not signals:
                 raise
-            print("kterm: terminated", file=sys.stderr)
+            print_aside("kterm: terminated")
             return TERMINATED
     return TERMINATED if code == INTERRUPTED and signals else code
 
 
-def _run_check(request: RunRequest, keep: Callable[[Record, Path | None], object]) -> int:
-    started = time.monotonic()
+def _run_check(request: RunRequest, detail: Detail, keep: Callable[[Record, Path | None], object]) -> int:
+    started, report, is_quiet = time.monotonic(), request.report, detail == "quiet"
     pin_here()
     if not request.uses_cache:
         turn_off_here()
     if request.timings is not None:
         _require_writable(request.timings)
     with RunFolder(request.report, request.resumes) as folder:
-        console = Console(highlight=False, soft_wrap=True)
-        run = _load(request, folder, console)
-        console.print(title(run.header()), markup=False)
+        console = TextConsole(quiet=is_quiet)
+        run = _load(request, folder, is_quiet)
+        console.print(title(run.header()))
         if line := cache_line(adapter.spec for adapter in run.adapters):
-            console.print(line, markup=False)
+            console.print(line)
         try:
             watcher, code = _pytest(run, request, folder, console)
             _require_written(watcher, folder)
             record = read(runs.conclude(run, folder))
-            if request.timings is not None:
-                _write_timings(run, request, folder.path, time.monotonic() - started)
         except KeyboardInterrupt:
             if request.report is not None:
-                print(f"kterm: the results so far are kept in {folder.keep()}", file=sys.stderr)
+                print_aside(f"kterm: the results so far are kept in {folder.keep()}")
             raise
         if watcher.is_interrupted and request.report is not None:
             folder.keep()  # so that the run can go on
-        print_record(record, request.report, watcher.is_interrupted, console)
-        console.print(f"{time.monotonic() - started:.1f} s; seed {run.options.seed}", markup=False)
-    keep(record, request.report)
+        timings = _read_timings(run, folder.path)
+        print_record(record, detail, report, stopped=watcher.is_interrupted, timings=timings)
+        if watcher.is_interrupted:
+            _print_interrupted(report, console)
+        seconds = time.monotonic() - started
+        console.print(f"{seconds:.1f} s; seed {run.options.seed}")
+    keep(record, report)
+    if request.timings is not None:
+        _write_timings(request.timings, format_timings(timings, request.workers, seconds))
     if watcher.is_interrupted:
         return INTERRUPTED
     return CONFORMS if record.conforms and code == pytest.ExitCode.OK else DOES_NOT
 
 
-def _load(request: RunRequest, folder: RunFolder, console: Console) -> runs.Run:
+def _load(request: RunRequest, folder: RunFolder, is_quiet: bool) -> runs.Run:
     """The run with its adapters loaded, which takes seconds where a framework is imported."""
-
-    def load() -> runs.Run:
+    with nullcontext() if is_quiet else show_lines(lambda: "still loading ..."):
         return resume_run(folder.path, request.timeout) if request.resumes else runs.prepare(request)
 
-    what = f"loading {', '.join(map(printable, request.adapters)) or 'the frameworks'} ..."
-    if is_live(console):
-        with console.status(what):
-            return load()
-    with show_lines(lambda: what):
-        return load()
+
+def _print_interrupted(report: Path | None, console: TextConsole) -> None:
+    kept = f"; what was checked until then is in {report}; kterm check --resume {report} goes on" if report else ""
+    if console.quiet:
+        print_aside(f"kterm: interrupted{kept}")
+    else:
+        console.print(f"interrupted{kept}")
 
 
 def _require_written(watcher: "_Watcher", folder: RunFolder) -> None:
@@ -112,22 +120,23 @@ def _require_writable(path: Path) -> None:
         raise OptionError(f"timings {path}: {error.strerror or error}; name a file that can be written") from None
 
 
-def _write_timings(run: runs.Run, request: RunRequest, folder: Path, seconds: float) -> None:
+def _read_timings(run: runs.Run, folder: Path) -> list[GroupTiming]:
     taken = read_seconds(folder)
-    timings = [
+    return [
         GroupTiming(adapter.name, group.id, len(group.cases), taken[number])
         for number, (adapter, group) in enumerate(run.groups)
         if number in taken
     ]
-    assert request.timings is not None
+
+
+def _write_timings(path: Path, text: str) -> None:
     try:
-        request.timings.write_text(format_timings(timings, request.workers, seconds), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        why = error.strerror or error
-        raise OptionError(f"timings {request.timings}: {why}; the run itself is complete") from None
+        raise OptionError(f"timings {path}: {error.strerror or error}; the run itself is complete") from None
 
 
-def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Console) -> tuple["_Watcher", int]:
+def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: TextConsole) -> tuple["_Watcher", int]:
     """One pytest session over the suite, without the plugins, options and files of the folder it is called in."""
     if not request.resumes:
         runs.save(run, folder.path)
@@ -143,13 +152,13 @@ def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: Cons
         arguments += ["-p", "xdist", "-n", str(request.workers), "--max-worker-restart", "1000"]
     # FORCE_COLOR asks for colours in a pipe too, and not for every frame of the bar.
     is_shown = is_live(console)
-    columns = (BarColumn(20), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
+    with make_progress(console, disable=not is_shown) as progress:
         watcher = _Watcher(progress, len(run.cases(run.chosen)))
-        with nullcontext() if is_shown else show_lines(watcher.line):
+        with nullcontext() if is_shown or console.quiet else show_lines(watcher.line):
             code = pytest.main(arguments, plugins=[watcher])
     for text in watcher.internal:
-        print(text, file=sys.stderr)
+        for line in text.splitlines():
+            print_aside(line)
     return watcher, int(code)
 
 
@@ -160,7 +169,7 @@ class _Watcher:
         self._progress = progress
         self._task = progress.add_task("", total=planned)
         self._planned, self._started = planned, time.monotonic()
-        self._done, self._failed, self._adapter = 0, 0, ""
+        self._done, self._kept, self._failed, self._adapter = 0, 0, 0, ""
         self._seen: set[str] = set()
         self.internal: list[str] = []
         self.trouble = ""
@@ -169,7 +178,7 @@ class _Watcher:
     def line(self) -> str:
         """How far the run is: the adapter that answered last, cases, rate, time left, and failures so far."""
         elapsed = max(time.monotonic() - self._started, 1e-9)
-        rate = self._done / elapsed
+        rate = (self._done - self._kept) / elapsed
         left = f", about {say_duration((self._planned - self._done) / rate)} left" if rate else ""
         failed = f", {self._failed:,} failed" if self._failed else ""
         name = f"{self._adapter}: " if self._adapter else ""
@@ -178,9 +187,10 @@ class _Watcher:
     def _count(self, counts: dict[str, Any], failure: object) -> None:
         """Count a group that ended, and print what it failed with if that is new."""
         self._done += counts["cases"]
+        self._kept += counts["cases"] if counts.get("is_kept") else 0
         self._failed += counts["failed"]
         self._adapter = counts["adapter"]
-        self._progress.update(self._task, completed=self._done, description=escape(self.line()))
+        self._progress.update(self._task, completed=self._done, description=self.line())
         if isinstance(failure, str):
             first = failure.partition("\n")[0]
             # The check and the adapter: the numbers of cases differ from group to group.
@@ -190,11 +200,13 @@ class _Watcher:
                 self._print(f"found: {kind}")
 
     def _print(self, line: str) -> None:
-        """A line above the progress bar, or on standard error where there is none."""
+        """A line above the progress bar, or on standard error where there is none; nothing where all is quiet."""
+        if self._progress.console.quiet:
+            return
         if self._progress.disable:
-            print(line, file=sys.stderr, flush=True)
+            print_aside(line)
         else:
-            self._progress.console.print(line, markup=False)
+            self._progress.console.print(line)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         counts = next((value for name, value in report.user_properties if name == COUNTS), None)

@@ -4,6 +4,7 @@ Exit codes: 0 conforms, 1 does not, 2 usage or configuration error, 3 an adapter
 143 terminated.
 """
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from .facts import cli as facts
 from .facts import environments
 from .port.cli import add_commands
 from .runs import cli as runs
+from .runs.shown.detail import Quiet, Verbose, announce_loading, choose_detail
 
 app = typer.Typer(
     name="kterm",
@@ -74,7 +76,9 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _stop(message: str, code: int) -> None:
-    print(f"kterm: {message}", file=sys.stderr)
+    from ..records.form.text import print_aside
+
+    print_aside(f"kterm: {message}")
     raise typer.Exit(code)
 
 
@@ -116,15 +120,20 @@ def check(
     summary: runs.Summary = None,
     junit: runs.JUnit = None,
     github: runs.GitHub = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Check adapters: without a name torch and jax, as far as they are installed."""
+    if not quiet:
+        announce_loading(adapters or (), "the installed frameworks" if resume is None else f"what {resume} needs")
     with _one_line_errors():
+        detail = choose_detail(quiet, verbose)
         from ..cases.plan import OptionError, make_options, parse_shard
         from ..records.run import RunRequest
         from ..runners.process import TIMEOUT
         from ..runners.workers import parse_workers
         from .check import run_check
-        from .runs.outputs import Outputs, collect_outputs
+        from .runs.shown.outputs import Outputs, collect_outputs
 
         if resume is not None and (adapters or report is not None):
             raise OptionError("--resume goes on with what the interrupted run was asked for; name its record alone")
@@ -146,7 +155,7 @@ def check(
             python=python,
         )
         with collect_outputs(Outputs(summary, junit, github)) as keep:
-            code = run_check(request, keep)
+            code = run_check(request, detail, keep)
         raise typer.Exit(code)
 
 
@@ -296,14 +305,17 @@ def calibrate(
     device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
     python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures here, as JSON.")] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Measure how far right gradients depart from the rule, in standard deviations, and what mistakes are caught."""
+    if not quiet:
+        announce_loading(adapters or ())
     with _one_line_errors():
         from .calibrate import CalibrateOptions, run_calibrate
 
         options = CalibrateOptions(
             tuple(adapters or ()), draws, networks, seed, workers, tuple(dtype or ()), tuple(activation or ()),
-            expectations, device, json, python,
+            expectations, device, json, python, choose_detail(quiet),
         )  # fmt: skip
         raise typer.Exit(run_calibrate(options))
 
@@ -340,8 +352,11 @@ def mutants(
     smallest: Annotated[
         Path | None, typer.Option(help="Write the smallest set of cases that finds them here: the smoke profile.")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Put known mistakes on adapters and show which regimes find them, by how much."""
+    if not quiet and not names:
+        announce_loading(adapters or ("numpy",))
     with _one_line_errors():
         from .mutants import MutantsOptions, print_list, run_mutants, run_smallest
 
@@ -352,37 +367,9 @@ def mutants(
             return
         options = MutantsOptions(
             tuple(adapters or ()), profile, seed, workers, tuple(dtype or ()), tuple(mutant or ()),
-            tuple(without or ()), gradients_alone, brief, expectations, device, json, html,
+            tuple(without or ()), gradients_alone, brief, expectations, device, json, html, choose_detail(quiet),
         )  # fmt: skip
         raise typer.Exit(run_mutants(options))
-
-
-@app.command()
-def expect(
-    record: Annotated[Path, typer.Argument(help="A record, as --report writes it.", show_default=False)],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write them to this new file.")] = None,
-) -> None:
-    """Propose expectations for what a record says failed, for a person to add the reasons to."""
-    with _one_line_errors():
-        from .runs.expect import run_expect
-
-        raise typer.Exit(run_expect(record, output))
-
-
-@app.command("new-adapter")
-def new_adapter(
-    name: Annotated[str, typer.Argument(help="What to call it, as in my-port; also the new folder.")],
-    style: Annotated[
-        str, typer.Option(help="How it is called: functional, module, raw, per-sample or process.")
-    ] = "functional",
-) -> None:
-    """Write an adapter with its holes marked, a test and a CI workflow into a new folder."""
-    with _one_line_errors():
-        from ..interfaces.kit.write import smoke_command, write_new_adapter
-
-        for path in write_new_adapter(name, style, Path()):
-            print(path)
-        print(f"next: fill in what is marked with HOLE, then\n  {smoke_command(name, style)}")
 
 
 add_commands(app, _one_line_errors, _NAMED_ONE, _PYTHON)
@@ -391,7 +378,10 @@ runs.add_commands(app, _one_line_errors, _NAMED, _PYTHON)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. What the encoding of the output does not have is escaped, as in a pipe on Windows."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="kterm")
 
 

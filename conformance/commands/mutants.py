@@ -14,18 +14,20 @@ from ..cases.plan import WIDE, OptionError, make_options, require_known
 from ..checks.verdict import CHECKS, Check
 from ..evaluation.figures import to_json_types
 from ..evaluation.kills.matrix import count_steps, describe_mutant, find_dtypes, holds, make_header, measure_matrix
-from ..evaluation.kills.report import format_title, make_html, make_listing, print_report
+from ..evaluation.kills.report import format_summary, format_title, make_html, make_listing, print_report
 from ..evaluation.kills.trial import Summarize, TrialOptions
 from ..mutants import MUTANTS
 from ..mutants.loading import mutant
 from ..records import run as runs
+from ..records.form.console import TextConsole
 from ..runners.threads import pin_here
 from ..runners.workers import open_executor, parse_workers
-from .output import make_console, open_output, show_progress
+from .output import open_output, show_progress
+from .runs.shown.detail import Detail
 
 _DEFAULT_ADAPTERS = ("numpy",)
 _SMALLEST_PROFILE = "quick"
-_WIDTH = 140
+_HTML_WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class MutantsOptions:
     device: str | None = None
     json: Path | None = None
     html: Path | None = None
+    detail: Detail = "normal"
     summarize: Summarize | None = None
 
 
@@ -62,21 +65,26 @@ def run_mutants(options: MutantsOptions) -> int:
     pin_here()
     workers, trials = parse_workers(options.workers), _make_trials(options)
     names = options.mutants or tuple(MUTANTS)
-    console = make_console(_WIDTH)
+    console = TextConsole(quiet=options.detail == "quiet")
     with ExitStack() as stack:
         json_file = None if options.json is None else stack.enter_context(open_output(options.json))
         html_file = None if options.html is None else stack.enter_context(open_output(options.html, "--html"))
         record = make_header(trials, names)
-        console.print(format_title(record), markup=False)
+        console.print(format_title(record))
         with show_progress(console, "structures", count_steps(trials, names, workers)) as advance:
             record["fates"] = measure_matrix(trials, names, workers, advance)
         if json_file is not None:
             json.dump(to_json_types(record), json_file, indent=1)
             print(file=json_file)
         if html_file is not None:
-            html_file.write(make_html(record, _WIDTH))
+            html_file.write(make_html(record, _HTML_WIDTH))
+    if console.quiet:
+        console = TextConsole()
+        for line in format_summary(record):
+            console.print(line)
+        return 0 if holds(record) else 1
     print_report(record, console)
-    console.print(f"{time.monotonic() - started:.1f} s; seed {options.seed}", markup=False)
+    console.print(f"{time.monotonic() - started:.1f} s; seed {options.seed}")
     return 0 if holds(record) else 1
 
 
@@ -117,7 +125,7 @@ def _refuse_programs(specs: Sequence[str]) -> None:
 
 def print_list() -> None:
     """Print the table of all mutants."""
-    make_console(_WIDTH).print(make_listing([describe_mutant(name) for name in MUTANTS]), crop=False)
+    TextConsole().print(make_listing([describe_mutant(name) for name in MUTANTS]))
 
 
 def run_smallest(spec: str, workers: str, path: Path) -> int:
@@ -135,7 +143,7 @@ def run_smallest(spec: str, workers: str, path: Path) -> int:
     run = runs.prepare(runs.RunRequest((spec,), make_options(_SMALLEST_PROFILE, 0, WIDE)))
     adapter = run.adapters[0]
     options = TrialOptions(adapter, run.options, run.concerning(adapter.name))
-    console = make_console()
+    console = TextConsole()
     with open_executor(count) as executor:
         found = find_smallest_set(options, executor)
     console.print(
@@ -143,7 +151,7 @@ def run_smallest(spec: str, workers: str, path: Path) -> int:
     )
     if found.missed:
         names = [f"{name} in {dtype}{' from gradients alone' if alone else ''}" for name, dtype, alone in found.missed]
-        console.print(f"do not find: {', '.join(names)}", markup=False)
+        console.print(f"do not find: {', '.join(names)}")
         return 1
     with open_output(path, "--smallest") as file:
         file.write(smoke.text(found.recipes))

@@ -1,24 +1,22 @@
-"""What the commands that measure share: a wide console, a progress bar, and files to write figures to."""
+"""What commands share: a progress bar or lines of progress, and files to write figures to."""
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from ..cases.plan import OptionError
+from ..records.form.text import print_aside
 
-
-def make_console(least_width: int = 0) -> Console:
-    """A console that is as wide as the terminal, and at least `least_width` characters wide, so that the rows of tables
-    are not broken.
-    """
-    terminal = Console(highlight=False, soft_wrap=True)
-    return Console(highlight=False, soft_wrap=True, width=max(terminal.width, least_width)) if least_width else terminal
+_BAR_WIDTH = 100
+"""Terminals of this width have room for a bar."""
 
 
 def is_live(console: Console) -> bool:
@@ -35,7 +33,7 @@ def show_lines(make_line: Callable[[], str], every: float = 30.0) -> Iterator[No
 
     def print_lines() -> None:
         while not ended.wait(every):
-            print(make_line(), file=sys.stderr, flush=True)
+            print_aside(make_line())
 
     thread = threading.Thread(target=print_lines, daemon=True)
     thread.start()
@@ -54,18 +52,36 @@ def say_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-@contextmanager
-def show_progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None] | None]:
-    """Show a progress bar while the block runs, and give the function that advances it by one; None, without a bar,
-    if the output is no terminal.
+def make_progress(console: Console, disable: bool = False) -> Progress:
+    """A progress bar with a text, or the text alone where the terminal has no room for both; what is still too long is
+    cut.
     """
-    if not is_live(console):
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+    text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    columns = (BarColumn(20), text) if console.width >= _BAR_WIDTH else (text,)
+    return Progress(*columns, console=console, transient=True, disable=disable)
+
+
+@contextmanager
+def show_progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show while the block runs how far it is, and give the function that says that one more is done. If the output is
+    no terminal, a line comes every 30 s; if the console is quiet, nothing.
+    """
+    started, done = time.monotonic(), 0
+
+    def line() -> str:
+        return f"{done:,} of {total:,} {what}, {say_duration(time.monotonic() - started)}"
+
+    is_shown = is_live(console) and not console.quiet
+    with make_progress(console, disable=not is_shown) as progress:
+        task = progress.add_task(line(), total=total)
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            progress.update(task, completed=done, description=line())
+
+        with nullcontext() if is_shown or console.quiet else show_lines(line):
+            yield advance
 
 
 def open_output(path: Path, option: str = "--json") -> TextIO:

@@ -7,11 +7,11 @@ from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from ...adapters import Observation
 from ...adapters.quantities import arrays
+from ...reference import Array
 from ...reference.rounding import SIGMAS
 from ..cases.case import Case, Group, parse_case
 from ..cases.description import Description
@@ -28,12 +28,12 @@ from ..failures.histories.playing import Played
 from ..failures.histories.recording import RecordingRunner
 from ..failures.known_causes import shipped_expectation_for
 from ..failures.shrinking.shrink import shrink
+from ..records.form.console import TextConsole
 from ..records.report import describe_rule, entries, finding_lines, versioned
 from ..runners.process import ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.threads import pin_here
 
-_WIDTH = 120
 _MOST_DRAWS = 64
 _COLUMNS = ("step", "largest entry", "worst at", "framework", "rule", "error / tolerance", "grade")
 
@@ -62,11 +62,10 @@ def run_replay(text: str, spec: str, device: str | None, mutant: str | None = No
                 raise
             missing = no.message.removeprefix("NotImplementedError: ")
             raise OptionError(f"case {case.id} is not for {described.name}: {missing}") from None
-        # Wide enough for every digit: Rich would cut the numbers to fit 80 columns.
-        console = Console(highlight=False, soft_wrap=True, width=max(_WIDTH, Console().width))
-        console.print(f"{case.id} on {versioned(described.to_json())}, weights {described.layout}", markup=False)
+        console = TextConsole()
+        console.print(f"{case.id} on {versioned(described.to_json())}, weights {described.layout}")
         for problem in (*answer.all_problems, *(one.message for one in twins.findings)):
-            console.print(f"contract: {problem}", markup=False)
+            console.print(f"contract: {problem}")
         if answer.observation is None:
             return 1
         if answer.judged_in is not None:
@@ -95,7 +94,7 @@ def _judge(
     return compared, [verdict_on(group, case.id, one, 0, bool(stack.dead[0])) for one in compared]
 
 
-def _print_further_calls(console: Console, case: Case, runner: ProcessRunner) -> bool:
+def _print_further_calls(console: TextConsole, case: Case, runner: ProcessRunner) -> bool:
     """Make the calls that a check makes of the structure, up to those of this case, and what it repeats. If one fails
     that the case alone does not show, print the calls that it needs. Whether none fails.
     """
@@ -116,15 +115,14 @@ def _print_further_calls(console: Console, case: Case, runner: ProcessRunner) ->
         )
         return True
     console.print("Alone, this call agrees with the rule. It does not show a failure that needs other calls:")
-    console.print(f"in {made} calls as a check makes them, {verdict.case} fails: {verdict.check}, {verdict.label}",
-                  markup=False)  # fmt: skip
+    console.print(f"in {made} calls as a check makes them, {verdict.case} fails: {verdict.check}, {verdict.label}")
     for line in finding_lines(verdict):
-        console.print(line, markup=False)
+        console.print(line)
     _print_needed_calls(console, parse_case(verdict.case, tuple(REGIMES)), runner)
     return False
 
 
-def _print_needed_calls(console: Console, failing: Case, runner: ProcessRunner) -> None:
+def _print_needed_calls(console: TextConsole, failing: Case, runner: ProcessRunner) -> None:
     """The calls with which a failing case fails in a new process."""
     runner.close()
     expectation_for = shipped_expectation_for(runner.describe())
@@ -132,19 +130,19 @@ def _print_needed_calls(console: Console, failing: Case, runner: ProcessRunner) 
     if shrunk is None or not shrunk.is_repeatable:
         console.print(f"{NOT_REPEATABLE}: the failure depends on chance, or on more than these calls")
     elif shrunk.played is None:
-        console.print(f"That case fails alone as well: kterm replay {failing.id}", markup=False)
+        console.print(f"That case fails alone as well: kterm replay {failing.id}")
     else:
         _print_history(console, shrunk.played, runner.describe())
 
 
-def _print_history(console: Console, played: Played, adapter: Description) -> None:
+def _print_history(console: TextConsole, played: Played, adapter: Description) -> None:
     """The steps of a history, and its last call beside the rule."""
     history, observation = played.history, played.observation
     console.print("The calls that it needs, in a new process:")
     for line in describe_steps(history):
-        console.print(f"  {line}", markup=False)
+        console.print(f"  {line}")
     if history.aim != "answer" or observation is None:
-        console.print(f"then: {played.verdict.message}", markup=False)
+        console.print(f"then: {played.verdict.message}")
         return
     console.print("The last of them:")
     stack = history.draw[None]
@@ -154,7 +152,7 @@ def _print_history(console: Console, played: Played, adapter: Description) -> No
 
 
 def _print_side_by_side(
-    console: Console,
+    console: TextConsole,
     stack: Draw,
     observation: Observation,
     compared: Sequence[Comparison],
@@ -162,14 +160,14 @@ def _print_side_by_side(
 ) -> bool:
     """Every quantity beside the rule's. Whether any departs."""
     shown = arrays(observation)
-    console.print(f"x_0 {entries(stack.x[0])}", markup=False)
+    _print_entries(console, "x_0", stack.x[0])
     table = Table(*_COLUMNS, box=None, pad_edge=False)
     for one, verdict in zip(compared, judged, strict=True):
         values = shown[one.quantity].astype(float)
         table.add_row(
             one.quantity,
             f"{np.abs(values).max(initial=0.0):.6g}",
-            f"\\[{', '.join(map(str, verdict.at))}]" if verdict.at else "",
+            f"[{', '.join(map(str, verdict.at))}]" if verdict.at else "",
             f"{float(one.observed[0])!r}",
             describe_rule(float(one.expected[0]), None if one.jump is None else float(one.jump[0])),
             f"{float(one.worst[0]):.3g}",
@@ -185,7 +183,7 @@ def _print_side_by_side(
 
 
 def _print_first_departure(
-    console: Console,
+    console: TextConsole,
     stack: Draw,
     observation: Observation,
     compared: Sequence[Comparison],
@@ -197,6 +195,11 @@ def _print_first_departure(
         console.print("no step departs from the rule" if stack.dead[0] else "every step agrees with the rule")
         return
     where = f", at layer {first.layer}" if first.layer else ""
-    console.print(f"first step that departs: {first.quantity}{where}", markup=False)
+    console.print(f"first step that departs: {first.quantity}{where}")
     name = first.quantity
-    console.print(f"the framework's {name}: {entries(arrays(observation)[name])}", markup=False)
+    _print_entries(console, f"the framework's {name}:", arrays(observation)[name])
+
+
+def _print_entries(console: TextConsole, name: str, array: Array) -> None:
+    for line in f"{name} {entries(array)}".splitlines():
+        console.print(line)

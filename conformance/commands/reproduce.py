@@ -1,11 +1,12 @@
 """`kterm reproduce`: write a failing case as a script of the framework's own calls, and run it."""
 
-import sys
 import tempfile
 from pathlib import Path
 
 from ..failures.reproduce import explain_pass, reproduce_case, run_script
 from ..failures.shrinking.shrink import TRIED
+from ..records.form.console import TextConsole
+from ..records.form.text import print_aside
 from ..runners.threads import pin_here
 from .output import open_output
 
@@ -25,23 +26,24 @@ def run_reproduce(
     Raises CaseError, AdapterError, OptionError and NoAnswer.
     """
     pin_here()
+    console = TextConsole()
     found = reproduce_case(case_id, spec, device, mutant, shrinks, python)
     if found is None:
-        print(f"{case_id} does not fail on {spec}: there is nothing to reproduce; {TRIED}")
+        console.print(f"{case_id} does not fail on {spec}: there is nothing to reproduce; {TRIED}")
         return 1
     if isinstance(found, str):
-        print(f"{case_id} fails on {spec}, but no script of the framework's calls shows it: {found}")
+        console.print(f"{case_id} fails on {spec}, but no script of the framework's calls shows it: {found}")
         return 1
     if output is not None:
         with open_output(output, "-o") as file:
             file.write(found.source)
         fails, ending = run_script(output, explain_pass(found.failure), python=found.interpreter)
-        print(f"{output} {ending}")
+        console.print(f"{output} {ending}")
         return 0 if fails else 1
     print(found.source, end="")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bug.py"
         path.write_text(found.source, encoding="utf-8")
         fails, ending = run_script(path, explain_pass(found.failure), python=found.interpreter)
-    print(f"the script {ending}", file=sys.stderr)
+    print_aside(f"the script {ending}")
     return 0 if fails else 1

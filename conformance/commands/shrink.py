@@ -13,6 +13,8 @@ from ..failures.histories.history import NOT_REPEATABLE, describe_steps, distinc
 from ..failures.known_causes import describe_cause, shipped_expectation_for
 from ..failures.shrinking.budget import Budget
 from ..failures.shrinking.shrink import TRIED, Shrunk, shrink
+from ..records.form.console import TextConsole
+from ..records.form.text import print_aside
 from ..records.report import diagnosis_lines, entries, finding_lines, versioned, words
 from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
@@ -27,6 +29,7 @@ def run_shrink(
     """
     started = time.monotonic()
     pin_here()
+    console = TextConsole()
     case = parse_case(case_id, tuple(REGIMES))
     with closing(ProcessRunner(spec, device, mutant=mutant, python=python)) as runner:
         adapter = runner.describe()
@@ -36,14 +39,15 @@ def run_shrink(
             case, runner, budget=budget, expectation_for=expectation_for, progress=progress, start=runner.close
         )
     if shrunk is None:
-        print(f"{case_id} does not fail on {versioned(adapter.to_json())}: there is nothing to shrink; {TRIED}")
+        console.print(f"{case_id} does not fail on {versioned(adapter.to_json())}: there is nothing to shrink; {TRIED}")
         return 1
     lines = _format_shrunk(shrunk, adapter, case_id, device)
     lines.append(
         f"{shrunk.trials} trials, {shrunk.builds} programs built, {shrunk.calls} calls, "
         f"{time.monotonic() - started:.1f} s; {shrunk.stopped}"
     )
-    print("\n".join(lines))
+    for line in lines:
+        console.print(line)
     return 0
 
 
@@ -88,4 +92,4 @@ def _format_numbers(one: Draw) -> list[str]:
 
 
 def _print_progress(line: str) -> None:
-    print(line, file=sys.stderr)
+    print_aside(line)

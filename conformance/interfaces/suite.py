@@ -24,7 +24,8 @@ STOP = "kterm-stop"
 """The name of the item property that holds why the whole run has to stop."""
 
 COUNTS = "kterm-counts"
-"""The name of the item property that holds the adapter of a group, how many cases it has, and how many failed."""
+"""The name of the item property that holds the adapter of a group, how many cases it has, how many failed, and whether
+an earlier run recorded them."""
 
 
 class Findings(Exception):
@@ -85,7 +86,7 @@ class GroupItem(pytest.Item):
         adapter, group = worker.run.groups[self.number]
         recorded = worker.recorded(self.number)
         if recorded is not None:  # by the run that this one goes on with
-            self._count(adapter.name, Counter(recorded))
+            self._count(adapter.name, Counter(recorded), is_kept=True)
             return
         try:
             verdicts = worker.examine(self.number)
@@ -106,9 +107,9 @@ class GroupItem(pytest.Item):
         if "expected" in statuses:
             pytest.xfail(printable(_expected(verdicts, worker.run.concerning(adapter.name))))
 
-    def _count(self, adapter: str, found: Counter[Status]) -> None:
+    def _count(self, adapter: str, found: Counter[Status], is_kept: bool = False) -> None:
         failed = found["failed"] + found["errored"]
-        counts = {"adapter": printable(adapter), "cases": found.total(), "failed": failed}
+        counts = {"adapter": printable(adapter), "cases": found.total(), "failed": failed, "is_kept": is_kept}
         self.user_properties.append((COUNTS, json.dumps(counts)))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

@@ -30,6 +30,7 @@ from ..expectations.audit import FAILING
 from ..expectations.expectation import Expectation
 from . import whole_run
 from .coverage import uncovered_lines
+from .form.console import natural_width
 from .form.text import count, printable
 from .record import Record
 from .severity import below_line, heading, size_lines
@@ -260,8 +261,8 @@ def expected_lines(record: Record) -> list[str]:
     for (adapter, _), verdicts in record.verdicts.items():
         reasons.update({(adapter, known[v.expectation]) for v in verdicts if v.expectation})
     return [
-        printable(f"expected in {count:,} cases of {adapter}: {reason}")
-        for (adapter, reason), count in sorted(reasons.items())
+        printable(f"expected in {count(number, 'case')} of {adapter}: {reason}")
+        for (adapter, reason), number in sorted(reasons.items())
     ]
 
 
@@ -324,25 +325,35 @@ class CheckTable:
         self._record = record
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One row a check, one column an adapter."""
+        """One row a check, one column an adapter; a table for each adapter, if they do not fit beside each other."""
         adapters = [adapter["name"] for adapter in self._record.header["adapters"]]
+        table = self._make_table(adapters)
+        if natural_width(console, table) <= options.max_width:
+            yield table
+            return
+        for number, adapter in enumerate(adapters):
+            if number:
+                yield Text("")
+            yield Text(printable(adapter), style="bold")
+            yield self._make_table([adapter], ["cases"])
+
+    def _make_table(self, adapters: Sequence[str], heads: Sequence[str] = ()) -> Table:
         counts = self._record.footer["checks"]
-        columns = [Column(Text(printable(name))) for name in adapters]
+        columns = [Column(Text(printable(name))) for name in heads or adapters]
         table = Table("check", *columns, box=None, pad_edge=False, header_style="bold")
         for check in (*CHECKS, *RUN_CHECKS):
             row = [_cell(counts.get(adapter, {}).get(check, {})) for adapter in adapters]
             if any(row):
                 table.add_row(check, *row)
-        yield table
+        return table
 
 
 _STYLES = {"passed": "green", "failed": "red", "errored": "red", "blocked": "yellow", "expected": "cyan"}
 
 
-def _cell(counts: dict[str, int]) -> str:
-    parts = []
+def _cell(counts: dict[str, int]) -> Text:
+    parts = list[Text]()
     for name in STATUSES:
         if counts.get(name):
-            style = _STYLES.get(name, "dim")
-            parts.append(f"[{style}]{counts[name]:,} {name}[/{style}]")
-    return ", ".join(parts)
+            parts.append(Text(f"{counts[name]:,} {name}", _STYLES.get(name, "dim")))
+    return Text(", ").join(parts)

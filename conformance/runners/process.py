@@ -270,7 +270,12 @@ def open_runner(
     Raises AdapterError if it does not load, and OptionError for an unknown mutant.
     """
     if not (spec.startswith(COMMAND) or python or find_interpreter(spec)):
-        return LocalRunner(loaded(spec, device, mutant), spec)
+        local = LocalRunner(loaded(spec, device, mutant), spec)
+        try:
+            local.describe()
+        except ValueError as error:  # declarations that cannot be used
+            raise AdapterError(clean_line(str(error))) from None
+        return local
     runner = ProcessRunner(spec, device, mutant=mutant, python=python)
     # Unlike the functions of atexit, finalizers run at the end of worker processes too.
     Finalize(None, runner.close, exitpriority=0)

@@ -30,7 +30,7 @@ def pytest_run(
 def _run(
     command: list[str], folder: Path, timeout: float, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    done = subprocess.run(
         command,
         cwd=folder,
         env={**os.environ, **(environment or {})},
@@ -39,6 +39,16 @@ def _run(
         timeout=timeout,
         check=False,
     )
+    done.stderr = without_loading(done.stderr)
+    return done
+
+
+def without_loading(errors: str) -> str:
+    """What a command wrote to standard error, without the line that says at once what is loaded: tests of mistakes
+    look at what comes after it.
+    """
+    first, _, rest = errors.partition("\n")
+    return rest if first.startswith("loading ") and first.endswith(" ...") else errors
 
 
 def start_kterm(*arguments: str, folder: Path) -> subprocess.Popen[str]:
@@ -72,7 +82,7 @@ def group_is_gone(run: subprocess.Popen[str], within: float = 20) -> bool:
 
 def assert_one_line(done: subprocess.CompletedProcess[str], code: int, words: str) -> None:
     """That a command ended with this exit code and said one line, with these words in it."""
-    said = done.stdout + done.stderr
+    said = done.stdout + without_loading(done.stderr)
     assert done.returncode == code, said
     assert words in said
     assert len(said.strip().splitlines()) == 1, said

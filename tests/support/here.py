@@ -9,6 +9,8 @@ from pathlib import Path
 
 from kterm.conformance.commands.cli import app
 
+from .command import without_loading
+
 
 def kterm_here(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """The `kterm` command, called in `folder`. Give it `-n 0`, so that it starts no workers."""
@@ -18,7 +20,7 @@ def kterm_here(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str
             app(list(arguments), prog_name="kterm")
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
-    return subprocess.CompletedProcess(["kterm", *arguments], code, out.getvalue(), err.getvalue())
+    return subprocess.CompletedProcess(["kterm", *arguments], code, out.getvalue(), without_loading(err.getvalue()))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Column, Table
-from rich.text import Text
 
 from ....adapters.registry import AdapterError
 from ...arithmetic.bitwise import HEADER, BitwiseFacts, measure_bitwise, table_rows
@@ -15,13 +14,11 @@ from ...arithmetic.differences import explain_by_arithmetic, find_contradictions
 from ...arithmetic.fingerprint import Fingerprint, ProductArithmetic, measure_arithmetic
 from ...cases.description import Description
 from ...cases.plan import make_options
-from ...records.report import printable
+from ...records.form.console import TextConsole
 from ...runners.process import ProcessRunner
 from ...runners.threads import pin_here
 from ...runners.workers import choose_adapters
-from ..output import make_console, open_output
-
-_LEAST_WIDTH = 200
+from ..output import open_output
 
 
 def run_arithmetic(
@@ -40,7 +37,7 @@ def run_arithmetic(
     """
     pin_here()
     wanted = make_options("quick", 0, dtypes).dtypes
-    console, code = make_console(_LEAST_WIDTH), 0
+    console, code = TextConsole(), 0
     measured: list[Fingerprint] = []
     chosen = choose_adapters(tuple(specs))
     facts: list[BitwiseFacts] = []
@@ -52,15 +49,15 @@ def run_arithmetic(
             if found.adapter in (one.adapter for one in measured):
                 raise AdapterError(f"two adapters are called {found.adapter!r}; give each class a name of its own")
             measured.append(found)
-            console.print(printable(f"{found.adapter} {found.version} on {found.device}"), markup=False)
+            console.print(f"{found.adapter} {found.version} on {found.device}")
             console.print(make_table(found))
             for dtype, why in found.missing:
-                console.print(printable(f"{dtype}: not measured: {why}"), markup=False)
+                console.print(f"{dtype}: not measured: {why}")
             contradictions = find_contradictions(found, described)
             undeclared = explain_by_arithmetic(found, dict(described.arithmetic))
             for line in dict.fromkeys((*contradictions, *undeclared)):
                 what = "contradicts the declaration" if line in contradictions else "not declared"
-                console.print(printable(f"{what}: {line}"), markup=False)
+                console.print(f"{what}: {line}")
             console.print()
             code = max(code, int(bool(contradictions) or not found.measured))
         if bitwise:
@@ -106,7 +103,7 @@ def _is_same_framework(a: Description, b: Description) -> bool:
 def _make_bitwise_table(facts: Sequence[BitwiseFacts]) -> Table:
     table = Table(*map(Column, HEADER), box=None, pad_edge=False)
     for row in table_rows(facts):
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*row)
     return table
 
 
@@ -128,7 +125,7 @@ def make_table(fingerprint: Fingerprint) -> Table:
         by_facts.setdefault(one.facts, []).append(one)
     for some in by_facts.values():
         one = some[0]
-        table.add_row(*map(Text, (one.dtype, _format_products(some), *format_facts(one))))
+        table.add_row(one.dtype, _format_products(some), *format_facts(one))
     return table
 
 

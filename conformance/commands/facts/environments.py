@@ -1,6 +1,5 @@
 """`kterm env`: create the environments of frameworks that have one of their own, and list them."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -13,17 +12,18 @@ app = typer.Typer(help="Environments of their own for frameworks.", no_args_is_h
 @app.command("create")
 def create(name: Annotated[str, typer.Argument(help="The name of an adapter or of an environment.")]) -> None:
     """Make an environment with the pinned packages of a framework; `kterm check NAME` then uses it."""
+    from ...records.form.text import print_aside
     from ...runners.environments import EnvironmentFailure, create_environment, find_environment, read_environments
 
     environment = find_environment(name)
     if environment is None:
         known = ", ".join(read_environments())
-        print(f"kterm: there is no environment for {name!r}; there are {known}", file=sys.stderr)
+        print_aside(f"kterm: there is no environment for {name!r}; there are {known}")
         raise typer.Exit(USAGE)
     try:
         create_environment(environment)
     except EnvironmentFailure as error:
-        print(f"kterm: {error}", file=sys.stderr)
+        print_aside(f"kterm: {error}")
         raise typer.Exit(DOES_NOT) from None
     print(f"{environment.name}: {environment.folder}")
     if environment.notes:

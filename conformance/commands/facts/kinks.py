@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
 from ....reference import ACTIVATIONS, DTYPES
 from ...cases.case import parse_case
@@ -19,8 +17,9 @@ from ...checks.kink_choices import convention, points
 from ...checks.verdict import Verdict
 from ...diagnosis.diagnose import diagnose
 from ...records import run as runs
+from ...records.form.console import TextConsole
 from ...records.record import read
-from ...records.report import failure_lines, printable
+from ...records.report import failure_lines
 from ...records.run import RunRequest
 from ...runners.threads import pin_here
 
@@ -42,7 +41,7 @@ def run_kinks(
     Raises AdapterError, OptionError and RecordError.
     """
     pin_here()
-    console = Console(highlight=False, soft_wrap=True)
+    console = TextConsole()
     slopes: _Slopes = defaultdict(lambda: defaultdict(list))
     failures: list[str] = []
     if record is not None:
@@ -59,7 +58,7 @@ def run_kinks(
             failures += _examine_kinks(run, adapter, slopes)
     console.print(_make_table(versions, slopes))
     for line in failures:
-        console.print(line, markup=False)
+        console.print(line)
     return 1 if failures else 0
 
 
@@ -85,7 +84,7 @@ def _collect_slopes(adapter: str, case: str, chosen: Iterable[tuple[float, float
 
 
 def _make_table(versions: Mapping[str, str], slopes: _Slopes) -> Table:
-    adapters = [Column(Text(printable(f"{name} {version}"))) for name, version in versions.items()]
+    adapters = [Column(f"{name} {version}") for name, version in versions.items()]
     table = Table("activation", "point", "from the left", "from the right", *adapters, box=None, pad_edge=False)
     others = sorted({name for _, name, _ in slopes} - {*ACTIVATIONS})
     for name in (*ACTIVATIONS, *others):

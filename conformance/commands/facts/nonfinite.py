@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from rich.table import Column, Table
-from rich.text import Text
 
 from ....reference import ACTIVATIONS
 from ...arithmetic.nonfinite import (
@@ -18,13 +17,11 @@ from ...arithmetic.nonfinite import (
 )
 from ...cases.description import Description
 from ...cases.plan import make_options
-from ...records.report import printable
+from ...records.form.console import TextConsole
 from ...runners.process import ProcessRunner
 from ...runners.threads import pin_here
 from ...runners.workers import choose_adapters
-from ..output import make_console
 
-_LEAST_WIDTH = 200
 _ByPlace = dict[tuple[str, str], list[Fact]]
 
 
@@ -42,7 +39,7 @@ def run_nonfinite(
     """
     pin_here()
     options = make_options("quick", 0, dtypes, activations)
-    console, code = make_console(_LEAST_WIDTH), 0
+    console, code = TextConsole(), 0
     measured: list[tuple[Description, _ByPlace]] = []
     lines: list[str] = []
     for spec in choose_adapters(tuple(specs)):
@@ -58,7 +55,7 @@ def run_nonfinite(
         code = max(code, int(bool(found)))
     console.print(make_table(measured))
     for line in lines:
-        console.print(printable(line), markup=False)
+        console.print(line)
     return code
 
 
@@ -70,7 +67,7 @@ def find_contradictions(described: Description, facts: Sequence[Fact]) -> list[s
 
 def make_table(measured: Sequence[tuple[Description, _ByPlace]]) -> Table:
     """A row for each activation and input, and a column for each adapter, with what differs from the limits."""
-    names = [Column(Text(printable(f"{one.name} {one.version}"))) for one, _ in measured]
+    names = [Column(f"{one.name} {one.version}") for one, _ in measured]
     table = Table("activation", "input", "x", "k", *names, box=None, pad_edge=False)
     others = sorted({name for _, by_place in measured for name, _ in by_place} - {*ACTIVATIONS})
     for name in (*ACTIVATIONS, *others):
@@ -79,13 +76,13 @@ def make_table(measured: Sequence[tuple[Description, _ByPlace]]) -> Table:
             cells = list(map(format_cell, found))
             if any(cells):
                 due = due_values(ACTIVATIONS[name], value)
-                table.add_row(name, given, *(format_value(due[q]) for q in ("x", "k")), *map(Text, cells))
+                table.add_row(name, given, *(format_value(due[q]) for q in ("x", "k")), *cells)
     return table
 
 
 def format_cell(facts: Sequence[Fact]) -> str:
     """What an adapter gives for one activation and input, in a few words, by dtype where dtypes differ."""
-    return printable("; ".join(_format_fact(fact, len(facts) > 1) for fact in facts))
+    return "; ".join(_format_fact(fact, len(facts) > 1) for fact in facts)
 
 
 def _format_fact(fact: Fact, names_dtype: bool) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 from ...cases.plan import OptionError, make_options
 from ...evaluation.accuracy.report import print_report
 from ...evaluation.accuracy.survey import Outcome, are_sound, find_wanted, survey, to_json
+from ...records.form.console import TextConsole
 from ...runners.process import ProcessRunner
 from ...runners.threads import pin_here
 from ...runners.workers import open_executor, parse_workers
-from ..output import make_console, open_output, show_progress
+from ..output import open_output, show_progress
 
 MOST_SAMPLES = 10
-_WIDTH = 200
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def run_ulp(options: UlpOptions) -> int:
             f"--samples {options.samples} should be from 0 to {MOST_SAMPLES}: 2**samples numbers a binade"
         )
     workers = parse_workers(options.workers)
-    console = make_console(_WIDTH)
+    console = TextConsole()
     with ExitStack() as stack:
         runners = [
             stack.enter_context(closing(ProcessRunner(spec, options.device, python=options.python)))
@@ -65,8 +65,7 @@ def run_ulp(options: UlpOptions) -> int:
             outcomes[declared.spec] += found
             if file is not None:
                 file.writelines(json.dumps(to_json(declared, outcome)) + "\n" for outcome in found)
-            if advance is not None:
-                advance()
+            advance()
     for _, declared in adapters:
         print_report(console, declared, run_options, outcomes[declared.spec])
     return 0 if all(map(are_sound, outcomes.values())) else 1

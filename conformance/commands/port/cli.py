@@ -116,9 +116,27 @@ def add_commands(
     def adapters() -> None:
         """List the registered adapters, whether their frameworks are installed, and how to name one of your own."""
         from ....adapters.registry import is_installed, registered
+        from ...records.form.text import printable
 
         names = registered()
         wide = max(map(len, names), default=0)
         for name, entry in names.items():
-            print(f"{name:{wide}}  {'installed' if is_installed(name) else 'not installed'}  {entry.value}")
+            state = "installed" if is_installed(name) else "not installed"
+            print(printable(f"{name:{wide}}  {state}  {entry.value}"))
         print(_OWN_ADAPTER)
+
+    @app.command("new-adapter")
+    def new_adapter(
+        name: Annotated[str, typer.Argument(help="What to call it, as in my-port; also the new folder.")],
+        style: Annotated[
+            str, typer.Option(help="How it is called: functional, module, raw, per-sample or process.")
+        ] = "functional",
+    ) -> None:
+        """Write an adapter with its holes marked, a test and a CI workflow into a new folder."""
+        with one_line_errors():
+            from ...interfaces.kit.write import smoke_command, write_new_adapter
+            from ...records.form.text import printable
+
+            for path in write_new_adapter(name, style, Path()):
+                print(printable(str(path)))
+            print(f"next: fill in what is marked with HOLE, then\n  {smoke_command(name, style)}")

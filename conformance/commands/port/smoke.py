@@ -3,11 +3,10 @@
 from contextlib import closing
 from importlib import metadata
 
-from rich.console import Console
-
 from ...interfaces.smoke.advise import findings_of
 from ...interfaces.smoke.lines import lines_of, title
 from ...interfaces.smoke.look import look_at
+from ...records.form.console import TextConsole
 from ...records.run import RunRequest
 from ...runners.process import ProcessRunner
 from ...runners.threads import pin_here
@@ -27,8 +26,8 @@ def run_smoke(request: RunRequest) -> int:
     (spec,), device, python, mutant = request.adapters, request.device, request.python, request.mutant
     with closing(ProcessRunner(spec, device, request.timeout, mutant, python)) as runner:
         look = look_at(runner)
-    console = Console(highlight=False, soft_wrap=True)
+    console = TextConsole()
     findings = findings_of(look)
     for line in (title(look, metadata.version("kterm")), *lines_of(look, findings, device)):
-        console.print(line, markup=False)
+        console.print(line)
     return DOES_NOT if findings else CONFORMS

@@ -22,23 +22,22 @@ from ...interfaces.vectors.judge import (
     judge_results,
     open_vectors,
 )
-from ...records.report import printable
+from ...records.form.console import TextConsole
 from ...runners.process import open_runner
 from ..exit_codes import CONFORMS, DOES_NOT
-from ..output import make_console, open_output, show_progress
+from ..output import open_output, show_progress
 
 _MOST_SHOWN = 10
 
 
 def run_export(folder: Path, options: Options, biases: Sequence[str]) -> int:
     """Write the vectors of a profile, and say how much they are. Raises OptionError."""
-    console = make_console()
+    console = TextConsole()
     with show_progress(console, "structures", len(select_groups(options, biases))) as done:
         written = export_vectors(folder, options, biases, done)
     console.print(
         f"{written.structures} structures, {written.cases:,} cases, {written.size / 1e6:.1f} MB in {folder}; "
         f"profile {options.profile}, seed {options.seed}",
-        markup=False,
     )
     return CONFORMS
 
@@ -47,20 +46,20 @@ def run_answer(
     folder: Path, spec: str, device: str | None, mutant: str | None, results: Path, python: str | None = None
 ) -> int:
     """Write what an adapter answers to the vectors. Raises AdapterError and OptionError."""
-    console, vectors = make_console(), open_vectors(folder)
+    console, vectors = TextConsole(), open_vectors(folder)
     with (
         closing(open_runner(spec, device, mutant, python)) as runner,
         show_progress(console, "structures", len(vectors.structures)) as done,
     ):
         answer_vectors(vectors, runner, results, done)
         name = runner.describe().name
-    console.print(printable(f"{name}: results in {results}"), markup=False)
+    console.print(f"{name}: results in {results}")
     return CONFORMS
 
 
 def run_verify(folder: Path, results: Path, output: Path | None) -> int:
     """Judge results, print the outcome, and give the exit code. Raises OptionError."""
-    console, vectors = make_console(), open_vectors(folder)
+    console, vectors = TextConsole(), open_vectors(folder)
     file = None if output is None else open_output(output)
     found = list(judge_results(vectors, results))
     verdicts = [verdict for some in found for verdict in some]
@@ -69,9 +68,9 @@ def run_verify(folder: Path, results: Path, output: Path | None) -> int:
             json.dump({one.case: {"outcome": one.outcome, **one.quantities} for one in verdicts}, file, indent=1)
     console.print(_table(vectors, found))
     for line in (*_lines(vectors, found), _totals(verdicts)):
-        console.print(printable(line), markup=False)
+        console.print(line)
     conforming = conforms(verdicts)
-    console.print("conforms (componentwise)" if conforming else "does not conform (componentwise)", markup=False)
+    console.print("conforms (componentwise)" if conforming else "does not conform (componentwise)")
     return CONFORMS if conforming else DOES_NOT
 
 

@@ -1,17 +1,14 @@
 """What `kterm campaign` does: run as many cases as wanted over seeds and workers, and say what they show together."""
 
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import Progress
 
 from ...cases.plan import OptionError
 from ...evaluation.campaign.drive import Goal, drive, due
@@ -20,13 +17,15 @@ from ...evaluation.campaign.outcome import Conclusion, conclude, summary_lines, 
 from ...evaluation.campaign.store import Store
 from ...evaluation.campaign.units import SECOND, UNIT_COST, Unit, make_units
 from ...records import run as runs
-from ...records.form.text import printable
+from ...records.form.console import TextConsole
+from ...records.form.text import print_aside
 from ...records.report import title
 from ...records.run import RunRequest
 from ...runners.cache import turn_off_here
 from ...runners.threads import pin_here
 from ..exit_codes import CONFORMS, DOES_NOT, INTERRUPTED, TERMINATED
-from ..output import is_live, say_duration, show_lines
+from ..output import is_live, make_progress, say_duration, show_lines
+from .shown.detail import Detail
 from .termination import heeding_termination
 
 MISSING = "dask.distributed is not installed; pip install 'kterm[dask]'"
@@ -47,6 +46,7 @@ class CampaignOptions:
     hours: float | None = None
     scheduler: str | None = None
     unit_seconds: float = UNIT_COST / SECOND
+    detail: Detail = "normal"
 
     @property
     def unit_cost(self) -> float:
@@ -76,7 +76,7 @@ def run_campaign(options: CampaignOptions) -> int:
         except KeyboardInterrupt:
             if not signals:
                 raise
-            print("kterm: terminated", file=sys.stderr)
+            print_aside("kterm: terminated")
             return TERMINATED
     return TERMINATED if code == INTERRUPTED and signals else code
 
@@ -86,11 +86,11 @@ def _run_campaign(options: CampaignOptions) -> int:
     pin_here()
     if not options.request.uses_cache:
         turn_off_here()
-    console = Console(highlight=False, soft_wrap=True)
+    console = TextConsole(quiet=options.detail == "quiet")
     with Store(options.folder) as store:
         run = runs.prepare(options.request)
         store.begin(run, options.unit_cost)
-        console.print(title(run.header()), markup=False)
+        console.print(title(run.header()))
         is_interrupted = False
         try:
             _work(options, run, store, started, console)
@@ -100,13 +100,10 @@ def _run_campaign(options: CampaignOptions) -> int:
         found = conclude(run, store, options.unit_cost)
         path = store.write_summary(to_json(found))
         _print(found, options, console)
-        console.print(
-            f"{path}; {store.size:,} bytes for {found.cases:,} cases; {time.monotonic() - started:.1f} s", markup=False
-        )
+        seconds = time.monotonic() - started
+        console.print(f"{path}; {store.size:,} bytes for {found.cases:,} cases; {seconds:.1f} s")
         if is_interrupted:
-            console.print(
-                f"interrupted; {options.folder} keeps what was done, and the same command goes on", markup=False
-            )
+            print_aside(f"kterm: interrupted; {options.folder} keeps what was done, and the same command goes on")
             return INTERRUPTED
     return CONFORMS if found.conforms else DOES_NOT
 
@@ -120,7 +117,7 @@ def _require_dask() -> None:
         raise OptionError(MISSING) from None
 
 
-def _work(options: CampaignOptions, run: runs.Run, store: Store, started: float, console: Console) -> None:
+def _work(options: CampaignOptions, run: runs.Run, store: Store, started: float, console: TextConsole) -> None:
     until = None if options.hours is None else started + 3600 * options.hours
     goal = Goal(options.cases, until)
     watcher = _Watcher(options, run, store)
@@ -144,7 +141,7 @@ class _Watcher:
         last = max(store.done, default=-1)
         earlier = takewhile(lambda unit: unit.number <= last, _due(options, run))
         self._before = self._done = sum(unit.cases for unit in earlier if unit.number in store.done)
-        self._failed = 0
+        self._failed, self._is_quiet = 0, options.detail == "quiet"
         self._seen: set[str] = set()
         self._progress: Progress | None = None
 
@@ -163,28 +160,27 @@ class _Watcher:
         line = decode(text)
         self._failed += len({verdict.case for verdict in line.verdicts})
         for verdict in line.verdicts:
-            kind = printable(f"{unit.adapter}: {verdict.check} {verdict.grade}")
+            kind = f"{unit.adapter}: {verdict.check} {verdict.grade}"
             if kind not in self._seen:
                 self._seen.add(kind)
-                self._say(f"found: {kind}, {printable(verdict.case)}")
+                self._say(f"found: {kind}, {verdict.case}")
         if self._progress is not None:
-            self._progress.update(self._task, completed=self._done, description=escape(self.line()))
+            self._progress.update(self._task, completed=self._done, description=self.line())
 
     def _say(self, line: str) -> None:
-        if self._progress is None:
-            print(line, file=sys.stderr, flush=True)
-        else:
-            self._progress.console.print(line, markup=False)
+        if self._progress is not None:
+            self._progress.console.print(line)
+        elif not self._is_quiet:
+            print_aside(line)
 
     @contextmanager
-    def shown(self, console: Console) -> Iterator[None]:
+    def shown(self, console: TextConsole) -> Iterator[None]:
         """Show a bar at a terminal, and otherwise a line every 30 seconds, while the block runs."""
-        if not is_live(console):
-            with show_lines(self.line):
+        if console.quiet or not is_live(console):
+            with nullcontext() if console.quiet else show_lines(self.line):
                 yield
             return
-        columns = (BarColumn(20), TextColumn("{task.description}"))
-        with Progress(*columns, console=console, transient=True) as progress:
+        with make_progress(console) as progress:
             self._task = progress.add_task("starting workers ...", total=self._wanted)
             self._progress = progress
             try:
@@ -193,11 +189,11 @@ class _Watcher:
                 self._progress = None
 
 
-def _print(found: Conclusion, options: CampaignOptions, console: Console) -> None:
+def _print(found: Conclusion, options: CampaignOptions, console: TextConsole) -> None:
     for line, passes in verdict_lines(found):
-        console.print(line, markup=False, style="bold green" if passes else "bold red")
+        TextConsole().print(line, style="bold green" if passes else "bold red")
     if options.cases is not None and found.cases < options.cases:
-        console.print(f"{found.cases:,} of {options.cases:,} cases were run", markup=False)
+        console.print(f"{found.cases:,} of {options.cases:,} cases were run")
     console.print()
     for line in summary_lines(found):
-        console.print(line, markup=False)
+        console.print(line)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .shown.detail import Quiet, Verbose, announce_loading, choose_detail
+
 _RECORD = "A record, as --report writes it."
 Summary = Annotated[Path | None, typer.Option(help="Write the run here as Markdown, for GitHub and GitLab.")]
 JUnit = Annotated[Path | None, typer.Option(help="Write the run here as JUnit XML, a test for each case.")]
@@ -24,6 +26,17 @@ def add_commands(
     """
 
     @app.command()
+    def expect(
+        record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
+        output: Annotated[Path | None, typer.Option("-o", "--output", help="Write them to this new file.")] = None,
+    ) -> None:
+        """Propose expectations for what a record says failed, for a person to add the reasons to."""
+        with one_line_errors():
+            from .expect import run_expect
+
+            raise typer.Exit(run_expect(record, output))
+
+    @app.command()
     def recheck(
         record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
         sample: Annotated[int, typer.Option(min=0, help="How many cases to repeat, beside the extremes.")] = 100,
@@ -31,12 +44,14 @@ def add_commands(
         trust: Annotated[
             bool, typer.Option("--trust", help="Run adapters that are no registered names: files and programs.")
         ] = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
     ) -> None:
         """Repeat a random part of a record and its extremes, and compare."""
         with one_line_errors():
             from .recheck import run_recheck
 
-            raise typer.Exit(run_recheck(record, sample, seed, trust))
+            raise typer.Exit(run_recheck(record, sample, seed, trust, choose_detail(quiet, verbose)))
 
     @app.command()
     def rows(
@@ -58,14 +73,16 @@ def add_commands(
         summary: Summary = None,
         junit: JUnit = None,
         github: GitHub = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
     ) -> None:
         """Make one record of the shards of a run."""
         with one_line_errors():
             from .merge import run_merge
-            from .outputs import Outputs, collect_outputs
+            from .shown.outputs import Outputs, collect_outputs
 
             with collect_outputs(Outputs(summary, junit, github)) as keep:
-                code = run_merge(records, output, keep)
+                code = run_merge(records, output, choose_detail(quiet, verbose), keep)
             raise typer.Exit(code)
 
     @app.command()
@@ -74,14 +91,16 @@ def add_commands(
         summary: Summary = None,
         junit: JUnit = None,
         github: GitHub = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
     ) -> None:
         """Print a record as kterm check prints a run, or write it in another form."""
         with one_line_errors():
-            from .outputs import Outputs, collect_outputs
+            from .shown.outputs import Outputs, collect_outputs
             from .view import run_view
 
             with collect_outputs(Outputs(summary, junit, github)) as keep:
-                code = run_view(record, keep)
+                code = run_view(record, choose_detail(quiet, verbose), keep)
             raise typer.Exit(code)
 
     @app.command()
@@ -92,14 +111,16 @@ def add_commands(
         fail_on: Annotated[str, typer.Option(help="What ends with 1: regressions, or any difference.")] = "regressions",
         output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the comparison here.")] = None,
         github: GitHub = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
     ) -> None:
         """Say what changed between two runs, from their records."""
         with one_line_errors():
             from .compare import run_compare
-            from .outputs import annotate_at_end
+            from .shown.outputs import annotate_at_end
 
             with annotate_at_end(github) as shown:
-                code = run_compare(old, new, form, fail_on, output, shown.append)
+                code = run_compare(old, new, form, fail_on, output, choose_detail(quiet, verbose), shown.append)
             raise typer.Exit(code)
 
     @app.command()
@@ -135,8 +156,11 @@ def add_commands(
         mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
         no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
         python: Annotated[str | None, typer.Option(help=python_help)] = None,
+        quiet: Quiet = False,
     ) -> None:
         """Run as many cases as wanted over seeds and workers, and sum up what they show."""
+        if not quiet:
+            announce_loading(adapters or ())
         with one_line_errors():
             from ...cases.plan import make_options
             from ...records.run import RunRequest
@@ -155,5 +179,7 @@ def add_commands(
                 uses_cache=not no_cache,
                 python=python,
             )
-            options = CampaignOptions(request, output.absolute(), cases, hours, scheduler, unit_seconds)
+            options = CampaignOptions(
+                request, output.absolute(), cases, hours, scheduler, unit_seconds, choose_detail(quiet)
+            )
             raise typer.Exit(run_campaign(options))

@@ -8,24 +8,23 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-
 from ...cases.plan import OptionError
 from ...records.compare.comparison import Comparison, FailOn, compare_records
 from ...records.compare.forms import Tables, to_json, to_markdown
 from ...records.compare.pairs import ComparisonError
 from ...records.compare.recorded import Recorded
-from ...records.compare.tables import Section, first_view, second_view, verdict_line
+from ...records.compare.tables import MOST_ROWS, Section, first_view, second_view, verdict_line
+from ...records.form.console import TextConsole
 from ...records.record import Record, RecordError, read
 from ...records.report import words
 from ...records.views.annotations import Annotation, OnGitHub
 from ...records.views.summary import join_parts
 from ..exit_codes import CONFORMS, DOES_NOT
 from ..output import open_output
+from .shown.detail import Detail
 
 FORMS = ("text", "markdown", "json")
 FAIL_ON: tuple[FailOn, ...] = get_args(FailOn)
-_FILE_WIDTH = 120
 
 
 def run_compare(
@@ -34,10 +33,13 @@ def run_compare(
     form: str,
     fail_on: str,
     output: Path | None,
+    detail: Detail = "normal",
     annotate: Callable[[OnGitHub], object] = lambda _: None,
 ) -> int:
     """Compare two records, print the comparison or write it to a file, and give `annotate` what GitHub may show of it.
     The exit code is 1 if anything is worse, or with `fail_on` any, if anything differs; else 0.
+
+    `detail` says how much of it; files and Markdown are as long as it says, and JSON is always whole.
 
     Raises RecordError, and OptionError for an unknown form.
     """
@@ -51,8 +53,9 @@ def run_compare(
         comparison = compare_records(what_is_recorded(before), what_is_recorded(after))
     except ComparisonError as error:
         raise RecordError(f"records {old} and {new}: {error}") from None
-    sections = [*first_view(comparison), *second_view(comparison, replay_commands(after))]
-    _print(comparison, sections, form, output)
+    most = None if detail == "verbose" else MOST_ROWS
+    sections = [*first_view(comparison, most), *second_view(comparison, replay_commands(after), most)]
+    _print(comparison, [] if detail == "quiet" else sections, form, output)
     parts = "\n".join(to_markdown(comparison, sections)).split("\n\n")
     annotate(OnGitHub((_annotation(comparison, sections, limit),), lambda most: join_parts(parts, most)))
     return DOES_NOT if comparison.fails(limit) else CONFORMS
@@ -61,9 +64,9 @@ def run_compare(
 def _print(comparison: Comparison, sections: Sequence[Section], form: str, output: Path | None) -> None:
     with nullcontext(sys.stdout) if output is None else open_output(output, "-o") as out:
         if form == "text":
-            console = Console(file=out, highlight=False, soft_wrap=True, width=None if output is None else _FILE_WIDTH)
+            console = TextConsole(out)
             style = "bold red" if comparison.regressions else "bold green"
-            console.print(verdict_line(comparison), markup=False, style=style)
+            console.print(verdict_line(comparison), style=style)
             console.print(Tables(sections))
         elif form == "markdown":
             print("\n".join(to_markdown(comparison, sections)), file=out)

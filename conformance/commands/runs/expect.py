@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ...expectations.expectation import ExpectationError
+from ...records.form.console import TextConsole
 from ...records.views.propose import propose_expectations
 
 
@@ -19,5 +20,5 @@ def run_expect(source: Path, output: Path | None) -> int:
         raise ExpectationError(f"{output} exists and may hold reasons; name a new file") from None
     except OSError as error:
         raise ExpectationError(f"{output}: {error.strerror}; name a file that can be written") from None
-    print(f"{output}: {count} new {'entry' if count == 1 else 'entries'}, each still needs a reason")
+    TextConsole().print(f"{output}: {count} new {'entry' if count == 1 else 'entries'}, each still needs a reason")
     return 0

@@ -11,6 +11,7 @@ import msgspec
 
 from ...arithmetic.fingerprint import Fingerprint
 from ...records.folder import DESCRIPTION, RunFolder
+from ...records.form.console import TextConsole
 from ...records.form.files import read_bytes
 from ...records.form.lines import PartLine, RunLine
 from ...records.form.text import printable
@@ -18,6 +19,8 @@ from ...records.parts import restore_part
 from ...records.record import Record, RecordError, read
 from ...records.run import Run, assemble, load
 from ..exit_codes import CONFORMS, DOES_NOT
+from .shown.detail import Detail
+from .shown.printing import print_record
 
 _OF_SHARD = ("selected", "shard", "planned", "adapters")
 """What the headers of shards may differ in."""
@@ -25,10 +28,13 @@ _PLACE = ("suite", "numbers", "platform", "python", "environment")
 
 
 def run_merge(
-    sources: Sequence[Path], output: Path, keep: Callable[[Record, Path | None], object] = lambda *_: None
+    sources: Sequence[Path],
+    output: Path,
+    detail: Detail = "normal",
+    keep: Callable[[Record, Path | None], object] = lambda *_: None,
 ) -> int:
-    """Merge the records of all shards of a run into `output`, give the record to `keep`, and say whether it conforms:
-    the exit code is 0 if so, else 1. No adapter is loaded.
+    """Merge the records of all shards of a run into `output`, print as much of it as `detail` says, and give it to
+    `keep`: the exit code is 0 if it conforms, else 1. No adapter is loaded.
 
     Raises RecordError for records that are no shards of one run, that overlap, or that leave some of it out.
     """
@@ -48,10 +54,8 @@ def run_merge(
             whole = assemble(run, folder, {name: records[0].header[name] for name in _PLACE})
         merged = read(whole)  # before anybody else can
         folder.deliver(whole)
-    counts = merged.footer["accounting"]
-    print(f"{printable(str(output))}: {groups:,} groups of {len(sources)} shards")
-    print(f"{counts['planned']:,} cases, {counts['failed']:,} failed")
-    print(f"{'conforms' if merged.conforms else 'does not conform'} ({merged.level})")
+    TextConsole(quiet=detail == "quiet").print(f"{output}: {groups:,} groups of {len(sources)} shards")
+    print_record(merged, detail, output)
     keep(merged, output)
     return CONFORMS if merged.conforms else DOES_NOT
 

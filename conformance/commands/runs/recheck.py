@@ -13,13 +13,15 @@ from ...cases.plan import OptionError
 from ...checks.verdict import Verdict
 from ...expectations.audit import Key
 from ...records.consistency import options_of, planned_groups
+from ...records.form.console import TextConsole
 from ...records.form.environment import describe_environment
 from ...records.form.verdicts import CaseResult, case_id, summarize_group
 from ...records.record import Record, read
-from ...records.report import printable, versioned
+from ...records.report import versioned
 from ...records.run import Run, Worker
 from ...runners.threads import pin_here
 from ..exit_codes import CONFORMS, DOES_NOT
+from .shown.detail import Detail
 
 _EXTREMES = 10
 """So many of the largest margins of passes, and of the smallest powers, are repeated."""
@@ -29,37 +31,40 @@ _SHOWN = 20
 _ARITHMETIC = ("libraries", "cpu", "cpu_flags", "blas")
 
 
-def run_recheck(source: Path, sample: int, seed: int, trusts: bool = False) -> int:
+def run_recheck(source: Path, sample: int, seed: int, trusts: bool = False, detail: Detail = "normal") -> int:
     """Repeat cases of a record, and print where they differ. The exit code is 0 if nothing does, else 1.
+    `detail` says how much is printed.
 
     Raises RecordError, AdapterError, and OptionError where an adapter is another than that of the record, or is a file,
     a module or a program and the user does not say `trusts`: who wrote the record chose it.
     """
     pin_here()
+    console = TextConsole(quiet=detail == "quiet")
     record = read(source)
     known = registered()
     for adapter in record.adapters.values():
         if not trusts and (adapter.spec not in known or adapter.python):
             spec = f"{adapter.spec} under {adapter.python}" if adapter.python else adapter.spec
-            raise OptionError(
-                printable(f"record {source}: names {spec!r}, which is to be run; if you trust it, add --trust")
-            )
+            raise OptionError(f"record {source}: names {spec!r}, which is to be run; if you trust it, add --trust")
     chosen = choose_cases(record, sample, seed)
     is_same_place = _arithmetic_of(record.header["environment"]) == _arithmetic_of(describe_environment())
     count, differing = 0, list[str]()
     for cases, lines in _repeat(record, chosen, is_same_place):
         count += cases
         differing += lines
-    for line in differing[:_SHOWN]:
-        print(printable(line))
-    if len(differing) > _SHOWN:
-        print(f"and {len(differing) - _SHOWN:,} more")
+    shown = len(differing) if detail == "verbose" else _SHOWN
+    for line in differing[:shown]:
+        console.print(line)
+    if len(differing) > shown:
+        console.print(f"and {len(differing) - shown:,} more")
     compared = "statuses, findings, margins and powers" if is_same_place else "statuses and findings"
-    print(f"repeated {len(chosen):,} chosen cases of {len(record.cases):,}, with their groups {count:,}: {compared}")
+    console.print(
+        f"repeated {len(chosen):,} chosen cases of {len(record.cases):,}, with their groups {count:,}: {compared}"
+    )
     if not is_same_place:
-        print("margins and powers depend on the processor and the versions, which are others here")
+        console.print("margins and powers depend on the processor and the versions, which are others here")
     verdict = f"{len(differing):,} cases differ" if differing else "all as recorded"
-    print(verdict if len(differing) != 1 else "1 case differs")
+    TextConsole().print(verdict if len(differing) != 1 else "1 case differs")
     return DOES_NOT if differing else CONFORMS
 
 

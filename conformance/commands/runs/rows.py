@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from ...cases.plan import OptionError
 from ...records.form.rows import COLUMNS, rows_of
+from ...records.form.text import printable
 from ...records.record import read
 from ..exit_codes import CONFORMS
 
@@ -43,10 +44,10 @@ def run_rows(source: Path, output: Path | None) -> int:
 
 
 def write_csv(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
-    """The rows as CSV, below a line with the names of the columns."""
+    """The rows as CSV, below a line with the names of the columns. Text that controls a terminal is escaped."""
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({k: printable(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows)
 
 
 def _arrow() -> Any:

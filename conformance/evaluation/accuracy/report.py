@@ -19,7 +19,7 @@ _HEADS = ("worst ulp", "at z", "99 %", "median", "c", "table", "at z", "apart", 
 def print_report(console: Console, declared: Description, options: Options, outcomes: Sequence[Outcome]) -> None:
     """Print the table of one adapter, what is wrong, and how many activations are accurate."""
     name = declared.name
-    console.print(f"{name} {declared.version} on {declared.device}; seed {options.seed}", markup=False)
+    console.print(f"{name} {declared.version} on {declared.device}; seed {options.seed}")
     console.print(_make_table([outcome for outcome in outcomes if isinstance(outcome, Measurement)]))
     lines = [f"does not declare dtype {dtype}" for dtype in options.dtypes if dtype not in declared.dtypes]
     lines += [f"does not declare activation {one}" for one in options.activations if one not in declared.activations]
@@ -29,13 +29,12 @@ def print_report(console: Console, declared: Description, options: Options, outc
         )
     lines += [f"{one.activation} {one.dtype} {line}" for one in outcomes for line in _explain(one)]
     for line in lines:
-        console.print(f"{name} {line}", markup=False)
+        console.print(f"{name} {line}")
     measured = {(outcome.activation, outcome.dtype) for outcome in outcomes}
     poor = {(outcome.activation, outcome.dtype) for outcome in outcomes if not is_sound(outcome)}
     console.print(
         f"{name}: {len(measured)} activations by dtypes, {len(measured - poor)} as accurate as the table says, "
         f"{len(poor)} not",
-        markup=False,
     )
 
 

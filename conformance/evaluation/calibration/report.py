@@ -34,10 +34,10 @@ def print_report(found: Calibration, console: Console) -> None:
     """Print the tables, and under them the summary."""
     for table in make_tables(found):
         console.print()
-        console.print(table, crop=False)
+        console.print(table)
     console.print()
     for line in format_summary(found):
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def make_tables(found: Calibration) -> Iterator[Table]:
@@ -62,6 +62,11 @@ def format_summary(found: Calibration) -> Iterator[str]:
             if not is_installed(framework):
                 yield f"{name} is left out: {framework} is not installed"
     yield from _format_false_alarms(found)
+    yield from format_totals(found)
+
+
+def format_totals(found: Calibration) -> Iterator[str]:
+    """The false alarms of each adapter, a line each."""
     for adapter in found.adapters:
         yield _format_totals(adapter.name, [one for one in found.spreads if one.adapter == adapter.name])
 

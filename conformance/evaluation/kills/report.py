@@ -7,6 +7,10 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
+
+from ...records.form.console import TextConsole
+from ...records.form.text import printable
 
 
 def format_title(record: dict[str, Any]) -> str:
@@ -53,17 +57,17 @@ def _make_matrix(record: dict[str, Any], adapter: str, dtype: str) -> Table:
             continue
         fate = fates[one["name"]]
         state = fate["state"]
-        remark = {"killed": "", "survived": "[bold red]survives[/bold red]"}.get(state, f"[dim]{state}[/dim]")
+        remark = {"killed": Text(""), "survived": Text("survives", "bold red")}.get(state, Text(state, "dim"))
         if state == "killed" and float(fate["margin"]) < record["enough"]:
-            remark = f"[yellow]only {_format_margin(fate['margin'])}[/yellow]"
+            remark = Text(f"only {_format_margin(fate['margin'])}", "yellow")
         table.add_row(one["name"], *(_format_cell(fate["regimes"].get(regime)) for regime in regimes), remark)
     return table
 
 
-def _format_cell(cell: dict[str, Any] | None) -> str:
+def _format_cell(cell: dict[str, Any] | None) -> Text:
     if cell is None or not cell["cases"]:
-        return ""
-    return f"[green]{_format_margin(cell['margin'])}[/green]" if cell["killed"] else "[dim]·[/dim]"
+        return Text()
+    return Text(_format_margin(cell["margin"]), "green") if cell["killed"] else Text("·", "dim")
 
 
 def _format_margin(margin: float | str) -> str:
@@ -79,7 +83,9 @@ def _make_equivalents(record: dict[str, Any]) -> Table:
         if one["equivalent"]:
             found = [f for f in record["fates"] if f["mutant"] == one["name"] and f["state"] == "found"]
             where = ", ".join(f"{f['adapter']} {f['dtype']}" for f in found)
-            table.add_row(one["name"], one["equivalent"], f"[bold red]found: {where}[/bold red]" if found else "")
+            table.add_row(
+                one["name"], one["equivalent"], Text(printable(f"found: {where}") if found else "", "bold red")
+            )
     return table
 
 
@@ -140,15 +146,15 @@ def print_report(record: dict[str, Any], console: Console) -> None:
     """Print the tables, and under them the summary."""
     for table in make_tables(record):
         console.print()
-        console.print(table, crop=False)
+        console.print(table)
     console.print()
     for line in format_summary(record):
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def make_html(record: dict[str, Any], width: int) -> str:
     """The title and the report as a page of HTML, `width` characters wide."""
-    console = Console(record=True, file=io.StringIO(), highlight=False, width=width)
-    console.print(format_title(record), markup=False)
+    console = TextConsole(io.StringIO(), record=True, width=width)
+    console.print(format_title(record))
     print_report(record, console)
     return console.export_html()

@@ -16,7 +16,7 @@ from .tables import Section, verdict_line
 
 
 class Tables:
-    """Sections, rendered by rich."""
+    """Sections, rendered by rich on a console that takes strings as plain text."""
 
     def __init__(self, sections: Iterable[Section]) -> None:
         self._sections = sections
@@ -27,16 +27,16 @@ class Tables:
             yield Text("")
             yield Text(printable(section.title), style="bold")
             if section.columns == ("",):
-                yield from (Text(printable(line)) for (line,) in section.rows)  # commands, which no table may break
+                yield from (line for (line,) in section.rows)  # commands, which no table may break
             elif section.rows:
                 table = Table(box=None, pad_edge=False, show_header=any(section.columns))
                 for name in section.columns:
-                    table.add_column(Text(printable(name)), overflow="fold")
+                    table.add_column(name)
                 for row in section.rows:
-                    table.add_row(*(Text(printable(cell)) for cell in row))
+                    table.add_row(*row)
                 yield table
             if section.note:
-                yield Text(printable(section.note))
+                yield section.note
 
 
 def to_markdown(comparison: Comparison, sections: Iterable[Section]) -> Iterator[str]:

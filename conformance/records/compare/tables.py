@@ -10,7 +10,7 @@ from .changes import Change, RunChange
 from .comparison import Comparison
 from .pairs import Fact
 
-_MOST_ROWS = 12
+MOST_ROWS = 12
 _MOST_CASES = 3
 _MOST_NAMED = 3
 
@@ -38,8 +38,10 @@ def verdict_line(comparison: Comparison) -> str:
     return f"{word}: {', '.join([*parts, state])}"
 
 
-def first_view(comparison: Comparison) -> Iterator[Section]:
-    """What a reader needs first: environments, whether the cases are the same, and what moved in number."""
+def first_view(comparison: Comparison, most: int | None = MOST_ROWS) -> Iterator[Section]:
+    """What a reader needs first: environments, whether the cases are the same, and what moved in number; at most `most`
+    rows a table.
+    """
     facts = comparison.environments
     rows = tuple((one.what, one.old, one.new, "differs" if one.differs else "") for one in facts)
     yield Section("environments", ("", "old", "new", ""), rows)
@@ -65,9 +67,9 @@ def first_view(comparison: Comparison) -> Iterator[Section]:
     ]
     if rows:
         yield Section("causes", ("adapter", "", "cause", "cases"), tuple(rows))
-    yield from _facts("expectations", comparison.expectations)
-    yield from _facts("slopes at kinks", comparison.kinks)
-    yield from _facts("measured arithmetic", comparison.arithmetic)
+    yield from _facts("expectations", comparison.expectations, most)
+    yield from _facts("slopes at kinks", comparison.kinks, most)
+    yield from _facts("measured arithmetic", comparison.arithmetic, most)
     moved = [one for one in comparison.margins if one.is_beyond_noise]
     shown = sum(one.cases for one in comparison.margins)
     share = sum(one.cases for one in moved) / shown if shown else 0.0
@@ -80,12 +82,12 @@ def first_view(comparison: Comparison) -> Iterator[Section]:
         if comparison.margins
         else "no margin differs"
     )
-    yield Section(
-        "margins", ("adapter", "check", "dtype", "regime", "mean margin", "cases"), tuple(rows[:_MOST_ROWS]), note
-    )
+    yield Section("margins", ("adapter", "check", "dtype", "regime", "mean margin", "cases"), tuple(rows[:most]), note)
 
 
-def second_view(comparison: Comparison, command_for: Callable[[str, str], str]) -> Iterator[Section]:
+def second_view(
+    comparison: Comparison, command_for: Callable[[str, str], str], most: int | None = MOST_ROWS
+) -> Iterator[Section]:
     """The changed cases, by activation, dtype and regime, with the commands that show them: `command_for` gives one
     for a case and the name of an adapter of the new run, empty if there is none.
     """
@@ -97,8 +99,8 @@ def second_view(comparison: Comparison, command_for: Callable[[str, str], str]) 
     rows = [(*place, f"{len(some):,}", _worst(some)) for place, some in grouped.items()]
     if rows:
         columns = ("", "adapter", "activation", "dtype", "regime", "check", "cases", "worst margin")
-        more = len(rows) - _MOST_ROWS
-        yield Section("changed cases", columns, tuple(rows[:_MOST_ROWS]), f"and {more} more" if more > 0 else "")
+        more = len(rows) - len(rows[:most])
+        yield Section("changed cases", columns, tuple(rows[:most]), f"and {more} more" if more > 0 else "")
     names = {one.pair.name: one.pair.new for one in comparison.cases}
     first = [some[0] for some in grouped.values() if some[0].kind != "improvement"][:_MOST_CASES]
     shown = [(one.case, names[one.pair]) for one in first]
@@ -137,10 +139,10 @@ def _cause_words(cause: Cause) -> str:
     return cause.worst.message or f"{' and '.join(cause.checks)} {cause.worst.grade} in {cause.worst.quantity}"
 
 
-def _facts(title: str, facts: Sequence[Fact]) -> Iterator[Section]:
+def _facts(title: str, facts: Sequence[Fact], most: int | None) -> Iterator[Section]:
     if facts:
-        rows = tuple((one.what, one.old, one.new) for one in facts[:_MOST_ROWS])
-        more = len(facts) - _MOST_ROWS
+        rows = tuple((one.what, one.old, one.new) for one in facts[:most])
+        more = len(facts) - len(rows)
         yield Section(title, ("", "old", "new"), rows, f"and {more} more" if more > 0 else "")
 
 

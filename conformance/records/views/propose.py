@@ -15,6 +15,8 @@ from ...checks.verdict import CHECKS, REPEATED, RUN_CHECKS, Verdict, quantity_of
 from ...expectations.audit import AuditResult
 from ...expectations.expectation import EXPECTABLE, PATTERNS, SUBJECTS, Expectation
 from ...expectations.patterns import Point, find_patterns
+from ...runners.link.text import replace_hidden
+from ..form.text import printable
 from ..form.verdicts import CaseResult
 from ..record import Record, read
 from ..report import title
@@ -198,13 +200,13 @@ def _split_by_subject(one: _Proposal, frameworks: Mapping[str, str]) -> Iterator
 
 
 def _format_preamble(record: Record, source: Path, has_proposals: bool) -> str:
-    lines = [f"# kterm expect {source.name}: {title(record.header)}"]
+    lines = [f"kterm expect {source.name}: {title(record.header)}"]
     if has_proposals:
-        lines.append("# The proposed entries match exactly what failed in this run. For each, write why the framework")
-        lines.append("# departs (reason) and where that is discussed (issue). A file with an empty reason is refused.")
+        lines.append("The proposed entries match exactly what failed in this run. For each, write why the framework")
+        lines.append("departs (reason) and where that is discussed (issue). A file with an empty reason is refused.")
     else:
-        lines.append("# No finding in this run can be expected.")
-    return "".join(f"{line}\n" for line in lines)
+        lines.append("No finding in this run can be expected.")
+    return "".join(map(_comment, lines))
 
 
 def _format_entry(one: _Proposal) -> str:
@@ -225,8 +227,13 @@ def _format_entry(one: _Proposal) -> str:
 
 
 def _quote(text: str) -> str:
-    # TOML has the escapes of JSON.
-    return json.dumps(text, ensure_ascii=False)
+    # TOML has the escapes of JSON, without its surrogate pairs.
+    return replace_hidden(json.dumps(text, ensure_ascii=False), lambda c: f"\\U{ord(c):08x}")
+
+
+def _comment(text: str) -> str:
+    """A line of comment, whatever an adapter has for its name."""
+    return f"# {printable(' '.join(text.split()))}\n"
 
 
 def _format_findings(one: _Proposal) -> list[str]:
@@ -236,7 +243,8 @@ def _format_findings(one: _Proposal) -> list[str]:
     cases = len({(name, verdict.case) for name, verdict in one.findings})
     many = f"{cases:,} case{'s' if cases > 1 else ''}"
     what = worst.message or f"{worst.worst:.3g} times the tolerance"
-    return [f"# {many}; the worst is {worst.quantity} of {worst.case} on {adapter}:", f"# {' '.join(what.split())}"]
+    lines = (f"{many}; the worst is {worst.quantity} of {worst.case} on {adapter}:", what)
+    return [_comment(line).rstrip() for line in lines]
 
 
 def _format_left_out(record: Record) -> list[str]:
@@ -247,15 +255,15 @@ def _format_left_out(record: Record) -> list[str]:
         crashed = len({v.case for v in verdicts if v.grade == "errored"})
         if crashed:
             many = f"{crashed:,} case{'s' if crashed > 1 else ''}"
-            lines.append(f"# {adapter}: {many} errored; errors cannot be expected")
+            lines.append(f"{adapter}: {many} errored; errors cannot be expected")
         if any(v.is_finding and v.check not in EXPECTABLE for v in verdicts):
-            lines.append(f"# {adapter}: its weights are not laid out as declared; that cannot be expected")
+            lines.append(f"{adapter}: its weights are not laid out as declared; that cannot be expected")
         if any(one.blocked for (name, _), one in record.cases.items() if name == adapter):
-            lines.append(f"# {adapter}: some checks were blocked; run with these expectations to see what they find")
+            lines.append(f"{adapter}: some checks were blocked; run with these expectations to see what they find")
         for v in record.of_run[adapter]:
             if v.is_unexpected:
                 named = ", ".join((v.quantity, *([v.activation] if v.activation else ())))
-                lines.append(f'# {adapter}: the whole run fails check = "{v.check}" in {v.case}, {named}')
+                lines.append(f'{adapter}: the whole run fails check = "{v.check}" in {v.case}, {named}')
     unmatched = [record.expectations[one.id].label() for one in record.audited if not _applies(record, one)]
-    lines += [f"# left out because it matched nothing: {label}" for label in unmatched]
-    return ["".join(f"{line}\n" for line in lines)] if lines else []
+    lines += [f"left out because it matched nothing: {label}" for label in unmatched]
+    return ["".join(map(_comment, lines))] if lines else []

@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from kterm.conformance.commands.check import _Watcher
 from kterm.conformance.commands.output import say_duration, show_lines
+from kterm.conformance.records.form.console import TextConsole
 
 from ...support.here import kterm_here
 
@@ -17,7 +18,11 @@ from ...support.here import kterm_here
 def _report(counts: str, failure: str = "", skipped: bool = False) -> Any:
     """A report of pytest on one group."""
     return SimpleNamespace(
-        when="call", failed=bool(failure) and not skipped, longrepr=failure, user_properties=[("kterm-counts", counts)]
+        when="call",
+        failed=bool(failure) and not skipped,
+        longrepr=failure,
+        duration=0.5,
+        user_properties=[("kterm-counts", counts)],
     )
 
 
@@ -34,6 +39,22 @@ def test_each_new_cause_is_said_once_as_it_is_found(capsys: pytest.CaptureFixtur
     line = watcher.line()
     assert line.startswith("b: 20 of 30 cases, ")
     assert line.endswith(" left, 6 failed")
+
+
+def test_what_an_earlier_run_recorded_counts_as_done_and_not_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    watcher = _Watcher(Progress(disable=True), 3000)
+    watcher.pytest_runtest_logreport(_report('{"adapter": "a", "cases": 2000, "failed": 7, "is_kept": true}'))
+    watcher.pytest_runtest_logreport(_report('{"adapter": "a", "cases": 100, "failed": 0, "is_kept": false}'))
+    now = 110.0
+    assert watcher.line() == "a: 2,100 of 3,000 cases, 10/s, about 90 s left, 7 failed"
+
+
+def test_nothing_is_said_of_failures_where_all_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    watcher = _Watcher(Progress(console=TextConsole(quiet=True), disable=True), 30)
+    watcher.pytest_runtest_logreport(_report('{"adapter": "a", "cases": 5, "failed": 2}', "a: k_terms wrong in 1 case"))
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_line_of_progress_comes_again_and_again(capsys: pytest.CaptureFixture[str]) -> None:

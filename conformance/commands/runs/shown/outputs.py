@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...cases.plan import OptionError
-from ...records.record import Record
-from ...records.views.annotations import OnGitHub, annotate, to_commands
-from ...records.views.junit import to_junit
-from ...records.views.summary import MOST_BYTES, summarize
+from ....cases.plan import OptionError
+from ....records.record import Record
+from ....records.views.annotations import OnGitHub, annotate, to_commands
+from ....records.views.junit import to_junit
+from ....records.views.summary import MOST_BYTES, summarize
 
 
 @dataclass(frozen=True)
