@@ -168,7 +168,17 @@ def add_bias(a: Estimate, bias: Array, reading: Reading) -> Estimate:
         if a.error is not None:
             exact &= (a.error == 0) | (added == 0)
         own = np.where(exact, 0.0, own)
-    return Estimate(value, reading.add(a.error, own), a.jump, terms=a.terms and a.terms + 1)
+    again = _lost_again(a, reading) if a.terms <= 1 else None
+    return Estimate(value, reading.add(a.error, own), a.jump, terms=a.terms and a.terms + 1, again=again)
+
+
+def _lost_again(a: Estimate, reading: Reading) -> Array | None:
+    """How far an operand of the next step may lie from `a` if it is computed once more: by its own rounding, and by
+    those before it. None where nothing rounds.
+    """
+    if a.error is None:
+        return None
+    return reading.add(np.where(a.error == 0, 0.0, reading.u * np.abs(a.value)), a.again)
 
 
 def _is_exact(value: Array, reading: Reading) -> Array:
@@ -234,9 +244,12 @@ def activation(row: Activation, z: Estimate, reading: Reading) -> Estimate:
     error = row.f_ulps * reading.u * row.f_terms(z.value) + _underflow_error(row, z.value, reading, row.f_ulps)
     reach = _reach(z, reading)
     jump: Array | None = None
+    again: Array | None = None
     if reach is not None:
         low, high, _ = _slope_range(row, z.value, reach, reading)
         steepest = np.maximum(np.abs(low), np.abs(high))
+        lost = _lost_again(z, reading)
+        again = None if lost is None else steepest * lost
         error = reading.add(error, None if z.error is None else steepest * z.error)
         jump = None if z.jump is None else steepest * z.jump
     for kink in row.kinks:
@@ -246,7 +259,7 @@ def activation(row: Activation, z: Estimate, reading: Reading) -> Estimate:
             # An exact z at the point has the value that the definition gives. Only an uncertain z may cross over, or
             # one near a point that the framework has rounded.
             jump = _sum(jump, np.where(near & (reach is not None or blur > 0), kink.jump + blur, 0.0))
-    return Estimate(value, error, jump)
+    return Estimate(value, error, jump, again=again)
 
 
 def derivative(
@@ -330,13 +343,17 @@ def batch_sum(a: Estimate, reading: Reading) -> Estimate:
 def as_shown(value: Array, computed: Estimate, reading: Reading) -> Estimate:
     """The estimate to continue from when a framework shows `value` where the oracle has `computed`."""
     # The value that a compiled program returns is rounded, but the one it continues with need not be. It may keep a
-    # wider value, or contract a product and the sum that follows into one fused multiply-add.
+    # wider value, or contract a product and the sum that follows into one fused multiply-add. It may also compute the
+    # value once more where it is used, and leave out there a rounding that it did not leave out before, such as that of
+    # the product in z sigmoid(z) + b. Where the sum cancels, this is far more than a rounding of the sum.
     rounded = reading.u * np.abs(value) + reading.underflow
+    again = None if computed.again is None or not computed.again.any() else computed.again
+    error = rounded if again is None else reading.both(rounded, again)
     if not reading.selects or computed.error is None:
-        return Estimate(value, rounded, once=True)
+        return Estimate(value, error, once=again is None, again=again)
     # An entry that was computed without rounding has no wider form. Draws of one stack differ in which entries these
     # are.
     exact = (computed.error == 0) & (value == computed.value)
     if exact.all():
         return Estimate(value)
-    return Estimate(value, np.where(exact, 0.0, rounded), once=not exact.any())
+    return Estimate(value, np.where(exact, 0.0, error), once=again is None and not exact.any(), again=again)

@@ -117,6 +117,10 @@ class Ordered(Miniature):
         """The residual as the backward pass gets it, and what turns a gradient into that of E."""
         return residual, lambda gradient: gradient
 
+    def used_output(self, structure: Structure, parameters: Parameters, xs: list[Array]) -> Array:
+        """The output that the residual is made from, given x_0 and the x of each layer."""
+        return xs[-1]
+
     def product(self, a: Array, b: Array, dtype: np.dtype, start: Array | None = None) -> Array:
         inside = _wider(dtype) if self.wide or self.keeps else _accumulator(dtype)
         first = start.astype(inside)[None] if start is not None and self.bias_first else None
@@ -138,7 +142,7 @@ class Ordered(Miniature):
             zs.append(self.product(xs[-1], parameters.weights[i], dtype, bias if network.bias == "pre" else None))
             after = row.f(zs[-1].astype(kept))
             xs.append(after + bias.astype(kept) if bias is not None and network.bias == "post" else after)
-        residual = xs[-1] - y.astype(kept)
+        residual = (self.used_output(structure, parameters, xs) - y.astype(kept)).astype(kept)
         error = np.square(residual.astype(_accumulator(kept))).sum() / 2
         s, to_gradient = self.scaled(residual)
         ks, sides = list[Array](), list[Array]()
@@ -233,6 +237,26 @@ class KeepsWide(WideSums):
     name, keeps = "keeps-wide", True
 
 
+class Recomputed(Ordered):
+    """The residual is made from an output that is computed once more from the last sum of products, elementwise steps
+    in the next wider format: as a compiler does that puts them into two programs and contracts them in one.
+    """
+
+    name = "recomputed"
+
+    def used_output(self, structure: Structure, parameters: Parameters, xs: list[Array]) -> Array:
+        network, before, weight = structure.network, xs[-2], parameters.weights[-1]
+        wide = _wider(before.dtype)
+        if weight.shape[0] == 1:  # a sum of one product is elementwise too
+            total = before.astype(wide) * weight.astype(wide)
+        else:
+            total = self.product(before, weight, before.dtype).astype(wide)
+        bias = parameters.biases[-1].astype(wide) if network.bias != "none" else 0
+        z = total + bias if network.bias == "pre" else total
+        after = ACTIVATIONS[network.activations[-1]].f(z)
+        return after + bias if network.bias == "post" else after
+
+
 class OfMean(Ordered):
     """The loss is a mean over batch and outputs. Its k-terms and gradients are scaled back to those of E at the end."""
 
@@ -292,6 +316,7 @@ ORDERS: tuple[type[Ordered], ...] = (
     OfMean,
     OfBatchMean,
     FlippingZeros,
+    Recomputed,
 )
 
 
