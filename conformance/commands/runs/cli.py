@@ -137,8 +137,8 @@ def add_commands(
         unit_seconds: Annotated[
             float, typer.Option(help="How long a unit of work takes, about: longer for more workers.")
         ] = 5.0,
-        profile: Annotated[str, typer.Option(help="quick, standard or thorough.")] = "thorough",
-        seed: Annotated[int, typer.Option(help="First seed of structures and draws.")] = 0,
+        profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "thorough",
+        seed: Annotated[int, typer.Option(help="Seed of structures and draws, the first of several.")] = 0,
         workers: Annotated[
             str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
         ] = "auto",
