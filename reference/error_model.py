@@ -208,8 +208,8 @@ class Estimate:
     The error is a bound or a standard deviation, depending on the reading. The jump is the part that always adds
     linearly; see `rounding.py`. `once` says that the error is that of a single rounding, u times the value. A product
     then includes it in its own factor. For a sum of products, `terms` says how many; a bias may be one more of them.
-    `again` is how far from `value` it may lie, beside its own rounding, if it is computed once more from the last sum of
-    products, with other roundings on the way: see `as_shown`.
+    `again` is how far from `value` it may lie, beside its own rounding, if it is computed once more from the last sum
+    of products, with other roundings on the way: see `as_shown`.
     """
 
     value: Array
