@@ -49,7 +49,9 @@ def _fitted(one: Draw, twin: Structure) -> Draw:
 
 
 def _with_biases(parameters: Parameters, wanted: bool) -> Parameters:
-    biases = parameters.biases or tuple(weight[0].copy() for weight in parameters.weights)
+    # A layer without inputs has no first row.
+    first = (w[0].copy() if len(w) else np.zeros(w.shape[1], w.dtype) for w in parameters.weights)
+    biases = parameters.biases or tuple(first)
     return replace(parameters, biases=biases if wanted else ())
 
 

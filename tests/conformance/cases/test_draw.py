@@ -253,3 +253,4 @@ def test_every_regime_draws_numbers_for_a_layer_without_units(regime: str, width
         network = Network(widths, (activation,) * (len(widths) - 1), "pre")
         stack = make_draws([Case(Structure(network, batch, dtype), regime, 0, draw) for draw in (0, 4)])
         assert [w.shape[1:] for w in stack.parameters.weights] == list(pairwise(widths))
+        assert stack.x.shape == (2, batch, widths[0])

@@ -374,3 +374,12 @@ def test_a_process_that_is_lost_once_at_the_program_of_a_twin_is_a_finding() -> 
     assert [(v.check, v.quantity) for v in found] == [("contract", "twins")]
     assert "process was lost at the program of" in found[0].message
     assert "exited with code 7" in found[0].message
+
+
+def test_a_structure_whose_layer_has_no_inputs_has_twins() -> None:
+    case = parse_case("0x3-tanh-b2-none-f64-twins-s0", tuple(REGIMES))
+    made = twins_of(case.structure, make_draws([case])[0], EVERY)
+    assert {twin.structure.network.bias for twin in made} > {"none"}
+    assert all(b.shape == (3,) for twin in made for b in twin.numbers.parameters.biases)
+    group = Group(case.structure, case.regime, 0, (0,))
+    assert not any(v.fails for some in examine(group, LocalRunner(Miniature())).verdicts for v in some)
