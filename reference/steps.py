@@ -195,12 +195,18 @@ def showing(shown: Mapping[str, Array]) -> Give:
         if key not in kept:
             kept[key] = value, value.shown_as(shown[name])
         computed, given = kept[key]
-        # With `selects`, the error of what is shown depends on what was computed.
-        if computed is value or value.reading is None or not value.reading.selects:
+        # With `selects`, the error of what is shown depends on what was computed; otherwise on its `again` alone.
+        if computed is value or value.reading is None:
+            return given
+        if not value.reading.selects and _is_same(computed.estimate.again, value.estimate.again):
             return given
         return value.shown_as(shown[name])
 
     return give
+
+
+def _is_same(a: Array | None, b: Array | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b, equal_nan=True))
 
 
 def run(

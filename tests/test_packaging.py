@@ -156,7 +156,7 @@ def test_the_wheel_alone_checks_the_numpy_adapter(installed: Path, tmp_path: Pat
     absent = "from importlib.util import find_spec; print([n for n in ('torch', 'jax', 'jaxlib') if find_spec(n)])"
     assert _run([installed / "python", "-c", absent], tmp_path) == "[]\n"
     checked = _run([installed / "kterm", "check", "numpy", "--profile", "smoke", "-n", "1"], tmp_path)
-    assert checked.splitlines()[0].startswith(f"kterm {PROJECT['version']}: numpy ")
+    assert checked.splitlines()[1].startswith(f"kterm {PROJECT['version']}: numpy ")
     suite = ["--pyargs", "kterm.conformance", "--kterm-adapter", "numpy", "--kterm-profile", "smoke"]
     assert " passed" in _run([installed / "python", "-m", "pytest", "-q", *suite], tmp_path)
 

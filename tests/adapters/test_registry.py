@@ -130,11 +130,11 @@ def test_a_registered_adapter_without_an_extra_for_what_it_lacks(monkeypatch: py
 
 # The helper has the name of a package on PyPI that is not installed here.
 HELPED = """
-import toolz
+import our_toolz
 from kterm.adapters.numpy_adapter import Numpy
 
 class Own(Numpy):
-    name = toolz.NAME
+    name = our_toolz.NAME
 
     def build(self, structure):
         import late_helper
@@ -146,13 +146,13 @@ def test_modules_beside_the_file_can_be_imported_while_it_loads_and_later(folder
     beside = folder / "deep" / "er"
     beside.mkdir(parents=True)
     (beside / "helped.py").write_text(HELPED)
-    (beside / "toolz.py").write_text("NAME = 'helped'\n")
+    (beside / "our_toolz.py").write_text("NAME = 'helped'\n")
     (beside / "late_helper.py").write_text("def program(made):\n    return made\n")
     adapter = load("deep/er/helped.py:Own")
     assert adapter.name == "helped"
     adapter.program(Structure(Network((1, 1), ("relu",)), 1, "f32"))
     # In the host process of a command too.
-    for name in ("toolz", "late_helper"):
+    for name in ("our_toolz", "late_helper"):
         sys.modules.pop(name)
     done = kterm("check", "deep/er/helped.py:Own", "--profile", "smoke", "-n", "0", folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -103,7 +103,11 @@ def _run_campaign(options: CampaignOptions) -> int:
         seconds = time.monotonic() - started
         console.print(f"{path}; {store.size:,} bytes for {found.cases:,} cases; {seconds:.1f} s")
         if is_interrupted:
-            print_aside(f"kterm: interrupted; {options.folder} keeps what was done, and the same command goes on")
+            said = f"interrupted; {options.folder} keeps what was done, and the same command goes on"
+            if console.quiet:
+                print_aside(f"kterm: {said}")
+            else:
+                console.print(said)
             return INTERRUPTED
     return CONFORMS if found.conforms else DOES_NOT
 

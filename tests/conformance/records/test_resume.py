@@ -153,7 +153,8 @@ def test_a_run_that_is_terminated_while_it_loads_ends_so(tmp_path: Path) -> None
     os.kill(run.pid, signal.SIGTERM)
     said, errors = run.communicate(timeout=60)
     assert (run.returncode, said) == (143, "")
-    assert errors == "kterm: terminated\n"
+    assert errors.splitlines()[-1] == "kterm: terminated"
+    assert len(errors.splitlines()) <= 2  # behind what is loaded
     assert group_is_gone(run)
     assert not list(tmp_path.glob(".run.jsonl.*.parts"))
 

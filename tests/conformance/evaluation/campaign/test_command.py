@@ -224,6 +224,10 @@ with LocalCluster(n_workers=1, threads_per_worker=2, **alone) as cluster:
 """A scheduler with workers in its process, which come and go, and may say that they have another version of kterm."""
 
 
+def _hosts_of(parent: int) -> list[int]:
+    return [child for child in _children(parent) if "link.host" in _command(child)]
+
+
 def _with_cluster(asked: tuple[str, ...], folder: Path, *version: str) -> "subprocess.CompletedProcess[str]":
     """A campaign on a scheduler of its own. None of the adapters' processes may outlive it."""
     command = [sys.executable, "-c", CLUSTER, *version]
@@ -231,7 +235,10 @@ def _with_cluster(asked: tuple[str, ...], folder: Path, *version: str) -> "subpr
         assert running.stdout is not None
         address = running.stdout.readline().strip()
         done = kterm("campaign", *asked, "--scheduler", address, folder=folder)
-        left = [child for child in _children(running.pid) if "link.host" in _command(child)]
+        # A worker that is leaving just now ends its process in a moment.
+        until = time.monotonic() + 20
+        while (left := _hosts_of(running.pid)) and time.monotonic() < until:
+            time.sleep(0.1)
         running.communicate("\n")
     assert left == []
     return done
