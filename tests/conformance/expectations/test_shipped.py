@@ -118,4 +118,7 @@ def test_the_shipped_entries_are_held_to_witnesses_in_every_run(
     assert terms.applicable
     cases = [(name, case.id) for group in plan(described, choice).groups for case in group.cases]
     audited = terms.results(cases, dict.fromkeys(cases, "passed"), {})
-    assert [one.state for one in audited] == ["stale"] * len(terms.applicable)
+    # An entry that names a single case as its witness is about numbers so rare that only a campaign meets them.
+    rare = {one.id for one in terms.applicable if "*" not in one.witness}
+    assert len(rare) == (framework == "jax")
+    assert {one.id for one in audited if one.state == "stale"} == {one.id for one in terms.applicable} - rare
