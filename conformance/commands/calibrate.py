@@ -16,7 +16,7 @@ from ..records.form.console import TextConsole
 from ..runners.threads import pin_here
 from ..runners.workers import parse_workers
 from .output import open_output, show_progress
-from .runs.shown.detail import Detail
+from .runs.views.detail import Detail
 
 _DTYPES = ("f32", "f64")
 _PLAN = "thorough"  # the profile with the most structures to choose from

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from rich.progress import Progress
 
-from ..cases.plan import OptionError
 from ..interfaces.suite import COUNTS, STOP
 from ..records import run as runs
 from ..records.folder import RunFolder
@@ -24,12 +23,12 @@ from ..records.report import title
 from ..records.run import RunRequest
 from ..runners.cache import cache_line, turn_off_here
 from ..runners.threads import pin_here
-from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED, TERMINATED
-from .output import is_live, make_progress, say_duration, show_lines
+from .exit_codes import CONFORMS, DOES_NOT, INTERRUPTED
+from .output import is_live, make_progress, open_output, say_duration, say_interrupted, show_lines
 from .runs.resume import resume_run
-from .runs.shown.detail import Detail
-from .runs.shown.printing import print_record
-from .runs.termination import heeding_termination
+from .runs.termination import end_on_termination
+from .runs.views.detail import Detail
+from .runs.views.printing import print_record
 
 _HERE = Path(__file__).resolve().parents[1] / "interfaces"
 
@@ -38,31 +37,27 @@ def run_check(
     request: RunRequest,
     detail: Detail = "normal",
     keep: Callable[[Record, Path | None], object] = lambda *_: None,
+    timings: Path | None = None,
 ) -> int:
-    """Check, print as much as `detail` says, give the record and the place of its file to `keep`, and give the exit
-    code: 0 conforms, 1 does not, 130 where the user interrupted it, 143 where SIGTERM did.
+    """Check, print as much as `detail` says, give the record and the place of its file to `keep`, write the seconds of
+    each group to `timings`, and give the exit code: 0 conforms, 1 does not, 130 where the user interrupted it,
+    143 where SIGTERM did.
 
     Raises AdapterError, OptionError and ExpectationError before any work, and RecordError where the results cannot be
     written.
     """
-    with heeding_termination() as signals:
-        try:
-            code = _run_check(request, detail, keep)
-        except KeyboardInterrupt:
-            if not signals:
-                raise
-            print_aside("kterm: terminated")
-            return TERMINATED
-    return TERMINATED if code == INTERRUPTED and signals else code
+    # A file that cannot be written is refused before any work.
+    with nullcontext() if timings is None else open_output(timings, "--timings") as file:
+        return end_on_termination(lambda: _run_check(request, detail, keep, file))
 
 
-def _run_check(request: RunRequest, detail: Detail, keep: Callable[[Record, Path | None], object]) -> int:
+def _run_check(
+    request: RunRequest, detail: Detail, keep: Callable[[Record, Path | None], object], file: TextIO | None
+) -> int:
     started, report, is_quiet = time.monotonic(), request.report, detail == "quiet"
     pin_here()
     if not request.uses_cache:
         turn_off_here()
-    if request.timings is not None:
-        _require_writable(request.timings)
     with RunFolder(request.report, request.resumes) as folder:
         console = TextConsole(quiet=is_quiet)
         run = _load(request, folder, is_quiet)
@@ -82,12 +77,13 @@ def _run_check(request: RunRequest, detail: Detail, keep: Callable[[Record, Path
         timings = _read_timings(run, folder.path)
         print_record(record, detail, report, stopped=watcher.is_interrupted, timings=timings)
         if watcher.is_interrupted:
-            _print_interrupted(report, console)
+            goes_on = f"; what was checked until then is in {report}; kterm check --resume {report} goes on"
+            say_interrupted(console, goes_on if report else "")
         seconds = time.monotonic() - started
         console.print(f"{seconds:.1f} s; seed {run.options.seed}")
     keep(record, report)
-    if request.timings is not None:
-        _write_timings(request.timings, format_timings(timings, request.workers, seconds))
+    if file is not None:
+        file.write(format_timings(timings, request.workers, seconds))
     if watcher.is_interrupted:
         return INTERRUPTED
     return CONFORMS if record.conforms and code == pytest.ExitCode.OK else DOES_NOT
@@ -99,25 +95,10 @@ def _load(request: RunRequest, folder: RunFolder, is_quiet: bool) -> runs.Run:
         return resume_run(folder.path, request.timeout) if request.resumes else runs.prepare(request)
 
 
-def _print_interrupted(report: Path | None, console: TextConsole) -> None:
-    kept = f"; what was checked until then is in {report}; kterm check --resume {report} goes on" if report else ""
-    if console.quiet:
-        print_aside(f"kterm: interrupted{kept}")
-    else:
-        console.print(f"interrupted{kept}")
-
-
 def _require_written(watcher: "_Watcher", folder: RunFolder) -> None:
     if watcher.trouble:
         kept = f"; the results so far are kept in {folder.keep()}" if folder.report is not None else ""
         raise RecordError(f"{watcher.trouble}{kept}")
-
-
-def _require_writable(path: Path) -> None:
-    try:
-        path.open("a", encoding="utf-8").close()
-    except OSError as error:
-        raise OptionError(f"timings {path}: {error.strerror or error}; name a file that can be written") from None
 
 
 def _read_timings(run: runs.Run, folder: Path) -> list[GroupTiming]:
@@ -127,13 +108,6 @@ def _read_timings(run: runs.Run, folder: Path) -> list[GroupTiming]:
         for number, (adapter, group) in enumerate(run.groups)
         if number in taken
     ]
-
-
-def _write_timings(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OptionError(f"timings {path}: {error.strerror or error}; the run itself is complete") from None
 
 
 def _pytest(run: runs.Run, request: RunRequest, folder: RunFolder, console: TextConsole) -> tuple["_Watcher", int]:

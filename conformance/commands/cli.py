@@ -16,9 +16,31 @@ import typer
 from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
 from .facts import cli as facts
 from .facts import environments
-from .port.cli import add_commands
+from .port import cli as port
 from .runs import cli as runs
-from .runs.shown.detail import Quiet, Verbose, announce_loading, choose_detail
+from .runs.options import (
+    NAMED,
+    Activations,
+    Adapters,
+    CaseId,
+    Device,
+    Dtypes,
+    Expectations,
+    GitHub,
+    JUnit,
+    LevelName,
+    NoCache,
+    OneAdapter,
+    PlantedMutant,
+    Profile,
+    Python,
+    Regimes,
+    Seed,
+    Summary,
+    Timeout,
+    Workers,
+)
+from .runs.views.detail import Quiet, Verbose, announce_loading, choose_detail
 
 app = typer.Typer(
     name="kterm",
@@ -46,11 +68,6 @@ def _options(
     ] = False,
 ) -> None:
     """Options of the command as a whole."""
-
-
-_NAMED = "Registered names, package.module:Class, path/to/file.py:Class or 'command:PROGRAM ARGUMENTS'."
-_NAMED_ONE = _NAMED.replace("names", "name")
-_PYTHON = "Python interpreter that adapters in Python run under."
 
 
 @contextmanager
@@ -84,31 +101,24 @@ def _stop(message: str, code: int) -> None:
 
 @app.command()
 def check(
-    adapters: Annotated[
-        list[str] | None,
-        typer.Argument(help=_NAMED, show_default=False),
-    ] = None,
-    profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "standard",
-    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-    workers: Annotated[
-        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
-    ] = "auto",
-    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
-    activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
-    regime: Annotated[list[str] | None, typer.Option(help="Keep to this regime of numbers; repeatable.")] = None,
-    level: Annotated[str, typer.Option(help="What a tensor must reach: componentwise or normwise.")] = "componentwise",
+    adapters: Adapters = None,
+    profile: Profile = "standard",
+    seed: Seed = 0,
+    workers: Workers = "auto",
+    dtype: Dtypes = None,
+    activation: Activations = None,
+    regime: Regimes = None,
+    level: LevelName = "componentwise",
     report: Annotated[
         Path | None,
         typer.Option("--report", "-o", "--output", help="Write the record here: .jsonl, .jsonl.gz or .jsonl.zst."),
     ] = None,
-    expectations: Annotated[
-        Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
-    mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
-    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
+    expectations: Expectations = None,
+    device: Device = None,
+    timeout: Timeout = None,
+    mutant: PlantedMutant = None,
+    no_cache: NoCache = False,
+    python: Python = None,
     arithmetic: Annotated[
         bool, typer.Option("--arithmetic", help="Measure how products are computed, also of adapters that pass.")
     ] = False,
@@ -117,9 +127,9 @@ def check(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the interrupted run that was to write this record.")
     ] = None,
-    summary: runs.Summary = None,
-    junit: runs.JUnit = None,
-    github: runs.GitHub = False,
+    summary: Summary = None,
+    junit: JUnit = None,
+    github: GitHub = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -127,13 +137,12 @@ def check(
     if not quiet:
         announce_loading(adapters or (), "the installed frameworks" if resume is None else f"what {resume} needs")
     with _one_line_errors():
-        detail = choose_detail(quiet, verbose)
         from ..cases.plan import OptionError, make_options, parse_shard
         from ..records.run import RunRequest
         from ..runners.process import TIMEOUT
         from ..runners.workers import parse_workers
         from .check import run_check
-        from .runs.shown.outputs import Outputs, collect_outputs
+        from .runs.views.outputs import Outputs, collect_outputs
 
         if resume is not None and (adapters or report is not None):
             raise OptionError("--resume goes on with what the interrupted run was asked for; name its record alone")
@@ -149,23 +158,22 @@ def check(
             report=None if target is None else target.absolute(),
             resumes=resume is not None,
             shard=None if shard is None else parse_shard(shard),
-            timings=None if timings is None else timings.absolute(),
             uses_cache=not no_cache,
             measures_arithmetic=arithmetic,
             python=python,
         )
         with collect_outputs(Outputs(summary, junit, github)) as keep:
-            code = run_check(request, detail, keep)
+            code = run_check(request, choose_detail(quiet, verbose), keep, timings)
         raise typer.Exit(code)
 
 
 @app.command()
 def replay(
-    case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
-    adapter: Annotated[str, typer.Argument(help=_NAMED_ONE, show_default=False)],
-    device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
-    mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
-    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
+    case: CaseId,
+    adapter: OneAdapter,
+    device: Device = None,
+    mutant: PlantedMutant = None,
+    python: Python = None,
 ) -> None:
     """Print one case's whole pass beside the rule's, in units of tolerance, and the first step that departs."""
     with _one_line_errors():
@@ -176,14 +184,14 @@ def replay(
 
 @app.command()
 def reproduce(
-    case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
-    adapter: Annotated[str, typer.Argument(help=_NAMED_ONE, show_default=False)],
+    case: CaseId,
+    adapter: OneAdapter,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the script to this file; else it is printed.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
-    mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
-    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
+    device: Device = None,
+    mutant: PlantedMutant = None,
+    python: Python = None,
     no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Of the case as it is, not of a smaller one.")] = False,
 ) -> None:
     """Write a failing case, shrunk, as a script that needs NumPy and the framework alone, and run it."""
@@ -195,11 +203,11 @@ def reproduce(
 
 @app.command()
 def shrink(
-    case: Annotated[str, typer.Argument(help="A case id, as reports print it.")],
-    adapter: Annotated[str, typer.Argument(help=_NAMED_ONE, show_default=False)],
-    device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
-    mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
-    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
+    case: CaseId,
+    adapter: OneAdapter,
+    device: Device = None,
+    mutant: PlantedMutant = None,
+    python: Python = None,
     builds: Annotated[int | None, typer.Option(min=2, help="Programs to build at most.")] = None,
     calls: Annotated[int | None, typer.Option(min=2, help="Calls to make at most.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Seconds after which what is found so far is taken.")] = None,
@@ -216,15 +224,12 @@ def shrink(
 
 @app.command()
 def kinks(
-    adapters: Annotated[
-        list[str] | None,
-        typer.Argument(help=_NAMED, show_default=False),
-    ] = None,
+    adapters: Adapters = None,
     record: Annotated[Path | None, typer.Option(help="Read the table from this record, and run nothing.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
-    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
-    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
+    seed: Seed = 0,
+    dtype: Dtypes = None,
+    device: Device = None,
+    python: Python = None,
 ) -> None:
     """Print which derivative each adapter chooses where the derivative jumps."""
     with _one_line_errors():
@@ -235,13 +240,10 @@ def kinks(
 
 @app.command()
 def arithmetic(
-    adapters: Annotated[
-        list[str] | None,
-        typer.Argument(help=_NAMED, show_default=False),
-    ] = None,
-    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
-    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
-    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
+    adapters: Adapters = None,
+    dtype: Dtypes = None,
+    device: Device = None,
+    python: Python = None,
     bitwise: Annotated[bool, typer.Option("--bitwise", help="Print where each gives the same bits, too.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON.")] = None,
 ) -> None:
@@ -254,19 +256,14 @@ def arithmetic(
 
 @app.command()
 def ulp(
-    adapters: Annotated[
-        list[str],
-        typer.Argument(help=_NAMED),
-    ],
-    dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
-    activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+    adapters: Annotated[list[str], typer.Argument(help=NAMED)],
+    dtype: Dtypes = None,
+    activation: Activations = None,
     samples: Annotated[int, typer.Option(help="f32 and f64: 2**SAMPLES numbers a binade, 2**7 as many near 1.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of those numbers.")] = 0,
-    workers: Annotated[
-        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
-    ] = "auto",
-    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
-    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
+    workers: Workers = "auto",
+    device: Device = None,
+    python: Python = None,
     json: Annotated[Path | None, typer.Option(help="Write the measurements here, as JSON Lines.")] = None,
 ) -> None:
     """Measure each activation's f and f' against 50-digit values, in units of the last place."""
@@ -287,23 +284,16 @@ def ulp(
 
 @app.command()
 def calibrate(
-    adapters: Annotated[
-        list[str] | None,
-        typer.Argument(help=_NAMED, show_default=False),
-    ] = None,
+    adapters: Adapters = None,
     draws: Annotated[int, typer.Option(help="Cases for each adapter.")] = 20_000,
     networks: Annotated[int, typer.Option(help="Networks for each activation and dtype to plant mistakes in.")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-    workers: Annotated[
-        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
-    ] = "auto",
+    seed: Seed = 0,
+    workers: Workers = "auto",
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable. Else f32 and f64.")] = None,
-    activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
-    expectations: Annotated[
-        Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
-    python: Annotated[str | None, typer.Option(help=_PYTHON)] = None,
+    activation: Activations = None,
+    expectations: Expectations = None,
+    device: Device = None,
+    python: Python = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures here, as JSON.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -330,11 +320,9 @@ def mutants(
             show_default=False,
         ),
     ] = None,
-    profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "quick",
-    seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-    workers: Annotated[
-        str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
-    ] = "auto",
+    profile: Profile = "quick",
+    seed: Seed = 0,
+    workers: Workers = "auto",
     dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable. Else f64 and f32.")] = None,
     mutant: Annotated[list[str] | None, typer.Option(help="Keep to this mutant; repeatable.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="Leave this check out; repeatable.")] = None,
@@ -342,10 +330,8 @@ def mutants(
     brief: Annotated[
         bool, typer.Option("--brief", help="Leave a regime once a mutant is found in it by ten tolerances.")
     ] = False,
-    expectations: Annotated[
-        Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
+    expectations: Expectations = None,
+    device: Device = None,
     json: Annotated[Path | None, typer.Option(help="Write the matrix here, as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the tables here, as HTML.")] = None,
     names: Annotated[bool, typer.Option("--list", help="List the mutants, and run nothing.")] = False,
@@ -372,9 +358,9 @@ def mutants(
         raise typer.Exit(run_mutants(options))
 
 
-add_commands(app, _one_line_errors, _NAMED_ONE, _PYTHON)
-facts.add_commands(app, _one_line_errors, _NAMED, _PYTHON)
-runs.add_commands(app, _one_line_errors, _NAMED, _PYTHON)
+port.add_commands(app, _one_line_errors)
+facts.add_commands(app, _one_line_errors)
+runs.add_commands(app, _one_line_errors)
 
 
 def main() -> None:

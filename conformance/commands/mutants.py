@@ -23,7 +23,7 @@ from ..records.form.console import TextConsole
 from ..runners.threads import pin_here
 from ..runners.workers import open_executor, parse_workers
 from .output import open_output, show_progress
-from .runs.shown.detail import Detail
+from .runs.views.detail import Detail
 
 _DEFAULT_ADAPTERS = ("numpy",)
 _SMALLEST_PROFILE = "quick"

@@ -44,6 +44,14 @@ def show_lines(make_line: Callable[[], str], every: float = 30.0) -> Iterator[No
         thread.join()
 
 
+def say_interrupted(console: Console, rest: str) -> None:
+    """Say that the user interrupted a run, and in `rest` what becomes of it. A quiet console says it on stderr."""
+    if console.quiet:
+        print_aside(f"kterm: interrupted{rest}")
+    else:
+        console.print(f"interrupted{rest}")
+
+
 def say_duration(seconds: float) -> str:
     """A duration in words, to the second, minute or hour: 40 s, 3 min, 2 h 10 min."""
     if seconds < 100:

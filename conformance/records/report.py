@@ -123,18 +123,27 @@ def verdict_lines(record: Record) -> list[tuple[str, bool]]:
         stale = sum(entry.id in failing for entry in record.concerning(name))
         others = counts["blocked"] + missing[name] + stale
         passes = not bad and not others and name not in record.unchecked
-        parts = [count(counts["planned"], "case"), count(bad, "failure")]
-        parts += [count(len(known), "known divergence")] if known else []
-        parts += [f"{counts['inconclusive']:,} undecided"] if counts["inconclusive"] else []
-        rest = (
-            (counts["unsupported"], "unsupported"),
-            (counts["blocked"], "blocked"),
-            (missing[name], "without a result"),
-        )
-        parts += [f"{number:,} {what}" for number, what in rest if number]
-        parts += [count(stale, "stale expectation")] if stale else []
-        lines.append((f"{'PASS' if passes else 'FAIL'} {versioned(adapter)}: {', '.join(parts)}", passes))
+        said = format_verdict(adapter, passes, counts["planned"], bad, len(known), counts, missing[name], stale)
+        lines.append((said, passes))
     return lines
+
+
+def format_verdict(
+    adapter: dict[str, Any], passes: bool, cases: int, failures: int, known: int, statuses: Mapping[str, int],
+    missing: int = 0, stale: int = 0,
+) -> str:  # fmt: skip
+    """The verdict on an adapter in one line, with what is not 0 of `known` divergences, of cases by status, of cases
+    without a result (`missing`) and of `stale` expectations.
+    """
+    parts = [count(cases, "case"), count(failures, "failure")]
+    parts += [count(known, "known divergence")] if known else []
+    rest = (
+        (statuses["inconclusive"], "undecided"), (statuses["unsupported"], "unsupported"),
+        (statuses["blocked"], "blocked"), (missing, "without a result"),
+    )  # fmt: skip
+    parts += [f"{number:,} {what}" for number, what in rest if number]
+    parts += [count(stale, "stale expectation")] if stale else []
+    return f"{'PASS' if passes else 'FAIL'} {versioned(adapter)}: {', '.join(parts)}"
 
 
 def summary_lines(
@@ -338,14 +347,20 @@ class CheckTable:
             yield self._make_table([adapter], ["cases"])
 
     def _make_table(self, adapters: Sequence[str], heads: Sequence[str] = ()) -> Table:
-        counts = self._record.footer["checks"]
         columns = [Column(Text(printable(name))) for name in heads or adapters]
         table = Table("check", *columns, box=None, pad_edge=False, header_style="bold")
-        for check in (*CHECKS, *RUN_CHECKS):
-            row = [_cell(counts.get(adapter, {}).get(check, {})) for adapter in adapters]
-            if any(row):
-                table.add_row(check, *row)
+        for check, counts in count_by_check(self._record, adapters):
+            table.add_row(check, *map(_cell, counts))
         return table
+
+
+def count_by_check(record: Record, adapters: Sequence[str]) -> Iterator[tuple[str, list[dict[str, int]]]]:
+    """For each check that one of these adapters has: for each of them, how many cases have each status in it."""
+    counts = record.footer["checks"]
+    for check in (*CHECKS, *RUN_CHECKS):
+        found = [counts.get(name, {}).get(check, {}) for name in adapters]
+        if any(found):
+            yield check, found
 
 
 _STYLES = {"passed": "green", "failed": "red", "errored": "red", "blocked": "yellow", "expected": "cyan"}

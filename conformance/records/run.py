@@ -72,8 +72,6 @@ class RunRequest:
     """Whether to go on with the interrupted run that was to write `report`, whatever else is asked for."""
     shard: tuple[int, int] | None = None
     """(i, n) to run the i-th of n parts, counted from 1."""
-    timings: Path | None = None
-    """A file for the seconds that each group takes."""
 
     def __post_init__(self) -> None:
         # Not a number compares as false.

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..runs.options import Activations, Device, Dtypes, OneAdapter, PlantedMutant, Profile, Python, Seed
+
 _VECTORS = "The folder that kterm vectors export wrote."
 
 _OWN_ADAPTER = """
@@ -37,9 +39,7 @@ class MyFramework(Adapter):
         return program"""
 
 
-def add_commands(
-    app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]], named: str, interpreter: str
-) -> None:
+def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:
     """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code."""
     vectors = typer.Typer(
         help="Write inputs, right answers and tolerances as files, and judge results made anywhere.",
@@ -52,10 +52,10 @@ def add_commands(
     @vectors.command()
     def export(
         folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
-        profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "quick",
-        seed: Annotated[int, typer.Option(help="Seed of structures and draws.")] = 0,
-        dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
-        activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
+        profile: Profile = "quick",
+        seed: Seed = 0,
+        dtype: Dtypes = None,
+        activation: Activations = None,
         bias: Annotated[list[str] | None, typer.Option(help="Keep to this bias placement; repeatable.")] = None,
     ) -> None:
         """Write vectors: for each structure a safetensors file with inputs, right answers and tolerances."""
@@ -81,11 +81,11 @@ def add_commands(
     @vectors.command()
     def answer(
         folder: Annotated[Path, typer.Argument(help=_VECTORS, show_default=False)],
-        adapter: Annotated[str, typer.Argument(help=named)],
+        adapter: OneAdapter,
         results: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
-        device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
-        mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
-        python: Annotated[str | None, typer.Option(help=interpreter)] = None,
+        device: Device = None,
+        mutant: PlantedMutant = None,
+        python: Python = None,
     ) -> None:
         """Write an adapter's results: an example of a folder of results."""
         with one_line_errors():
@@ -97,11 +97,11 @@ def add_commands(
 
     @app.command()
     def smoke(
-        adapter: Annotated[str, typer.Argument(help=named)],
-        device: Annotated[str | None, typer.Option(help="Device the adapter runs on.")] = None,
+        adapter: OneAdapter,
+        device: Device = None,
         timeout: Annotated[float | None, typer.Option(help="Seconds after which a call counts as hung.")] = None,
-        mutant: Annotated[str | None, typer.Option(help="Have the adapter make this known mistake.")] = None,
-        python: Annotated[str | None, typer.Option(help=interpreter)] = None,
+        mutant: PlantedMutant = None,
+        python: Python = None,
     ) -> None:
         """Look at an adapter with a few small cases, and print what is wrong in it, each with its fix."""
         with one_line_errors():

@@ -23,10 +23,10 @@ from ...records.report import title
 from ...records.run import RunRequest
 from ...runners.cache import turn_off_here
 from ...runners.threads import pin_here
-from ..exit_codes import CONFORMS, DOES_NOT, INTERRUPTED, TERMINATED
-from ..output import is_live, make_progress, say_duration, show_lines
-from .shown.detail import Detail
-from .termination import heeding_termination
+from ..exit_codes import CONFORMS, DOES_NOT, INTERRUPTED
+from ..output import is_live, make_progress, say_duration, say_interrupted, show_lines
+from .termination import end_on_termination
+from .views.detail import Detail
 
 MISSING = "dask.distributed is not installed; pip install 'kterm[dask]'"
 
@@ -70,15 +70,7 @@ def run_campaign(options: CampaignOptions) -> int:
     if not 0 < options.unit_seconds < 1e6:
         raise OptionError(f"--unit-seconds {options.unit_seconds:g}: give a positive number of seconds")
     _require_dask()
-    with heeding_termination() as signals:
-        try:
-            code = _run_campaign(options)
-        except KeyboardInterrupt:
-            if not signals:
-                raise
-            print_aside("kterm: terminated")
-            return TERMINATED
-    return TERMINATED if code == INTERRUPTED and signals else code
+    return end_on_termination(lambda: _run_campaign(options))
 
 
 def _run_campaign(options: CampaignOptions) -> int:
@@ -103,11 +95,7 @@ def _run_campaign(options: CampaignOptions) -> int:
         seconds = time.monotonic() - started
         console.print(f"{path}; {store.size:,} bytes for {found.cases:,} cases; {seconds:.1f} s")
         if is_interrupted:
-            said = f"interrupted; {options.folder} keeps what was done, and the same command goes on"
-            if console.quiet:
-                print_aside(f"kterm: {said}")
-            else:
-                console.print(said)
+            say_interrupted(console, f"; {options.folder} keeps what was done, and the same command goes on")
             return INTERRUPTED
     return CONFORMS if found.conforms else DOES_NOT
 

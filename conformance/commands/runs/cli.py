@@ -7,23 +7,31 @@ from typing import Annotated
 
 import typer
 
-from .shown.detail import Quiet, Verbose, announce_loading, choose_detail
+from .options import (
+    Activations,
+    Adapters,
+    Device,
+    Dtypes,
+    Expectations,
+    GitHub,
+    JUnit,
+    LevelName,
+    NoCache,
+    PlantedMutant,
+    Profile,
+    Python,
+    Regimes,
+    Summary,
+    Timeout,
+    Workers,
+)
+from .views.detail import Quiet, Verbose, announce_loading, choose_detail
 
 _RECORD = "A record, as --report writes it."
-Summary = Annotated[Path | None, typer.Option(help="Write the run here as Markdown, for GitHub and GitLab.")]
-JUnit = Annotated[Path | None, typer.Option(help="Write the run here as JUnit XML, a test for each case.")]
-GitHub = Annotated[bool, typer.Option("--github", help="Annotate the run and its summary on GitHub Actions.")]
 
 
-def add_commands(
-    app: typer.Typer,
-    one_line_errors: Callable[[], AbstractContextManager[None]],
-    named: str,
-    python_help: str,
-) -> None:
-    """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code; `named` and
-    `python_help` are the help of arguments that other commands have too.
-    """
+def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:
+    """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code."""
 
     @app.command()
     def expect(
@@ -79,7 +87,7 @@ def add_commands(
         """Make one record of the shards of a run."""
         with one_line_errors():
             from .merge import run_merge
-            from .shown.outputs import Outputs, collect_outputs
+            from .views.outputs import Outputs, collect_outputs
 
             with collect_outputs(Outputs(summary, junit, github)) as keep:
                 code = run_merge(records, output, choose_detail(quiet, verbose), keep)
@@ -96,8 +104,8 @@ def add_commands(
     ) -> None:
         """Print a record as kterm check prints a run, or write it in another form."""
         with one_line_errors():
-            from .shown.outputs import Outputs, collect_outputs
             from .view import run_view
+            from .views.outputs import Outputs, collect_outputs
 
             with collect_outputs(Outputs(summary, junit, github)) as keep:
                 code = run_view(record, choose_detail(quiet, verbose), keep)
@@ -117,7 +125,7 @@ def add_commands(
         """Say what changed between two runs, from their records."""
         with one_line_errors():
             from .compare import run_compare
-            from .shown.outputs import annotate_at_end
+            from .views.outputs import annotate_at_end
 
             with annotate_at_end(github) as shown:
                 code = run_compare(old, new, form, fail_on, output, choose_detail(quiet, verbose), shown.append)
@@ -125,7 +133,7 @@ def add_commands(
 
     @app.command()
     def campaign(
-        adapters: Annotated[list[str] | None, typer.Argument(help=named, show_default=False)] = None,
+        adapters: Adapters = None,
         output: Annotated[
             Path, typer.Option("-o", "--output", help="Folder of the campaign; of an earlier one, to go on with it.")
         ] = Path("campaign"),
@@ -137,25 +145,19 @@ def add_commands(
         unit_seconds: Annotated[
             float, typer.Option(help="How long a unit of work takes, about: longer for more workers.")
         ] = 5.0,
-        profile: Annotated[str, typer.Option(help="smoke, quick, standard or thorough.")] = "thorough",
+        profile: Profile = "thorough",
         seed: Annotated[int, typer.Option(help="Seed of structures and draws, the first of several.")] = 0,
-        workers: Annotated[
-            str, typer.Option("-n", "--workers", help="Worker processes: a number, or auto for one a core.")
-        ] = "auto",
-        dtype: Annotated[list[str] | None, typer.Option(help="Keep to this dtype; repeatable.")] = None,
-        activation: Annotated[list[str] | None, typer.Option(help="Keep to this activation; repeatable.")] = None,
-        regime: Annotated[list[str] | None, typer.Option(help="Keep to this regime of numbers; repeatable.")] = None,
-        level: Annotated[
-            str, typer.Option(help="What a tensor must reach: componentwise or normwise.")
-        ] = "componentwise",
-        expectations: Annotated[
-            Path | None, typer.Option(help="Known divergences (TOML), in place of the shipped.")
-        ] = None,
-        device: Annotated[str | None, typer.Option(help="Device the adapters run on.")] = None,
-        timeout: Annotated[float | None, typer.Option(help="Seconds after which an adapter counts as hung.")] = None,
-        mutant: Annotated[str | None, typer.Option(help="Have the adapters make this known mistake.")] = None,
-        no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no compilation cache for JAX.")] = False,
-        python: Annotated[str | None, typer.Option(help=python_help)] = None,
+        workers: Workers = "auto",
+        dtype: Dtypes = None,
+        activation: Activations = None,
+        regime: Regimes = None,
+        level: LevelName = "componentwise",
+        expectations: Expectations = None,
+        device: Device = None,
+        timeout: Timeout = None,
+        mutant: PlantedMutant = None,
+        no_cache: NoCache = False,
+        python: Python = None,
         quiet: Quiet = False,
     ) -> None:
         """Run as many cases as wanted over seeds and workers, and sum up what they show."""

@@ -21,7 +21,7 @@ from ...records.views.annotations import Annotation, OnGitHub
 from ...records.views.summary import join_parts
 from ..exit_codes import CONFORMS, DOES_NOT
 from ..output import open_output
-from .shown.detail import Detail
+from .views.detail import Detail
 
 FORMS = ("text", "markdown", "json")
 FAIL_ON: tuple[FailOn, ...] = get_args(FailOn)

@@ -19,8 +19,8 @@ from ...records.parts import restore_part
 from ...records.record import Record, RecordError, read
 from ...records.run import Run, assemble, load
 from ..exit_codes import CONFORMS, DOES_NOT
-from .shown.detail import Detail
-from .shown.printing import print_record
+from .views.detail import Detail
+from .views.printing import print_record
 
 _OF_SHARD = ("selected", "shard", "planned", "adapters")
 """What the headers of shards may differ in."""

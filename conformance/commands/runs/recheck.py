@@ -21,7 +21,7 @@ from ...records.report import versioned
 from ...records.run import Run, Worker
 from ...runners.threads import pin_here
 from ..exit_codes import CONFORMS, DOES_NOT
-from .shown.detail import Detail
+from .views.detail import Detail
 
 _EXTREMES = 10
 """So many of the largest margins of passes, and of the smallest powers, are repeated."""

@@ -7,8 +7,8 @@ from ...records.form.console import TextConsole
 from ...records.record import Record, read
 from ...records.report import title
 from ..exit_codes import CONFORMS, DOES_NOT
-from .shown.detail import Detail
-from .shown.printing import print_record
+from .views.detail import Detail
+from .views.printing import print_record
 
 
 def run_view(source: Path, detail: Detail, keep: Callable[[Record, Path | None], object]) -> int:

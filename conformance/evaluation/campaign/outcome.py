@@ -15,7 +15,7 @@ from ...expectations.audit import FAILING, AuditResult, Key, count_matched
 from ...records.form.files import RecordError
 from ...records.form.text import count, printable
 from ...records.form.verdicts import to_number
-from ...records.report import failure_lines, reason_of, versioned, words
+from ...records.report import failure_lines, format_verdict, reason_of, words
 from ...records.run import Run
 from ...records.whole_run import finding_lines, power_lines
 from ...records.whole_run import to_json as judged_to_json
@@ -178,13 +178,9 @@ def verdict_lines(found: Conclusion) -> list[tuple[str, bool]]:
     for one in found.outcomes:
         statuses = one.totals.statuses
         known = {entry.reason for entry in found.run.concerning(one.adapter.name) if one.totals.matched[entry.id]}
-        parts = [count(one.totals.cases, "case"), count(one.failures, "failure")]
-        parts += [count(len(known), "known divergence")] if known else []
-        parts += [f"{statuses['inconclusive']:,} undecided"] if statuses["inconclusive"] else []
-        parts += [f"{statuses[name]:,} {name}" for name in ("unsupported", "blocked") if statuses[name]]
-        parts += [count(len(one.stale), "stale expectation")] if one.stale else []
-        word = "PASS" if one.passes else "FAIL"
-        lines.append((f"{word} {versioned(one.adapter.to_json())}: {', '.join(parts)}", one.passes))
+        about, cases = one.adapter.to_json(), one.totals.cases
+        line = format_verdict(about, one.passes, cases, one.failures, len(known), statuses, stale=len(one.stale))
+        lines.append((line, one.passes))
     return lines
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...checks.verdict import CHECKS, RUN_CHECKS, STATUSES
+from ...checks.verdict import STATUSES
 from ..form.markdown import code, fenced, inert, table
 from ..record import Record
-from ..report import cause_lines, expected_lines, summary_lines, title, verdict_lines
+from ..report import cause_lines, count_by_check, expected_lines, summary_lines, title, verdict_lines
 
 MOST_BYTES = 2**20
 """GitHub shows no summary of a step that is longer."""
@@ -41,7 +41,8 @@ def _parts(record: Record, saved: Path | None) -> Iterator[str]:
     yield inert(title(record.header))
     yield "### Checks"
     names = [adapter["name"] for adapter in record.header["adapters"]]
-    yield "\n".join(table(("check", *names), check_rows(record)))
+    rows = ((check, *map(_cell, counts)) for check, counts in count_by_check(record, names))
+    yield "\n".join(table(("check", *names), rows))
     if lines := cause_lines(record, saved):
         yield "### Causes"
         yield fenced(lines[:-1] if not lines[-1] else lines)
@@ -54,13 +55,5 @@ def _parts(record: Record, saved: Path | None) -> Iterator[str]:
         yield f"The record is {code(str(saved))}."
 
 
-def check_rows(record: Record) -> Iterator[tuple[str, ...]]:
-    """For each check that some adapter has: its name, and for each adapter in how many cases it passed, failed, and so
-    on.
-    """
-    counts = record.footer["checks"]
-    names = [adapter["name"] for adapter in record.header["adapters"]]
-    for check in (*CHECKS, *RUN_CHECKS):
-        found = [counts.get(name, {}).get(check, {}) for name in names]
-        if any(found):
-            yield check, *(", ".join(f"{one[s]:,} {s}" for s in STATUSES if one.get(s)) for one in found)
+def _cell(counts: dict[str, int]) -> str:
+    return ", ".join(f"{counts[name]:,} {name}" for name in STATUSES if counts.get(name))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kterm.conformance.commands.runs.shown.printing import print_record
+from kterm.conformance.commands.runs.views.printing import print_record
 from kterm.conformance.records.record import read
 
 from ....support.frameworks import tails
