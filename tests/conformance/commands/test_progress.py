@@ -9,7 +9,7 @@ import pytest
 from rich.progress import Progress
 
 from kterm.conformance.commands.check import _Watcher
-from kterm.conformance.commands.output import say_duration, show_lines
+from kterm.conformance.commands.output import say_duration, say_interrupted, show_lines
 from kterm.conformance.records.form.console import TextConsole
 
 from ...support.here import kterm_here
@@ -49,6 +49,12 @@ def test_what_an_earlier_run_recorded_counts_as_done_and_not_as_fast(monkeypatch
     watcher.pytest_runtest_logreport(_report('{"adapter": "a", "cases": 100, "failed": 0, "is_kept": false}'))
     now = 110.0
     assert watcher.line() == "a: 2,100 of 3,000 cases, 10/s, about 90 s left, 7 failed"
+
+
+def test_a_quiet_console_says_aside_that_it_was_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    say_interrupted(TextConsole(), "; it goes on")
+    say_interrupted(TextConsole(quiet=True), "; it goes on")
+    assert capsys.readouterr() == ("interrupted; it goes on\n", "kterm: interrupted; it goes on\n")
 
 
 def test_nothing_is_said_of_failures_where_all_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:

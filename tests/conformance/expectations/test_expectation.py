@@ -99,6 +99,13 @@ def test_an_expectation_never_excuses_a_crash() -> None:
     assert status([replace(WRONG, expectation="1"), WRONG]) == "failed"
 
 
+@pytest.mark.parametrize("pattern", ["*", "*-f32-*", "*-f64-*", "*-s1*", "*-normal-s[12]", "4x3-elu-*", "*-s2"])
+def test_the_cases_of_groups_are_counted_as_one_by_one(pattern: str) -> None:
+    entry = replace(ENTRY, case=pattern)
+    groups = [[f"4x3-elu-b2-none-{dtype}-normal-s{i}" for i in range(13)] for dtype in ("f32", "f64")]
+    assert entry.count_cases(groups) == sum(entry.matches_case(case) for some in groups for case in some)
+
+
 def test_nor_a_wrong_layout() -> None:
     assert not Expectation("1", "*", "everything").matches(replace(WRONG, check="layout"))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kterm.conformance.commands.runs.compare import replay_commands, run_compare, what_is_recorded
+from kterm.conformance.records.compare.changes import RunChange
 from kterm.conformance.records.compare.comparison import Comparison, compare_records
 from kterm.conformance.records.compare.forms import to_json, to_markdown
 from kterm.conformance.records.compare.pairs import ComparisonError
@@ -151,6 +152,18 @@ def test_every_form_says_the_same(recorded: Recorder, tmp_path: Path, capsys: py
     assert commands
     assert all(command.endswith(" numpy --mutant no-slope-last") for command in commands)
     assert {row for section in second_view(found, replay_commands(read(new))) for row in section.rows}
+
+
+def test_many_changes_of_bias_that_are_chance_are_one_row(recorded: Recorder) -> None:
+    found = _compare(recorded(), recorded())
+    chance = [RunChange("numpy", f"bias of x in f64 of {name}", "passed", "inconclusive", "other") for name in "abcd"]
+    worse = RunChange("numpy", "bias of z in f64", "passed", "failed", "regression")
+    some = next(
+        one for one in first_view(replace(found, run_changes=[worse, *chance])) if one.title == "changed status"
+    )
+    assert [row[1] for row in some.rows] == ["bias of z in f64: passed", "bias of 4 quantities: passed"]
+    few = next(one for one in first_view(replace(found, run_changes=chance[:3])) if one.title == "changed status")
+    assert len(few.rows) == 3
 
 
 @pytest.mark.parametrize(("fail_on", "code"), [("regressions", 0), ("any", 1)])
