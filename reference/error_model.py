@@ -201,6 +201,12 @@ def _reading(p: int, kappa: float, dtype: DType, gradual: bool, selects: bool, d
     )
 
 
+def without_nan(error: Array) -> Array:
+    """Errors, infinite where they are NaN: an infinite error times 0, which says no more than the infinite one."""
+    unknown = np.isnan(error)
+    return np.where(unknown, np.inf, error) if unknown.any() else error
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value with its error and its jump: float64 arrays of one shape. For error and jump, None stands for zero.
@@ -220,6 +226,9 @@ class Estimate:
     again: Array | None = None
 
     def tolerance(self, reading: Reading) -> Array:
-        """The largest departure that is not a finding: kappa times the error, plus the jump."""
+        """The largest departure that is not a finding: kappa times the error, plus the jump. It is infinite where the
+        error is not known: no distance is a finding there, and none has been checked.
+        """
         total = np.zeros_like(self.value) if self.error is None else reading.kappa * self.error
-        return total if self.jump is None else total + self.jump
+        total = total if self.jump is None else total + self.jump
+        return without_nan(total)

@@ -23,7 +23,7 @@ import numpy as np
 
 from .activations import Activation
 from .arithmetic import Cut
-from .error_model import SIGMAS, Estimate, Reading, bound, deviation
+from .error_model import SIGMAS, Estimate, Reading, bound, deviation, without_nan
 from .network import Array
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "product",
     "residual",
     "squared_error",
+    "without_nan",
 ]
 
 Conventions = Mapping[str, Mapping[float, float]]
@@ -190,17 +191,24 @@ def _is_exact(value: Array, reading: Reading) -> Array:
 def _reach(z: Estimate, reading: Reading) -> Array | None:
     """How far the framework's z may lie from `z.value`; None if z has neither error nor jump."""
     spread = None if z.error is None else reading.kappa * z.error
-    return _sum(spread, z.jump)
+    total = _sum(spread, z.jump)
+    return None if total is None else without_nan(total)
 
 
-def _turning_points(row: Activation, left: Array) -> Iterator[float | Array]:
-    """The points where f' turns. For a periodic f', the first two at or after `left`: a maximum and a minimum."""
+def _turns(row: Activation, left: Array, right: Array) -> Iterator[tuple[Array, float | Array]]:
+    """Where f' turns between `left` and `right`: for each turn, elementwise whether it lies there, and its f'."""
     for point in row.turning:
         if row.turning_period is None:
-            yield point
-        else:
-            first = point + row.turning_period * np.ceil((left - point) / row.turning_period)
-            yield from (first, first + row.turning_period)
+            yield (left <= point) & (point <= right), float(row.derivative(np.asarray(point)))
+            continue
+        # The first two at or after `left`: a maximum and a minimum. An interval of two periods has both, also where
+        # numbers are so large that their place is lost in rounding.
+        period = row.turning_period
+        index = np.ceil((left - point) / period)
+        turns = [float(row.derivative(np.asarray(point + number * period))) for number in (0, 1)]
+        for number in (0, 1):
+            inside = (point + period * (index + number) <= right) | (right - left >= 2 * period)
+            yield inside, np.where((index % 2 + number) % 2 == 0, *turns)
 
 
 def _slope_range(row: Activation, z: Array, reach: Array | None, reading: Reading) -> tuple[Array, Array, Array]:
@@ -214,13 +222,13 @@ def _slope_range(row: Activation, z: Array, reach: Array | None, reading: Readin
     left = right = z
     if reach is not None:
         # The computed ends are rounded, so each moves out to the next float64. An exact z keeps its place.
-        left = np.where(reach > 0, np.nextafter(z - reach, -np.inf), z)
-        right = np.where(reach > 0, np.nextafter(z + reach, np.inf), z)
+        # The framework's z is in the format, also where nothing else is known of it.
+        most = reading.format.max
+        left = np.where(reach > 0, np.minimum(z, np.maximum(np.nextafter(z - reach, -np.inf), -most)), z)
+        right = np.where(reach > 0, np.maximum(z, np.minimum(np.nextafter(z + reach, np.inf), most)), z)
         ends = (row.derivative(left), row.derivative(right))
         low, high = np.minimum(low, np.minimum(*ends)), np.maximum(high, np.maximum(*ends))
-        for point in _turning_points(row, left):
-            inside = (left <= point) & (point <= right)
-            extreme = row.derivative(np.broadcast_to(np.asarray(point, z.dtype), z.shape))
+        for inside, extreme in _turns(row, left, right):
             low = np.where(inside, np.minimum(low, extreme), low)
             high = np.where(inside, np.maximum(high, extreme), high)
     jumps = np.zeros(z.shape, bool)

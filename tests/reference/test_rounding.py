@@ -184,3 +184,27 @@ def test_what_a_mean_loses_below_the_normal_range_is_scaled_back_with_it() -> No
     narrow = DTYPES["f16"]
     assert deviation(narrow).of_mean(2048).underflow == narrow.tiny  # a gradient of this size is no zero
     assert deviation(narrow, gradual=True).of_mean(30).underflow == 15 * narrow.subnormal / 2
+
+
+@np.errstate(all="ignore")
+@pytest.mark.parametrize("of", READINGS)
+@pytest.mark.parametrize("part", ["error", "jump"])
+def test_what_is_unknown_stays_unknown(of: Reading, part: str) -> None:
+    # An infinite error meets factors that are 0, and sums with others that are infinite.
+    value = np.array([[0.0, 1.0, -2.0]])
+    infinite = np.array([[np.inf, 0.0, np.inf]])
+    unknown = Estimate(value, infinite) if part == "error" else Estimate(value, jump=infinite)
+    other = Estimate(np.array([[0.0, 3.0, 0.0]]), np.zeros((1, 3)))
+    square = Estimate(np.zeros((3, 2)), np.zeros((3, 2)))
+    for due in (rounding.hadamard(unknown, other, of), rounding.hadamard(other, unknown, of)):
+        assert np.isinf(due.tolerance(of)).tolist() == [[True, False, True]]
+        assert np.isinf(rounding.product(due, square, of).tolerance(of)).all()
+    assert np.isinf(rounding.batch_sum(unknown, of).tolerance(of)).tolist() == [True, False, True]
+    for name, row in ACTIVATIONS.items():
+        for z in (unknown, rounding.hadamard(unknown, other, of)):
+            slope, f = rounding.derivative(row, z, of), rounding.activation(row, z, of)
+            assert np.isfinite(slope.value).all(), name
+            assert not np.isnan([slope.tolerance(of), f.tolerance(of)]).any(), name
+            # A slope is bounded, however uncertain z is. It reaches every slope that there is.
+            reached = np.abs(row.derivative(np.linspace(-30, 30, 60001)) - slope.value[0, 0]).max()
+            assert slope.tolerance(of)[0, 0] >= reached * (1 - 1e-12), name

@@ -11,7 +11,7 @@ from ....adapters.quantities import stack_arrays
 from ....reference import Array, Structure
 from ....reference.arithmetic import Arithmetic
 from ....reference.propagation import Quantity, Shown, propagate
-from ....reference.rounding import Conventions, Estimate, Reading, bound, deviation
+from ....reference.rounding import Conventions, Estimate, Reading, bound, deviation, without_nan
 from ....reference.steps import Made
 from ...cases.regimes import REGIMES, Draw
 from ..verdict import Check, Grade
@@ -44,6 +44,7 @@ class Comparison:
     worst-case bound. `slack` is the absolute error of f (for an x) or f' (for a k) that would explain the entries above
     their tolerance if all else were right; it is infinite for other quantities. `norms` is the normwise reading; None
     if no entry exceeds its tolerance, since then the norm of the error does not exceed that of the tolerance either.
+    `unbounded` says whether a tolerance is infinite, so that the rule says nothing of that entry.
     `jump` is what a kink allows at that entry beside rounding, to either side of `expected`; None if no kink is near.
     `sums` holds what `compare` was asked to measure, a row for each observation. `formulas` holds, for each
     observation, the ids of the formulas that explain a departure (formulas.py); it is empty if none was tried.
@@ -62,6 +63,7 @@ class Comparison:
     tolerance: Array
     within_bound: Array
     slack: Array
+    unbounded: Array
     norms: Norms | None = None
     jump: Array | None = None
     sums: Array | None = None
@@ -221,6 +223,7 @@ def _compared(
         tolerance=pick[2],
         within_bound=worst <= 1,
         slack=_slack(step, np.abs(observed - value), ratio),
+        unbounded=np.any((np.isfinite(value) & np.isinf(tolerance)).reshape(cases, -1), axis=1),
         jump=jump,
     )
 
@@ -254,7 +257,9 @@ def compute_power(value: Array, tolerance: Array, jump: Array | None) -> Array:
 
     Entries at a kink, where more than one answer is right, are left out unless there are no others.
     """
-    v, t = (np.where(np.isfinite(a), np.abs(a), 0.0).reshape(a.shape[0], -1) for a in (value, tolerance))
+    free = ~np.isfinite(value)
+    # An infinite tolerance is left in: where it holds, nothing is checked.
+    v, t = (np.where(free, 0.0, a).reshape(a.shape[0], -1) for a in (np.abs(value), without_nan(tolerance)))
     if jump is not None:
         free = jump.reshape(v.shape) > 0
         free &= ~free.all(1, keepdims=True)

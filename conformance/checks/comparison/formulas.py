@@ -61,5 +61,5 @@ def _without(
 
 
 def _explained(compared: Iterable[Comparison]) -> dict[str, Array]:
-    """For each quantity, whether each observation lies within the tolerance: arrays (D,)."""
-    return {one.quantity: one.worst <= 1 for one in compared}
+    """For each quantity, whether each observation lies within a tolerance that is finite everywhere: arrays (D,)."""
+    return {one.quantity: (one.worst <= 1) & ~one.unbounded for one in compared}

@@ -364,6 +364,7 @@ def _compare_halves(calls: Calls) -> list[Comparison]:
                 tolerance=tolerance.flat[at : at + 1],
                 within_bound=np.array([False]),
                 slack=np.array([np.inf]),
+                unbounded=np.isinf(tolerance).any(keepdims=True).reshape(1),
                 norms=norms,
             )
         )

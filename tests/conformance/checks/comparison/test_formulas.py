@@ -11,6 +11,7 @@ from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES, make_draws
 from kterm.conformance.checks.comparison.calls import Calls
 from kterm.conformance.checks.verdict import Formulas
+from kterm.conformance.expectations.flushing import widened
 from kterm.conformance.mutants import MUTANTS, plant_mutant
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference.steps import Made, Work
@@ -60,3 +61,8 @@ def test_one_entry_that_is_not_explained_leaves_the_tensor_unexplained() -> None
 
     found = _explained(plant_mutant(Numpy(), MUTANTS["factor-2"]), {"1": _everywhere("r", almost)})
     assert found["k_2"] == ((), ())
+
+
+def test_a_formula_with_an_infinite_tolerance_explains_nothing() -> None:
+    unknown = _everywhere("k", lambda v: widened(v, np.where(np.arange(v.shape[-1]) == 1, np.inf, np.zeros(v.shape))))
+    assert set(_explained(plant_mutant(Numpy(), MUTANTS["factor-2"]), {"1": unknown}).values()) == {((), ())}

@@ -1,18 +1,24 @@
 """Repeated calls: which call a verdict is about, and what their numbers must be."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from kterm.adapters import Observation
+from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.checks.examine import examine
-from kterm.conformance.checks.verdict import Verdict
+from kterm.conformance.checks.verdict import ExpectationFor, Formulas, Verdict
 from kterm.conformance.diagnosis.diagnose import diagnose
 from kterm.conformance.diagnosis.explanation import explanations_of, origin_of
+from kterm.conformance.expectations.flushing import widened
 from kterm.conformance.runners.runner import LocalRunner
 from kterm.reference import Array, Parameters, Structure
+from kterm.reference.steps import Work
+from kterm.reference.value import Value
 
 from ....support.frameworks import miniatures
 from ....support.frameworks.miniatures import Miniature, right
@@ -99,3 +105,16 @@ def test_examine_finds_no_causes_and_diagnose_adds_them() -> None:
         assert [(v.check, v.quantity, v.grade, v.worst) for v in before] == [
             (v.check, v.quantity, v.grade, v.worst) for v in after
         ]
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.0])
+def test_a_formula_that_knows_nothing_of_a_slope_is_no_finding_about_a_batch_in_parts(factor: float) -> None:
+    # An infinite error times a slope of exactly 0 was NaN, and any difference from a tolerance of NaN a finding.
+    def unknown(w: Work, i: int, right: Callable[[], Value]) -> Value:
+        return widened(right() * factor, np.full(w.z[i].shape, np.inf)) if i == 2 else right() * factor
+
+    formulas: Formulas = {"1": ({"d": unknown}, lambda i, n: True)}
+    known = ExpectationFor(lambda verdict: None, lambda cases: formulas)
+    batch = [v for v in examine(GROUP, LocalRunner(Numpy()), known).verdicts[0] if v.check == "batch"]
+    assert [v.grade for v in batch] == ["inconclusive"]
+    assert batch[0].tolerance == np.inf
