@@ -15,10 +15,10 @@ import numpy as np
 from benchmarks._common import circumstances, one_thread, parser, publish, table
 from kterm.adapters import Adapter
 from kterm.adapters.numpy_adapter import Numpy
+from kterm.adapters.traces.container import read_arrays
 from kterm.conformance.cases.plan import make_options
 from kterm.conformance.evaluation.kills.recording import AnswerCache
 from kterm.conformance.interfaces.vectors.answer import answer_structure
-from kterm.conformance.interfaces.vectors.container import read_arrays
 from kterm.conformance.interfaces.vectors.export import export_vectors
 from kterm.conformance.interfaces.vectors.judge import VectorSet, find_problem, judge_case, open_vectors
 from kterm.conformance.mutants import MISTAKES

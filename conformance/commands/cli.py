@@ -301,7 +301,7 @@ def calibrate(
     if not quiet:
         announce_loading(adapters or ())
     with _one_line_errors():
-        from .calibrate import CalibrateOptions, run_calibrate
+        from .facts.calibrate import CalibrateOptions, run_calibrate
 
         options = CalibrateOptions(
             tuple(adapters or ()), draws, networks, seed, workers, tuple(dtype or ()), tuple(activation or ()),

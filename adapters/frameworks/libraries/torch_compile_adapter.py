@@ -6,9 +6,9 @@ import torch
 from torch._dynamo import config as dynamo
 from torch._inductor import config as inductor
 
-from ...torch_func_adapter import make_squared_error
 from ..shared.tensors import Function, Structure, differentiate
 from ..shared.torch_shared import TorchAdapter
+from ..torch_func_adapter import make_squared_error
 
 
 class TorchCompile(TorchAdapter):

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from ....adapters.quantities import arrays
+from ....adapters.traces.container import read_arrays, write_arrays
 from ....reference import Array, Parameters
 from ...cases.case import Group, parse_case
 from ...cases.plan import OptionError
 from ...cases.regimes import REGIMES
 from ...runners.runner import NoAnswer, Runner
-from .container import read_arrays, write_arrays
 from .judge import UNSUPPORTED, VectorSet
 
 

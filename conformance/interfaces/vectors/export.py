@@ -10,13 +10,13 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from ....adapters.traces.container import write_arrays
 from ....reference import ACTIVATIONS, BIASES, DTYPES, Bias
 from ....reference.rounding import SIGMAS
 from ...cases.case import Group
 from ...cases.description import Description
 from ...cases.draw import NUMBERS
 from ...cases.plan import OptionError, Options, plan, require_known
-from .container import write_arrays
 from .make import Vectors, make_vectors
 
 MANIFEST = "manifest.json"

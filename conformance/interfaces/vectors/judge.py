@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ....adapters.traces.container import FORMATS, ContainerError, read_arrays
 from ....reference import Array
 from ...cases.plan import OptionError
-from .container import FORMATS, ContainerError, read_arrays
 from .export import MANIFEST, SCHEMA, SCHEMA_VERSION
 from .make import LOWER, SHOWS, UPPER
 

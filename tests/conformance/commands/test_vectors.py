@@ -46,7 +46,7 @@ def test_wrong_results_do_not_and_the_page_shows_it(folder: Path) -> None:
 
 
 def test_results_with_odd_text_are_printed_in_plain_characters(folder: Path, tmp_path: Path) -> None:
-    from kterm.conformance.interfaces.vectors.container import write_arrays
+    from kterm.adapters.traces.container import write_arrays
 
     for path in (folder / "vectors").glob("*.safetensors"):
         write_arrays(tmp_path / path.name, {}, {"unsupported": "no \x1b[31m[bold]relu[/]\n"})

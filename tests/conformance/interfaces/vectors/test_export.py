@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from kterm.adapters.traces.container import read_arrays
 from kterm.conformance.cases.case import parse_case
 from kterm.conformance.cases.plan import OptionError, make_options
 from kterm.conformance.cases.regimes import REGIMES
-from kterm.conformance.interfaces.vectors.container import read_arrays
 from kterm.conformance.interfaces.vectors.export import CATCHES, MANIFEST, export_vectors, file_name, select_groups
 
 

@@ -14,13 +14,13 @@ import pytest
 
 from kterm.adapters import Adapter
 from kterm.adapters.numpy_adapter import Numpy
+from kterm.adapters.traces.container import read_arrays, write_arrays
 from kterm.conformance.cases.case import Group, parse_case
 from kterm.conformance.cases.plan import OptionError, make_options
 from kterm.conformance.cases.regimes import REGIMES
 from kterm.conformance.checks.examine import examine
 from kterm.conformance.checks.verdict import status
 from kterm.conformance.interfaces.vectors.answer import answer_vectors
-from kterm.conformance.interfaces.vectors.container import read_arrays, write_arrays
 from kterm.conformance.interfaces.vectors.export import MANIFEST, export_vectors
 from kterm.conformance.interfaces.vectors.judge import CaseVerdict, conforms, judge_results, open_vectors
 from kterm.conformance.mutants.loading import loaded

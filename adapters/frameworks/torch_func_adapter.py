@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..reference import Bias, Structure
-from .base import Function
-from .frameworks.shared.torch_shared import TorchAdapter
-from .scripts.script import Script
-from .scripts.torch_script import torch_func_script
+from ...reference import Bias, Structure
+from ..base import Function
+from ..scripts.script import Script
+from ..scripts.torch_script import torch_func_script
+from .shared.torch_shared import TorchAdapter
 
 Tensors = Sequence[Tensor]
 

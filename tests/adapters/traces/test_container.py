@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from kterm.conformance.interfaces.vectors.container import ContainerError, read_arrays, write_arrays
+from kterm.adapters.traces.container import ContainerError, read_arrays, write_arrays
 
 ARRAYS = {
     "x_0": np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -8,15 +8,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cases.plan import OptionError, make_options
-from ..evaluation.calibration.measure import measure_calibration, plan_calibration, to_json
-from ..evaluation.calibration.report import format_title, format_totals, print_report
-from ..records import run as runs
-from ..records.form.console import TextConsole
-from ..runners.threads import pin_here
-from ..runners.workers import parse_workers
-from .output import open_output, show_progress
-from .runs.views.detail import Detail
+from ...cases.plan import OptionError, make_options
+from ...evaluation.calibration.measure import measure_calibration, plan_calibration, to_json
+from ...evaluation.calibration.report import format_title, format_totals, print_report
+from ...records import run as runs
+from ...records.form.console import TextConsole
+from ...runners.threads import pin_here
+from ...runners.workers import parse_workers
+from ..output import open_output, show_progress
+from ..runs.views.detail import Detail
 
 _DTYPES = ("f32", "f64")
 _PLAN = "thorough"  # the profile with the most structures to choose from
