@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .adapters import IN_OUT, OUT_IN, Adapter, Limits, Observation, Program, WeightLayout
     from .adapters.registry import AdapterError
+    from .adapters.traces.capture import capture
+    from .adapters.traces.trace import Trace, TraceError
     from .conformance.cases.case import Case, CaseError
     from .conformance.cases.plan import OptionError
     from .conformance.checks.verdict import Verdict
@@ -54,9 +56,12 @@ __all__ = [
     "RecordError",
     "Results",
     "Structure",
+    "Trace",
+    "TraceError",
     "Verdict",
     "WeightLayout",
     "__version__",
+    "capture",
     "check_adapter",
     "parametrize_with_cases",
     "parse_case",
@@ -84,8 +89,11 @@ _MODULE_OF = {
     "RecordError": "conformance.records.record",
     "Results": "conformance.interfaces.api",
     "Structure": "reference",
+    "Trace": "adapters.traces.trace",
+    "TraceError": "adapters.traces.trace",
     "Verdict": "conformance.checks.verdict",
     "WeightLayout": "adapters",
+    "capture": "adapters.traces.capture",
     "check_adapter": "conformance.interfaces.api",
     "parametrize_with_cases": "conformance.interfaces.api",
     "parse_case": "conformance.interfaces.api",
