@@ -11,7 +11,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from .trace import TraceError
+from .errors import TraceError
 
 _CAPTURES = (("torch", "pytorch.capture", "TorchCapture"),)
 """For each framework: the package that its models inherit from, the module here, and what makes the capture."""

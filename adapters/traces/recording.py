@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping
 
 from ...reference import Array
+from .errors import TraceError
 from .manifest import Manifest
-from .trace import Trace, TraceBuilder, TraceError
+from .trace import Trace, TraceBuilder
 
 
 class Recording:

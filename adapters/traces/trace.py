@@ -20,11 +20,8 @@ import numpy as np
 
 from ...reference import Array
 from .container import FORMATS, ContainerError, Entry, StreamWriter, read_entries
+from .errors import TraceError
 from .manifest import FORMAT, MANIFEST, VERSION, Layer, Manifest, Parameter, Step
-
-
-class TraceError(ValueError):
-    """A trace that cannot be read or written; one line that says where and what to do."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import typer
 from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
 from .facts import cli as facts
 from .facts import environments
+from .models import cli as models
 from .port import cli as port
 from .runs import cli as runs
 from .runs.options import (
@@ -74,6 +75,7 @@ def _options(
 def _one_line_errors() -> Iterator[None]:
     """Turn the suite's own errors, and an interrupt, into one line on standard error and the exit code that is due."""
     from ...adapters.registry import AdapterError
+    from ...adapters.traces.errors import TraceError
     from ..cases.case import CaseError
     from ..cases.plan import OptionError
     from ..expectations.expectation import ExpectationError
@@ -84,7 +86,7 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except AdapterError as error:
         _stop(str(error), NOT_LOADED)
-    except (CaseError, OptionError, ExpectationError, RecordError) as error:
+    except (CaseError, OptionError, ExpectationError, RecordError, TraceError) as error:
         _stop(str(error), USAGE)
     except NoAnswer as no:
         _stop(f"the adapter {no.kind}: {no.message}", DOES_NOT)
@@ -361,6 +363,7 @@ def mutants(
 port.add_commands(app, _one_line_errors)
 facts.add_commands(app, _one_line_errors)
 runs.add_commands(app, _one_line_errors)
+models.add_commands(app, _one_line_errors)
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .adapters import IN_OUT, OUT_IN, Adapter, Limits, Observation, Program, WeightLayout
     from .adapters.registry import AdapterError
     from .adapters.traces.capture import capture
-    from .adapters.traces.trace import Trace, TraceError
+    from .adapters.traces.errors import TraceError
+    from .adapters.traces.trace import Trace, TraceBuilder
     from .conformance.cases.case import Case, CaseError
     from .conformance.cases.plan import OptionError
     from .conformance.checks.verdict import Verdict
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
         parametrize_with_cases,
         parse_case,
     )
+    from .conformance.interfaces.models.judgement import Departure, Judgement
+    from .conformance.interfaces.models.read import read_trace
+    from .conformance.interfaces.models.run import judge
     from .conformance.records.record import Record, RecordError
     from .conformance.records.record import read as read_record
     from .reference import Network, Parameters, Structure
@@ -44,7 +48,9 @@ __all__ = [
     "Case",
     "CaseCheck",
     "CaseError",
+    "Departure",
     "ExpectationError",
+    "Judgement",
     "Limits",
     "Network",
     "NonConformance",
@@ -57,15 +63,18 @@ __all__ = [
     "Results",
     "Structure",
     "Trace",
+    "TraceBuilder",
     "TraceError",
     "Verdict",
     "WeightLayout",
     "__version__",
     "capture",
     "check_adapter",
+    "judge",
     "parametrize_with_cases",
     "parse_case",
     "read_record",
+    "read_trace",
 ]
 
 _MODULE_OF = {
@@ -77,7 +86,9 @@ _MODULE_OF = {
     "Case": "conformance.cases.case",
     "CaseCheck": "conformance.interfaces.api",
     "CaseError": "conformance.cases.case",
+    "Departure": "conformance.interfaces.models.judgement",
     "ExpectationError": "conformance.expectations.expectation",
+    "Judgement": "conformance.interfaces.models.judgement",
     "Limits": "adapters",
     "Network": "reference",
     "NonConformance": "conformance.interfaces.api",
@@ -90,14 +101,17 @@ _MODULE_OF = {
     "Results": "conformance.interfaces.api",
     "Structure": "reference",
     "Trace": "adapters.traces.trace",
-    "TraceError": "adapters.traces.trace",
+    "TraceBuilder": "adapters.traces.trace",
+    "TraceError": "adapters.traces.errors",
     "Verdict": "conformance.checks.verdict",
     "WeightLayout": "adapters",
     "capture": "adapters.traces.capture",
     "check_adapter": "conformance.interfaces.api",
+    "judge": "conformance.interfaces.models.run",
     "parametrize_with_cases": "conformance.interfaces.api",
     "parse_case": "conformance.interfaces.api",
     "read_record": "conformance.records.record:read",
+    "read_trace": "conformance.interfaces.models.read",
 }
 
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import TraceError
 from ..recording import Recording
-from ..trace import TraceBuilder, TraceError
+from ..trace import TraceBuilder
 from .activations import name_activation
 from .layers import Place, find_places, say_distributed, say_lookup
 from .recorder import Hook, Recorder

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..trace import TraceBuilder, TraceError
+from ..errors import TraceError
+from ..trace import TraceBuilder
 from .graph import Marks, Readers
 from .layers import Place, describe_products
 from .step import Behind, OpenStep, Seen, put_call

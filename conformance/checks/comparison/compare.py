@@ -131,8 +131,8 @@ def compare(
             if (compared.worst > 1).any():
                 # The second reading costs as much again, and only a departure needs it and the norms.
                 limit = np.where(behind, most_rounded()[number], most()[number]) if behind.any() else most()[number]
-                within = departures(structure, step.estimate.value, seen, limit) <= 1
-                ratio = departures(structure, step.estimate.value, seen, tolerance)
+                within = departures(structure.format.max, step.estimate.value, seen, limit) <= 1
+                ratio = departures(structure.format.max, step.estimate.value, seen, tolerance)
                 inputs = Inputs(computed.get(("z", step.layer)), computed.get(("x", step.layer - 1)))
                 norms = measure_norms(step, seen, ratio, reading, inputs)
                 within_bound = within.reshape(len(within), -1).all(1)
@@ -197,7 +197,7 @@ def _compared(
 ) -> Comparison:
     """`usual` is the tolerance that the power is measured by."""
     value = step.estimate.value
-    ratio = departures(structure, value, observed, tolerance)
+    ratio = departures(structure.format.max, value, observed, tolerance)
     cases = ratio.shape[0]
     flat, shape, jump = ratio.reshape(cases, -1), observed.shape[1:], None
     if flat.shape[1] == 0:
@@ -241,13 +241,14 @@ def _slack(step: Quantity, error: Array, ratio: Array) -> Array:
     return np.where(np.isnan(off), np.inf, off).reshape(cases, -1).max(1, initial=0.0)
 
 
-def departures(structure: Structure, value: Array, observed: Array, tolerance: Array) -> Array:
-    """The error of each entry in units of its tolerance: 0 if any value is right, infinite for a NaN."""
+def departures(most: float, value: Array, observed: Array, tolerance: Array) -> Array:
+    """The error of each entry in units of its tolerance: 0 if any value is right, infinite for a NaN. `most` is the
+    largest finite number of the format.
+    """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         error = np.abs(observed - value)
         ratio = np.where(error <= 0, 0.0, error / tolerance)
         # If the value itself leaves the format, an infinity of its sign is right.
-        most = structure.format.max
         overflow = (np.abs(value) + tolerance >= most) & np.isinf(observed) & (np.sign(observed) == np.sign(value))
         return np.where(overflow | ~np.isfinite(value), 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 

@@ -61,7 +61,7 @@ def find_evidence(
         with np.errstate(over="ignore", invalid="ignore"):
             found = {step.name: step.estimate for step in steps}
         value, tolerance = found[name].value[0], tolerated(found[name], reading)[0]
-        ratio = departures(structure, value, seen, tolerance)
+        ratio = departures(structure.format.max, value, seen, tolerance)
         if (ratio > 1).any():
             at = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))
             # Entries that may have any value: a right infinity, and those that the rule has no number for.

@@ -143,7 +143,7 @@ def largest_error(group: Group, observed: list[Observation]) -> float:
             for name in (step.name, "outputs") if last else (step.name,):
                 if name in views:
                     seen, tolerance = views[name].astype(np.float64), tolerated(step.estimate, reading)
-                    ratio = departures(structure, step.estimate.value, seen, tolerance)
+                    ratio = departures(structure.format.max, step.estimate.value, seen, tolerance)
                     worst = max(worst, float(ratio.max(initial=0.0)))
     return worst
 

@@ -1,6 +1,7 @@
 """What adapters, records and users write is plain text in the output of every command."""
 
 import glob
+import json
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ from typing import Any
 import pytest
 import typer
 
+from kterm.adapters.traces.manifest import MANIFEST
 from kterm.conformance.commands.cli import app
 from kterm.conformance.records.form.text import fit, printable
 
 from ....support.here import kterm_here
 from ....support.hostile.text import HOSTILE, make_hostile, trouble_in, write_adapters
+from ....support.models.faults import FAULTS
 
 CASE = "2x3x1-tanh.identity-b2-pre-f64-normal-s0"
 SMALL = ("--profile", "smoke", "-n", "0")
@@ -65,6 +68,9 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("vectors", "answer", "vectors", "hostile.py:Misnamed", "others"),
     ("vectors", "verify", "vectors", "results"),
     ("vectors", "verify", HOSTILE, "results"),
+    ("judge", "trace"),
+    ("judge", "trace", "--layer", HOSTILE),
+    ("judge", HOSTILE),
     ("new-adapter", HOSTILE),
     ("env", "create", HOSTILE),
     ("env", "list"),
@@ -80,7 +86,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = kterm_here("check", "numpy", *SMALL, "--mutant", "no-slope-hidden", "-o", "plain.jsonl", folder=made)
     assert done.returncode == 1, done.stderr
     make_hostile(made / "plain.jsonl", made / "hostile.jsonl", "numpy")
+    _write_trace(made / "trace")
     return made
+
+
+def _write_trace(folder: Path) -> None:
+    """A trace with a mistake, in which every name is hostile."""
+    FAULTS[0].trace().save(folder)
+    text = json.loads((folder / MANIFEST).read_text())
+    text |= {"framework": HOSTILE, "framework_version": HOSTILE, "notes": [HOSTILE]}
+    for step in text["steps"]:
+        step["notes"] = [HOSTILE]
+        for number, layer in enumerate(step["layers"]):
+            layer |= {"name": f"{number}{HOSTILE}", "not_captured": [HOSTILE], "type": HOSTILE}
+    (folder / MANIFEST).write_text(json.dumps(text))
 
 
 def _param(command: tuple[str, ...]) -> Any:

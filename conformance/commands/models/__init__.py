@@ -1,0 +1,1 @@
+"""The commands for who trains a model of their own."""

@@ -1,0 +1,1 @@
+"""Why a quantity departs, if the data earn a cause."""

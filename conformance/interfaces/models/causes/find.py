@@ -1,0 +1,257 @@
+"""The cause of a finding, if the data earn one: the only mistake that explains every entry that is looked at.
+
+A hypothesis (`hypotheses.py`) explains a finding if what is due under it is what the framework gave, in a sample that
+has the largest errors, each entry within the hypothesis' own tolerance. Explanations by a result that was changed come
+next, and those by a narrower arithmetic last, since their tolerance is wider. If several explain it, all are named as
+possible; if none does, what is known is described.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .....reference import DTYPES, Array
+from .....reference.arithmetic import Arithmetic
+from .....reference.error_model import Estimate, Reading, deviation
+from ....checks.comparison.compare import departures
+from ..products.compare import Compared, seed_of
+from ..products.factors import Due, Product
+from ..products.quantities import Quantity
+from .hypotheses import Around, list_hypotheses
+
+_MOST_SIDE = 48
+"""The rows and columns of the sample."""
+_LEAST_ENTRIES = 6
+"""A number that is fitted, such as a factor, needs at least this many entries to be a finding about them."""
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a quantity departs. `is_known` says that the data earn it; otherwise `text` describes what is seen."""
+
+    text: str
+    is_known: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Some rows and columns: what was observed there, and what is due by the rule."""
+
+    rows: Array
+    columns: Array
+    seen: Array
+    due: Estimate
+    reading: Reading
+    most: float
+
+    def explained(self, due: Estimate, reading: Reading | None = None, factor: float = 1.0) -> bool:
+        """Whether every entry is within the tolerance of another estimate."""
+        limit = due.tolerance(reading or self.reading) * factor
+        return bool((departures(self.most, due.value, self.seen, limit) <= 1).all())
+
+
+def find_cause(around: Around, one: Quantity, found: Compared) -> Cause:
+    """The cause of a finding about a quantity."""
+    sample = _take_sample(one, found)
+    for explain in (_by_hypothesis, _by_result, _by_arithmetic):
+        cause = join_causes(list(explain(around, one, sample)))
+        if cause is not None:
+            return cause
+    return _find_part(one, found, sample) or Cause(_describe(one, found, sample), False)
+
+
+def join_causes(names: Sequence[str]) -> Cause | None:
+    """A cause from all that explain a finding: it is known if there is one alone. None if there is none."""
+    names = list(dict.fromkeys(names))
+    if len(names) < 2:
+        return Cause(names[0], True) if names else None
+    more = len(names) - _MOST_NAMED
+    shown = [*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
+    return Cause(f"unknown; each of these explains it: {'; '.join(shown)}", False)
+
+
+def _take_sample(one: Quantity, found: Compared) -> Sample:
+    rng = seed_of(f"{one.layer} {one.label} causes")
+    places = found.departing or (found.worst.at,)
+
+    def pick(axis: int) -> Array:
+        n = one.due.shape[axis]
+        if n <= _MOST_SIDE:
+            return np.arange(n)
+        wanted = [found.worst.at[axis], *(place[axis] for place in places)]
+        if found.projected > 1 and axis == 0:
+            wanted.insert(0, found.projected_row)
+        chosen = list(dict.fromkeys(wanted))[: _MOST_SIDE // 2]
+        others = rng.choice(n, min(n, _MOST_SIDE), replace=False)
+        return np.unique([*chosen, *others[: _MOST_SIDE - len(chosen)]])
+
+    rows, columns = pick(0), pick(1)
+    due = one.due.estimate(rows, columns)
+    reading = one.due.reading
+    return Sample(rows, columns, one.observed.take(rows, columns), due, reading, DTYPES[one.dtype].max)
+
+
+def _by_hypothesis(around: Around, one: Quantity, sample: Sample) -> Iterator[str]:
+    for hypothesis in list_hypotheses(around, one):
+        due = hypothesis.due.estimate(sample.rows, sample.columns)
+        if sample.explained(due, hypothesis.due.reading):
+            yield hypothesis.states
+
+
+def _by_result(around: Around, one: Quantity, sample: Sample) -> Iterator[str]:
+    yield from explain_result(sample, one.dtype, lambda factor, uncertainty: _name_factor(factor, one, uncertainty))
+    limit = sample.due.tolerance(sample.reading)
+    yield from _added_weight(around, one, sample, limit)
+    yield from _moved_rows(one, sample, limit)
+
+
+def explain_result(
+    sample: Sample, dtype: str, name_factor: Callable[[float, float], str] = lambda factor, _: _say_factor(factor)
+) -> Iterator[str]:
+    """What was done to the right result: it is 0, scaled, clipped, dropped in part, or rounded to a narrower format."""
+    seen, value = sample.seen, sample.due.value
+    limit = sample.due.tolerance(sample.reading)
+    if not (np.isfinite(seen).all() and np.isfinite(value).all()):
+        return
+    if not seen.any():
+        yield "is 0"
+        return
+    large = np.abs(value) > 4 * limit
+    if np.count_nonzero(large) < _LEAST_ENTRIES:
+        return
+    factor = float((seen * value)[large].sum() / np.square(value)[large].sum())
+    u = DTYPES[dtype].u * np.abs(seen) + DTYPES[dtype].subnormal
+    if factor and _within(seen, factor * value, abs(factor) * limit + 2 * u):
+        yield name_factor(factor, float(limit[large].max() / np.abs(value[large]).max()) + 2 * DTYPES[dtype].u)
+    edge = np.abs(seen).max()
+    at_edge = (np.abs(seen) == edge) & (np.abs(value) > edge)
+    if np.count_nonzero(at_edge) >= 2 and _within(seen, np.clip(value, -edge, edge), limit):
+        yield f"clips entries at {edge:.4g}"
+    dropped = (seen == 0) & large
+    kept = ~dropped & large
+    if dropped.any() and np.count_nonzero(kept) >= _LEAST_ENTRIES:
+        times = float((seen * value)[kept].sum() / np.square(value)[kept].sum())
+        if _within(seen[kept], times * value[kept], abs(times) * limit[kept] + 2 * u[kept]):
+            share = np.count_nonzero(dropped) / np.count_nonzero(large)
+            yield f"sets entries to 0 ({share:.0%} of those looked at), and gives {times:.4g} times the others"
+    for format in ("f16", "bf16"):
+        narrow = DTYPES[format]
+        if narrow.u <= DTYPES[dtype].u or not _is_in_format(seen, narrow.numpy):
+            continue
+        if _within(seen, value, limit + narrow.u * np.abs(value) * (1 + narrow.u) + narrow.subnormal):
+            yield f"rounds the result to {format}"
+
+
+def _within(seen: Array, value: Array, limit: Array) -> bool:
+    return bool((np.abs(seen - value) <= limit).all())
+
+
+def _is_in_format(seen: Array, dtype: np.dtype) -> bool:
+    with np.errstate(over="ignore"):
+        return bool((seen.astype(dtype).astype(np.float64) == seen).all()) and np.unique(seen).size > _LEAST_ENTRIES
+
+
+def _say_factor(factor: float) -> str:
+    return f"is {factor:.6g} times what it should be"
+
+
+def _name_factor(factor: float, one: Quantity, uncertainty: float) -> str:
+    """A factor with what it may be: the sizes of the tensors that have it."""
+    calls = {part.together for part in one.due.parts}
+    inner = one.due.parts[0].inner
+    sizes = {f"the {inner:,} rows": inner} if one.parameter is not None else {}
+    sizes |= {f"axis {i} of the rows ({n:,})": n for i, n in enumerate(one.axes) if len(one.axes) > 1}
+    if len(calls) > 1:
+        sizes[f"the {len(calls)} backward passes"] = len(calls)
+    near = [words for words, n in sizes.items() if n > 1 and abs(factor * n - 1) <= 2 * uncertainty]
+    text = _say_factor(factor)
+    return f"{text}: the mean over {' or over '.join(near)} in place of the sum" if near else text
+
+
+def _added_weight(around: Around, one: Quantity, sample: Sample, limit: Array) -> Iterator[str]:
+    if one.name != "dL/dW":
+        return
+    layer = next(la for la in around.view.step.layers if la.name == one.layer)
+    weight = around.view.factor(layer.calls[0].weight).take(sample.rows, sample.columns)
+    if weight.shape != sample.seen.shape or not weight.any():
+        return
+    extra = sample.seen - sample.due.value
+    decay = float((extra * weight).sum() / np.square(weight).sum())
+    added = decay * weight
+    if (np.abs(added) > limit).sum() >= _LEAST_ENTRIES and _within(sample.seen, sample.due.value + added, limit * 1.5):
+        yield f"adds {decay:.4g} times the weight, as weight decay does"
+
+
+def _moved_rows(one: Quantity, sample: Sample, limit: Array) -> Iterator[str]:
+    if one.name not in ("z", "dL/dx") or one.due.shape[0] < 3:
+        return
+    rows = one.due.shape[0]
+    for by in (1, -1):
+        due = one.due.estimate((sample.rows + by) % rows, sample.columns)
+        inside = (sample.rows + by >= 0) & (sample.rows + by < rows)
+        if inside.sum() >= 2 and _within(sample.seen[inside], due.value[inside], due.tolerance(sample.reading)[inside]):
+            yield f"has the rows moved by {-by:+d}"
+
+
+def _by_arithmetic(around: Around, one: Quantity, sample: Sample) -> Iterator[str]:
+    """A narrow accumulator, if every result is a number of its format, and the errors are no larger than it has."""
+    for format in ("bf16", "f16", "f32"):
+        if DTYPES[format].u <= max(part.reading.u_acc for part in one.due.parts):
+            continue
+        due = _accumulated(one.due, format)
+        if due is None or not _is_in_format(sample.seen, DTYPES[format].numpy):
+            continue
+        if sample.explained(due.estimate(sample.rows, sample.columns)):
+            yield f"accumulates sums in {format}"
+            return
+
+
+def _accumulated(due: Due, format: str) -> Due | None:
+    parts = []
+    for part in due.parts:
+        if not isinstance(part, Product):
+            return None
+        reading = deviation(part.reading.format, arithmetic=Arithmetic(accumulator=format))
+        parts.append(replace(part, reading=reading))
+    return replace(due, parts=tuple(parts))
+
+
+def _describe(one: Quantity, found: Compared, sample: Sample) -> str:
+    """What is seen, where no cause is known."""
+    if found.worst.ratio <= 1:
+        return f"unknown; the sum of row {found.projected_row} departs, and no entry that was judged by itself"
+    share = f"{found.share:.2%}" if found.share < 0.9995 else "all"
+    where = _where(found)
+    return f"unknown; {share} of the judged entries depart{where}, by {found.relative:.2g} of the tensor's norm"
+
+
+def _find_part(one: Quantity, found: Compared, sample: Sample) -> Cause | None:
+    """What was done to the one row or column that departs, if all else is right."""
+    for axis, words in ((0, "row"), (1, "column")):
+        places = {place[axis] for place in found.departing}
+        if len(places) != 1 or len(found.departing) < 2:
+            continue
+        at = np.flatnonzero((sample.rows, sample.columns)[axis] == places.pop())
+        rows, columns = (at, slice(None)) if axis == 0 else (slice(None), at)
+        due = one.due.estimate(sample.rows[rows], sample.columns[columns])
+        part = replace(
+            sample, rows=sample.rows[rows], columns=sample.columns[columns], seen=sample.seen[rows, columns], due=due
+        )
+        cause = join_causes(list(explain_result(part, one.dtype)))
+        if cause is not None:
+            number = int((part.rows, part.columns)[axis][0])
+            return Cause(f"{words} {number} alone departs: it {cause.text}", cause.is_known)
+    return None
+
+
+def _where(found: Compared) -> str:
+    rows, columns = ({place[axis] for place in found.departing} for axis in (0, 1))
+    if len(found.departing) < 2:
+        return ""
+    if len(rows) == 1:
+        return f", all in row {rows.pop()}"
+    if len(columns) == 1:
+        return f", all in column {columns.pop()}"
+    return ""

@@ -1,0 +1,1 @@
+"""The quantities of a layer as products, and their comparison with what a framework gave."""

@@ -1,0 +1,1 @@
+"""Traces of small models, right or with a mistake in one layer."""
