@@ -119,6 +119,11 @@ class TraceBuilder:
         return name
 
     @property
+    def memory(self) -> int:
+        """The bytes of the arrays that memory holds."""
+        return _bytes_of(self._open) + sum(_bytes_of(one) for one in self._arrays if not isinstance(one, StoredArrays))
+
+    @property
     def _file(self) -> str:
         return f"step-{len(self._steps):04}.safetensors"
 

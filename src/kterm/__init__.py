@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .adapters import IN_OUT, OUT_IN, Adapter, Limits, Observation, Program, WeightLayout
     from .adapters.registry import AdapterError
+    from .adapters.traces.capture import capture
     from .adapters.traces.errors import TraceError
     from .adapters.traces.trace import Trace, TraceBuilder
     from .conformance.cases.case import Case, CaseError
@@ -67,6 +68,7 @@ __all__ = [
     "Verdict",
     "WeightLayout",
     "__version__",
+    "capture",
     "check_adapter",
     "judge",
     "parametrize_with_cases",
@@ -103,6 +105,7 @@ _MODULE_OF = {
     "TraceError": "adapters.traces.errors",
     "Verdict": "conformance.checks.verdict",
     "WeightLayout": "adapters",
+    "capture": "adapters.traces.capture",
     "check_adapter": "conformance.interfaces.api",
     "judge": "conformance.interfaces.models.run",
     "parametrize_with_cases": "conformance.interfaces.api",

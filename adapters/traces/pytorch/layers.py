@@ -1,0 +1,147 @@
+"""The dense layers of a PyTorch model, and how PyTorch computes their products."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..manifest import DTypeName, Layout, Products
+from .values import DTYPES
+
+
+@dataclass(frozen=True)
+class Place:
+    """A dense layer, or a lookup in a table, of the model. `names` are those of its weight and its bias."""
+
+    name: str
+    names: tuple[str, str | None]
+    type: str
+    layout: Layout = "out_in"
+    kind: Literal["dense", "lookup"] = "dense"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the dense layers of a model are: modules to hook, and weights that `torch.nn.functional.linear` may be
+    called with, by `id`. `notes` say what is left out.
+    """
+
+    modules: tuple[tuple[nn.Module, Place], ...]
+    weights: dict[int, Place]
+    names: dict[int, str]
+    notes: tuple[str, ...]
+
+
+def find_places(model: nn.Module) -> Places:
+    """Find the dense layers of a model.
+
+    Modules are hooked that are `nn.Linear` or Conv1D of transformers and compute as their class does, and tables whose
+    weight is also that of such a layer. Every other matrix may be the weight of a call of `functional.linear`, as in
+    `nn.MultiheadAttention` or in a subclass of `nn.Linear` that has its own forward.
+    """
+    names = {id(one): name for name, one in model.named_parameters()}
+    owners = {id(one.out_proj) for one in model.modules() if isinstance(one, nn.MultiheadAttention)}
+    modules, notes = list[tuple[nn.Module, Place]](), list[str]()
+    for name, module in model.named_modules():
+        name = name or type(module).__name__
+        if type(module).__name__ in ("OptimizedModule", "ScriptModule", "RecursiveScriptModule"):
+            notes.append(f"{name}: compiled, and a compiled program calls no layers that could be captured")
+        layout = None if id(module) in owners else _layout_of(module)
+        weight = module._parameters.get("weight")
+        if layout is not None and weight is not None:
+            bias = module._parameters.get("bias")
+            own = names.get(id(weight), f"{name}.weight"), bias if bias is None else names.get(id(bias), f"{name}.bias")
+            modules.append((module, Place(name, own, type(module).__name__, layout)))
+        elif layout is not None:
+            notes.append(f"{name}: its weight is computed anew in each call, so it was not captured")
+    dense = {id(module._parameters["weight"]) for module, _ in modules}
+    for name, module in model.named_modules():
+        if type(module) is nn.Embedding and id(module.weight) in dense:
+            own = names.get(id(module.weight), f"{name}.weight")
+            modules.append((module, Place(name, (own, None), "Embedding", "in_out", "lookup")))
+    return Places(tuple(modules), dict(_find_weights(model, dense)), names, tuple(notes))
+
+
+def _find_weights(model: nn.Module, taken: set[int]) -> Iterator[tuple[int, Place]]:
+    for prefix, module in model.named_modules():
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+            continue
+        for name, parameter in module._parameters.items():
+            if parameter is None or nn.parameter.is_lazy(parameter) or id(parameter) in taken:
+                continue
+            if parameter.ndim == 2:
+                taken = taken | {id(parameter)}
+                inner = name.removesuffix("weight").rstrip("_")
+                whole = ".".join(part for part in (prefix, inner) if part) or type(module).__name__
+                names = ".".join(part for part in (prefix, name) if part), None
+                yield id(parameter), Place(whole, names, type(module).__name__)
+
+
+def _layout_of(module: nn.Module) -> Layout | None:
+    """The layout of a dense layer that computes as its class does, or None."""
+    if "forward" in vars(module):  # replaced in this object
+        return None
+    if isinstance(module, nn.Linear):
+        return "out_in" if type(module).forward is nn.Linear.forward else None
+    return "in_out" if type(module).__name__ == "Conv1D" and hasattr(module, "nf") else None
+
+
+def say_lookup(module: nn.Module) -> str:
+    """What a table does that no lookup is, or "" if nothing."""
+    chosen = ("max_norm", "scale_grad_by_freq", "sparse")
+    return ", ".join(name for name in chosen if getattr(module, name, None))
+
+
+def say_distributed(model: nn.Module) -> str:
+    """Why the gradients of a model are not those of this process, or ""."""
+    distributed: Any = torch.distributed
+    if distributed.is_available() and distributed.is_initialized() and (n := distributed.get_world_size()) > 1:
+        return f"{n} processes may have exchanged gradients, and this one saw its own calls only"
+    if any(type(one).__name__ == "DataParallel" for one in model.modules()) and torch.cuda.device_count() > 1:
+        return "several devices computed the calls"
+    return ""
+
+
+def describe_products(x: Tensor, weight: Tensor, z: Tensor) -> Products | None:
+    """How the products of a call that has just run are computed, from PyTorch's settings, where that is not the usual
+    way of the dtype of its arrays.
+    """
+    device, dtype = z.device.type, None
+    if torch.is_autocast_enabled(device):
+        target = torch.get_autocast_dtype(device)
+        if z.dtype == target and not x.dtype == weight.dtype == target:
+            dtype = DTYPES[target]
+    computed = dtype or DTYPES[z.dtype]
+    operands = _rounded_operands(device) if computed == "f32" else None
+    accumulator = _narrow_accumulator(computed) if device == "cuda" else None
+    if dtype is operands is accumulator is None:
+        return None
+    return Products(dtype=dtype, operands=operands, accumulator=accumulator)
+
+
+def _rounded_operands(device: str) -> Literal["tf32", "bf16"] | None:
+    """The format that factors in float32 may be rounded to."""
+    backends: Any = {"cuda": torch.backends.cuda, "cpu": torch.backends.mkldnn}.get(device)
+    matmul = getattr(backends, "matmul", None)
+    chosen = getattr(matmul, "fp32_precision", None)
+    if chosen is None:  # before PyTorch 2.9
+        chosen = "tf32" if device == "cuda" and _is_on(matmul, "allow_tf32") else ""
+    return chosen if chosen in ("tf32", "bf16") else None
+
+
+def _narrow_accumulator(computed: str) -> DTypeName | None:
+    """The dtype that partial sums may be rounded to on a GPU: cuBLAS may add the parts of a long sum so."""
+    matmul: Any = torch.backends.cuda.matmul
+    if computed == "bf16":
+        return "bf16" if _is_on(matmul, "allow_bf16_reduced_precision_reduction") else None
+    if computed == "f16":
+        names = ("allow_fp16_reduced_precision_reduction", "allow_fp16_accumulation")
+        return "f16" if any(_is_on(matmul, name) for name in names) else None
+    return None
+
+
+def _is_on(matmul: Any, name: str) -> bool:
+    value = getattr(matmul, name, False)
+    return bool(value[0] if isinstance(value, tuple) else value)

@@ -1,0 +1,47 @@
+"""What every capture gives: a trace of the steps that have ended, also by the attributes of a trace."""
+
+import os
+from collections.abc import Mapping
+
+from ...reference import Array
+from .errors import TraceError
+from .manifest import Manifest
+from .trace import Trace, TraceBuilder
+
+
+class Recording:
+    """The trace of a capture so far. `manifest`, `steps`, `bytes` and `save` are those of `trace()`."""
+
+    def __init__(self, builder: TraceBuilder) -> None:
+        self._builder = builder
+
+    def trace(self) -> Trace:
+        """The steps that have ended. Raises TraceError if there are none."""
+        if not self._builder.step:
+            raise TraceError(self._why_empty())
+        return self._builder.trace()
+
+    def _why_empty(self) -> str:
+        return "capture: nothing was captured; run the forward and the backward pass of the model inside the block"
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the trace."""
+        return self.trace().manifest
+
+    @property
+    def steps(self) -> tuple[Mapping[str, Array], ...]:
+        """The arrays of each step, by name."""
+        return self.trace().steps
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all arrays of the steps that have ended, in memory or on disk."""
+        return self._builder.trace().bytes
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the trace as a folder. Raises TraceError."""
+        self.trace().save(folder)
+
+    def __str__(self) -> str:
+        return str(self._builder.trace())
