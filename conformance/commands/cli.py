@@ -17,6 +17,7 @@ from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
 from .facts import cli as facts
 from .facts import environments
 from .models import cli as models
+from .models.cli import AdapterOrLayer, CaseOrTrace, OneQuantity, OneStep
 from .port import cli as port
 from .runs import cli as runs
 from .runs.options import (
@@ -186,8 +187,8 @@ def replay(
 
 @app.command()
 def reproduce(
-    case: CaseId,
-    adapter: OneAdapter,
+    case: CaseOrTrace,
+    adapter: AdapterOrLayer,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the script to this file; else it is printed.")
     ] = None,
@@ -195,9 +196,18 @@ def reproduce(
     mutant: PlantedMutant = None,
     python: Python = None,
     no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Of the case as it is, not of a smaller one.")] = False,
+    step: OneStep = None,
+    quantity: OneQuantity = None,
 ) -> None:
-    """Write a failing case, shrunk, as a script that needs NumPy and the framework alone, and run it."""
+    """Write a failing case, or a finding of a trace, as a small script without kterm, and run it."""
     with _one_line_errors():
+        if models.is_trace(case):
+            refused = {"--device": device, "--mutant": mutant, "--no-shrink": no_shrink or None}
+            models.refuse(refused, "belongs to a case, and the first argument is the folder of a trace")
+            from .models.reproduce import FindingOptions, run_reproduce_layer
+
+            raise typer.Exit(run_reproduce_layer(Path(case), adapter, FindingOptions(output, step, quantity, python)))
+        models.refuse({"--step": step, "--quantity": quantity}, "belongs to a trace, and the first argument is a case")
         from .reproduce import run_reproduce
 
         raise typer.Exit(run_reproduce(case, adapter, output, device, mutant, not no_shrink, python))

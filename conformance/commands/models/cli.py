@@ -1,6 +1,6 @@
 """The commands of this folder, on the command line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,32 @@ from ..runs.options import Expectations, LevelName, Workers
 from ..runs.views.detail import Quiet, Verbose, choose_detail
 
 TracePath = Annotated[Path, typer.Argument(help="The folder of a trace.", show_default=False)]
+
+CaseOrTrace = Annotated[
+    str, typer.Argument(metavar="CASE|TRACE", help="A case id, as reports print it, or the folder of a trace.")
+]
+AdapterOrLayer = Annotated[
+    str, typer.Argument(metavar="ADAPTER|LAYER", help="The adapter that the case fails on, or a layer of the trace.")
+]
+OneStep = Annotated[int | None, typer.Option(help="Of a trace: the step of the finding; the first that has one.")]
+OneQuantity = Annotated[str | None, typer.Option(help="Of a trace: the quantity, such as dL/dW; the first at fault.")]
+
+
+def is_trace(path: str) -> bool:
+    """Whether an argument names the folder of a trace, and not a case."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def refuse(options: Mapping[str, object], why: str) -> None:
+    """Raise OptionError for the first option that is given, where options are None if they are not."""
+    from ...cases.plan import OptionError
+
+    for name, value in options.items():
+        if value is not None:
+            raise OptionError(f"{name}: {why}; leave it out")
 
 
 def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:

@@ -1,0 +1,1 @@
+"""A finding of a trace as a script of the framework's own call."""
