@@ -159,7 +159,9 @@ def _torch(evidence: Evidence) -> list[str]:
         flat = "[0]" if quantity == "dL/db" else ""
         lines.append(f"parameter.grad = tensor(before{flat}, {stored})")
     for some in _passes(evidence):
-        outputs = [_torch_use(evidence, part, names) for part, names in some]
+        outputs = [names["k"].replace("k", "z") for _, names in some]
+        for (part, names), output in zip(some, outputs, strict=True):
+            lines += _torch_use(evidence, part, names, output)
         given = [f"tensor({names['k']}, {TORCH[part.format]})" for part, names in some]
         if len(some) == 1:
             lines.append(f"{outputs[0]}.backward({given[0]})")
@@ -184,20 +186,24 @@ def _torch_layer(part: Part, names: Mapping[str, str], x: str, d: str) -> str:
     return f"torch.addmm({bias}, {x}, {weight})" if bias else f"{x} @ {weight}"
 
 
-def _torch_use(evidence: Evidence, part: Part, names: Mapping[str, str]) -> str:
-    """A call that reads `parameter`."""
+def _torch_use(evidence: Evidence, part: Part, names: Mapping[str, str], output: str) -> list[str]:
+    """A call that reads `parameter`, and whose result is `output`."""
     d = TORCH[part.format]
     own = "parameter" if part.format == evidence.stored else f"parameter.to({d})"
     if part.is_lookup:
-        return f"F.embedding(tensor({names['indices']}, torch.int64), {own})"
-    if evidence.quantity == "dL/db":
+        return [f"{output} = F.embedding(tensor({names['indices']}, torch.int64), {own})"]
+    x = f"tensor({names['x']}, {d})" if "x" in names else "x"
+    lines, is_bias = [], evidence.quantity == "dL/db"
+    if is_bias:
         rows, columns = part.arrays["k"].shape
-        zeros = [f"torch.zeros({a}, {b}, dtype={d}, device=device)" for a, b in ((rows, 1), (columns, 1), (1, columns))]
-        if part.layout == "out_in":
-            return f"F.linear({zeros[0]}, {zeros[1]}, {own})"
-        return f"torch.addmm({own}, {zeros[0]}, {zeros[2]})"
-    x = f"tensor({names['x']}, {d})"
-    return f"F.linear({x}, {own})" if part.layout == "out_in" else f"({x} @ {own})"
+        shape = f"{columns}, 1" if part.layout == "out_in" else f"1, {columns}"
+        lines.append(f"x = torch.zeros({rows}, 1, dtype={d}, device=device)")
+        lines.append(f"weight = torch.zeros({shape}, dtype={d}, device=device)")
+    if part.layout == "out_in":
+        call = f"F.linear({x}, weight, {own})" if is_bias else f"F.linear({x}, {own})"
+    else:
+        call = f"torch.addmm({own}, {x}, weight)" if is_bias else f"{x} @ {own}"
+    return [*lines, f"{output} = {call}"]
 
 
 # JAX
@@ -229,11 +235,13 @@ def _jax(evidence: Evidence) -> list[str]:
         return [f"observed = jnp.dot({x}, {w}{'.T' if first.layout == 'out_in' else ''}){bias}"]
     if quantity == "dL/dx":
         turned = first.layout == "out_in"
+        x = "x" if first.format == evidence.stored else f"x.astype({d})"
         shape = len(first.arrays["k"]), first.arrays["weight"].shape[1 if turned else 0]
         return [
-            f"weight = jnp.asarray({names['weight']}, {d})",
-            f"_, pull_back = jax.vjp(lambda x: jnp.dot(x.astype({d}), weight{'.T' if turned else ''}), "
-            f"jnp.zeros({shape}, {stored}))",
+            "_, pull_back = jax.vjp(",
+            f"    lambda x: jnp.dot({x}, jnp.asarray({names['weight']}, {d}){'' if not turned else '.T'}),",
+            f"    jnp.zeros({shape}, {stored}),",
+            ")",
             f"(observed,) = pull_back(jnp.asarray({names['k']}, {d}))",
         ]
     shape = evidence.shape
@@ -242,28 +250,23 @@ def _jax(evidence: Evidence) -> list[str]:
     for some in _passes(evidence):
         uses = [_jax_use(evidence, part, names) for part, names in some]
         given = [f"jnp.asarray({names['k']}, {_JAX[part.format]})" for part, names in some]
-        zeros = f"jnp.zeros({shape}, {stored})"
-        if len(some) == 1:
-            lines += [
-                f"_, pull_back = jax.vjp(lambda parameter: {uses[0]}, {zeros})",
-                f"(part,) = pull_back({given[0]})",
-            ]
-        else:
-            lines += [
-                "_, pull_back = jax.vjp(", "    lambda parameter: (",
-                *(f"        {use}," for use in uses),
-                "    ),", f"    {zeros},", ")",
-                "(part,) = pull_back(", "    (",
-                *(f"        {one}," for one in given),
-                "    )", ")",
-            ]  # fmt: skip
+        several = len(some) > 1
+        lines += [
+            "_, pull_back = jax.vjp(",
+            *(["    lambda parameter: ("] if several else [f"    lambda parameter: {uses[0]},"]),
+            *([*(f"        {use}," for use in uses), "    ),"] if several else []),
+            f"    jnp.zeros({shape}, {stored}),",
+            ")",
+            *([f"(part,) = pull_back({given[0]})"] if not several else ["(part,) = pull_back(", "    ("]),
+            *([*(f"        {one}," for one in given), "    )", ")"] if several else []),
+        ]
         lines.append("observed = observed + part")
     return lines
 
 
 def _jax_use(evidence: Evidence, part: Part, names: Mapping[str, str]) -> str:
     d = _JAX[part.format]
-    own = f"parameter.astype({d})"
+    own = "parameter" if part.format == evidence.stored else f"parameter.astype({d})"
     if part.is_lookup:
         return f"{own}[{names['indices']}]"
     if evidence.quantity == "dL/db":
@@ -280,10 +283,26 @@ def _numpy_preamble(evidence: Evidence, device: str) -> list[str]:
 
 
 def _numpy(evidence: Evidence) -> list[str]:
-    wide = "np.float64" if evidence.parts[0].format == "f64" else "np.float32"
-    computed, stored = _NUMPY[evidence.parts[0].format], _NUMPY[evidence.stored]
-    rounded = "" if computed == wide else f".astype({computed})"
-    return [f"observed = compute({wide}){rounded}{'' if computed == stored else f'.astype({stored})'}"]
+    stored, lines = _NUMPY[evidence.stored], []
+    if evidence.before is not None:
+        lines.append(f"observed = before.astype({stored})")
+    for some in _passes(evidence):
+        # Each pass is rounded to what it is computed in, and then added to the sum.
+        format = some[0][0].format
+        wide = "np.float64" if format == "f64" else "np.float32"
+        terms = [_term(evidence, part, names).replace("dtype", wide) for part, names in some]
+        if evidence.activation:
+            lines.append(f"z = given.astype({wide})")
+        if len(some) == 1 and format == evidence.stored and wide == stored:
+            parts = terms[0]
+        else:
+            casts = [f".astype({_NUMPY[format]})"] * (_NUMPY[format] != wide)
+            casts += [f".astype({stored})"] * (stored != _NUMPY[format])
+            lines.append(f"part = {terms[0]}")
+            lines += [f"part = part + {term}" for term in terms[1:]]
+            parts = f"part{''.join(casts)}"
+        lines.append(f"observed = {'observed + ' if lines and 'observed' in ''.join(lines) else ''}{parts}")
+    return lines
 
 
 _TORCH = Dialect("PyTorch", "numpy torch", _torch_preamble, _torch, "torch.__version__")

@@ -52,8 +52,8 @@ def write_script(evidence: Evidence, dialect: Dialect, beside: bool = False) -> 
     beside = len(literals) < len(arrays) or sum(map(len, literals.values())) > MOST_LITERALS
     preamble = dialect.preamble(evidence, printable(evidence.source.manifest.device))
     if beside:
-        inputs = ['data = np.load(pathlib.Path(__file__).with_suffix(".npz"), allow_pickle=False)']
-        inputs += [f'{name} = data["{name}"]' for name in arrays]
+        inputs = ['with np.load(pathlib.Path(__file__).with_suffix(".npz"), allow_pickle=False) as data:']
+        inputs += [f'    {name} = data["{name}"]' for name in arrays]
         preamble = ["import pathlib", "", *preamble]
     else:
         inputs = [f"{name} = {literal}" for name, literal in literals.items()]

@@ -1,0 +1,1 @@
+"""Findings of traces as scripts."""
