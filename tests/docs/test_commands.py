@@ -101,6 +101,7 @@ STAGES = {"kterm check": ".ci/run", "kterm mutants --brief": ".ci/full", "pytest
 ELSEWHERE = {
     "kterm mutants --smallest smoke.toml": "tests/conformance/evaluation",
     "python -m venv .venv && . .venv/bin/activate": ".ci/run",
+    "kterm reproduce trace blocks.7.mlp.up -o bug.py": "tests/conformance/interfaces",
     "kterm env create tensorflow": "tests/conformance/runners",
     "kterm env list": "tests/conformance/runners",
     "kterm check --resume run.jsonl": "tests/conformance/records",

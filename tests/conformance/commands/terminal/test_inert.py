@@ -71,6 +71,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("judge", "trace"),
     ("judge", "trace", "--layer", HOSTILE),
     ("judge", HOSTILE),
+    ("reproduce", "trace", HOSTILE),
+    ("reproduce", "trace", "layers.1", "--quantity", HOSTILE),
     ("new-adapter", HOSTILE),
     ("env", "create", HOSTILE),
     ("env", "list"),
