@@ -6,7 +6,7 @@ would refuse a view.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
 from types import TracebackType
@@ -48,11 +48,13 @@ class TorchCapture(Recording):
     `to`, a folder, these are on disk, and memory holds one copy of the weights. `memory` says what is held now.
     """
 
-    def __init__(self, model: nn.Module, to: str | os.PathLike[str] | None = None) -> None:
-        """Raises TraceError if the model has no dense layer, or the folder is not empty."""
+    def __init__(self, model: nn.Module, to: str | os.PathLike[str] | None = None, dense: Sequence[str] = ()) -> None:
+        """`dense` is as in `find_places`. Raises TraceError if the model has no dense layer, for a pattern that matches
+        none, and if the folder is not empty.
+        """
         if not isinstance(model, nn.Module):
             raise TraceError(f"capture: {type(model).__name__} is no torch.nn.Module; give the model itself")
-        self._places = find_places(model)
+        self._places = find_places(model, dense)
         if not self._places.modules and not self._places.weights:
             raise TraceError(f"capture: {type(model).__name__} has no dense layer (nn.Linear, Conv1D) to capture")
         parameters = list[Tensor](model.parameters())

@@ -1,12 +1,14 @@
 """The dense layers of a PyTorch model, and how PyTorch computes their products."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import TraceError
 from ..manifest import DTypeName, Layout, Products
 from .values import DTYPES
 
@@ -34,21 +36,25 @@ class Places:
     notes: tuple[str, ...]
 
 
-def find_places(model: nn.Module) -> Places:
-    """Find the dense layers of a model.
+def find_places(model: nn.Module, dense: Sequence[str] = ()) -> Places:
+    """Find the dense layers of a model. `dense` are patterns of names of modules that are dense layers though they
+    compute by a forward of their own, such as "blocks.*.up" or, for a weight (inputs, outputs), "blocks.*.up:in_out".
 
     Modules are hooked that are `nn.Linear` or Conv1D of transformers and compute as their class does, and tables whose
     weight is also that of such a layer. Every other matrix may be the weight of a call of `functional.linear`, as in
     `nn.MultiheadAttention` or in a subclass of `nn.Linear` that has its own forward.
+
+    Raises TraceError for a pattern of `dense` that matches no module with a matrix as weight.
     """
     names = {id(one): name for name, one in model.named_parameters()}
+    declared = _find_declared(model, dense)
     owners = {id(one.out_proj) for one in model.modules() if isinstance(one, nn.MultiheadAttention)}
     modules, notes = list[tuple[nn.Module, Place]](), list[str]()
     for name, module in model.named_modules():
         name = name or type(module).__name__
         if type(module).__name__ in ("OptimizedModule", "ScriptModule", "RecursiveScriptModule"):
             notes.append(f"{name}: compiled, and a compiled program calls no layers that could be captured")
-        layout = None if id(module) in owners else _layout_of(module)
+        layout = declared.get(id(module)) or (None if id(module) in owners else _layout_of(module))
         weight = module._parameters.get("weight")
         if layout is not None and weight is not None:
             bias = module._parameters.get("bias")
@@ -56,12 +62,28 @@ def find_places(model: nn.Module) -> Places:
             modules.append((module, Place(name, own, type(module).__name__, layout)))
         elif layout is not None:
             notes.append(f"{name}: its weight is computed anew in each call, so it was not captured")
-    dense = {id(module._parameters["weight"]) for module, _ in modules}
+    taken = {id(module._parameters["weight"]) for module, _ in modules}
     for name, module in model.named_modules():
-        if type(module) is nn.Embedding and id(module.weight) in dense:
+        if type(module) is nn.Embedding and id(module.weight) in taken:
             own = names.get(id(module.weight), f"{name}.weight")
             modules.append((module, Place(name, (own, None), "Embedding", "in_out", "lookup")))
-    return Places(tuple(modules), dict(_find_weights(model, dense)), names, tuple(notes))
+    return Places(tuple(modules), dict(_find_weights(model, taken)), names, tuple(notes))
+
+
+def _find_declared(model: nn.Module, dense: Sequence[str]) -> dict[int, Layout]:
+    """The layouts of the modules that patterns name, by `id`."""
+    found = dict[int, Layout]()
+    for text in dense:
+        pattern, _, said = text.partition(":")
+        if said not in ("", "in_out", "out_in"):
+            raise TraceError(f"capture: dense={text!r}: the layout is in_out or out_in")
+        matched = [module for name, module in model.named_modules() if fnmatchcase(name, pattern)]
+        matrices = [one for one in matched if isinstance(w := one._parameters.get("weight"), Tensor) and w.ndim == 2]
+        if not matrices:
+            raise TraceError(f"capture: dense={text!r}: matches no module of the model that has a matrix as weight")
+        layout: Layout = "in_out" if said == "in_out" else "out_in"
+        found.update((id(one), layout) for one in matrices)
+    return found
 
 
 def _find_weights(model: nn.Module, taken: set[int]) -> Iterator[tuple[int, Place]]:
