@@ -60,7 +60,7 @@ class TorchCapture(Recording):
         version = str(torch.__version__)
         super().__init__(TraceBuilder(to, framework="torch", framework_version=version, device=device))
         self._recorder = Recorder(self._builder, parameters, streams=to is not None)
-        self._model, self._exit = model, ExitStack()
+        self._model, self._exit, self._has_raised = model, ExitStack(), False
         self._entered: dict[int, tuple[Tensor, Tensor | None, Any]] = {}
 
     @property
@@ -115,7 +115,7 @@ class TorchCapture(Recording):
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         try:
-            if kind is None and (self._recorder.step.passed or self._recorder.broken):
+            if kind is None and (self._recorder.step.passed or self._recorder.broken) and not self._has_raised:
                 self.end_step()
         finally:
             self._recorder.close()
@@ -128,6 +128,7 @@ class TorchCapture(Recording):
         """
         recorder, step = self._recorder, self._recorder.step
         if recorder.broken is not None:
+            self._has_raised = True
             raise recorder.broken
         if not recorder.is_open:
             raise TraceError("capture: the block has ended, and so has its last step")
@@ -141,7 +142,11 @@ class TorchCapture(Recording):
                 step.notes[f"{place.name}: its weight has a gradient, and no call of it was captured"] += 1
         if why := say_distributed(self._model):
             step.limit(why)
-        recorder.end_step(self._places.notes)
+        try:
+            recorder.end_step(self._places.notes)
+        except TraceError as error:
+            recorder.broken, self._has_raised = error, True
+            raise
 
     def _before_layer(self, place: Place, module: nn.Module, args: Any, kwargs: Any) -> Any:
         x = _first(args, kwargs)
@@ -193,7 +198,10 @@ class TorchCapture(Recording):
         args, kwargs = run.args, run.keywords
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
         x, place = _first(args, kwargs), self._places.weights.get(id(weight))
-        if place is None or torch.compiler.is_compiling() or not torch.is_grad_enabled() or not isinstance(x, Tensor):
+        if place is None or torch.compiler.is_compiling():
+            return run()
+        self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
+        if not torch.is_grad_enabled() or not isinstance(x, Tensor):
             return run()
         alias = self._recorder.run_carefully(partial(_alias, x))
         if alias is not None:
@@ -210,7 +218,6 @@ class TorchCapture(Recording):
         name = self._places.names.get(id(bias))
         if bias is not None and name is None:
             return self._recorder.note(place, "a call with a bias that is no parameter of the model")
-        self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
         place = Place(place.name, (place.names[0], name), place.type)
         return self._recorder.add_call(place, x, alias, z, weight, bias)
 
