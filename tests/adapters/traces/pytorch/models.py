@@ -117,19 +117,30 @@ def run_step(model: nn.Module, *, passes: int = 1, autocast: torch.dtype | None 
 
 def capture_step(make: Callable[[], nn.Module], **options: Any) -> kterm.Trace:
     """The trace of a step, once it is known that its gradients have the bits that they have without the capture."""
-    found = []
-    for is_captured in (False, True):
-        torch.manual_seed(7)
-        model = make()
-        with kterm.capture(model) if is_captured else nullcontext() as trace:
-            run_step(model, **options)
-        found.append({name: parameter.grad for name, parameter in model.named_parameters()})
-    plain, captured = found
+    plain, captured = (_make_seeded(make) for _ in range(2))
+    torch.manual_seed(1)
+    run_step(plain, **options)
+    torch.manual_seed(1)
+    with kterm.capture(captured) as trace:
+        run_step(captured, **options)
+    _assert_same_gradients(plain, captured)
+    return trace.trace()
+
+
+def _make_seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(7)
+    return make()
+
+
+def _assert_same_gradients(one: nn.Module, other: nn.Module) -> None:
+    plain, captured = ({n: p.grad for n, p in model.named_parameters()} for model in (one, other))
     assert plain.keys() == captured.keys()
     for name, gradient in plain.items():
-        assert (gradient is None) == (captured[name] is None)
-        assert gradient is None or torch.equal(gradient, captured[name]), name
-    return trace.trace()
+        other_gradient = captured[name]
+        if gradient is None or other_gradient is None:
+            assert gradient is other_gradient, name
+        else:
+            assert torch.equal(gradient, other_gradient), name
 
 
 def count_checked(trace: kterm.Trace) -> dict[str, int]:
