@@ -6,7 +6,7 @@ would refuse a view.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
 from types import TracebackType
@@ -40,19 +40,22 @@ class TorchCapture(Recording):
 
     Captured are calls of `nn.Linear`, of transformers' Conv1D, and of `torch.nn.functional.linear` with a parameter of
     the model, as `nn.MultiheadAttention` makes them; embeddings whose table is also the weight of such a module; and an
-    activation module that is given the output of a layer. Calls without gradients, and those that no backward pass
-    reaches, are left out.
+    activation module that is given the output of a layer. Modules of the classes `dense`, such as those around a kernel
+    of your own, are captured as dense layers: they must have a parameter `weight`, (outputs, inputs) or its transpose,
+    and may have a `bias`. Calls without gradients, and those that no backward pass reaches, are left out.
 
     Memory: for a call with N rows, N (2 inputs + 2 outputs) numbers, less what calls share, such as the input of q, k
     and v; for an activation behind it up to N (3 outputs) more; for a step, the weights and their gradients. With
     `to`, a folder, these are on disk, and memory holds one copy of the weights. `memory` says what is held now.
     """
 
-    def __init__(self, model: nn.Module, to: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, to: str | os.PathLike[str] | None = None, dense: Sequence[type[nn.Module]] = ()
+    ) -> None:
         """Raises TraceError if the model has no dense layer, or the folder is not empty."""
         if not isinstance(model, nn.Module):
             raise TraceError(f"capture: {type(model).__name__} is no torch.nn.Module; give the model itself")
-        self._places = find_places(model)
+        self._places = find_places(model, dense)
         if not self._places.modules and not self._places.weights:
             raise TraceError(f"capture: {type(model).__name__} has no dense layer (nn.Linear, Conv1D) to capture")
         parameters = list[Tensor](model.parameters())
@@ -61,6 +64,7 @@ class TorchCapture(Recording):
         super().__init__(TraceBuilder(to, framework="torch", framework_version=version, device=device))
         self._recorder = Recorder(self._builder, parameters, streams=to is not None)
         self._model, self._exit, self._has_raised = model, ExitStack(), False
+        self._hooked = {id(module._parameters["weight"]) for module, _ in self._places.modules}
         self._entered: dict[int, tuple[Tensor, Tensor | None, Any]] = {}
 
     @property
@@ -135,11 +139,11 @@ class TorchCapture(Recording):
         if not step.passed:
             why = "capture: no backward pass reached a dense layer in this step; call end_step after backward()"
             raise TraceError("; ".join((why, *step.list_notes(self._places.notes))))
-        called = {one.place.name for one in step.passed}
-        for module, place in self._places.modules:
-            weight = module._parameters.get("weight")
-            if place.name not in called and weight is not None and weight.grad is not None:
-                step.notes[f"{place.name}: its weight has a gradient, and no call of it was captured"] += 1
+        for name, parameter in self._model.named_parameters():
+            key = id(parameter)
+            is_matrix = (key in self._places.weights and key not in self._places.tables) or key in self._hooked
+            if is_matrix and key not in step.parameters and parameter.grad is not None:
+                step.notes[f"{name}: has a gradient, and no call of a dense layer with it was captured"] += 1
         if why := say_distributed(self._model):
             step.limit(why)
         try:
@@ -203,6 +207,10 @@ class TorchCapture(Recording):
         self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
         if not torch.is_grad_enabled() or not isinstance(x, Tensor):
             return run()
+        if (table := self._places.tables.get(id(weight))) is not None and id(weight) not in self._hooked:
+            # Lookups in this table are captured from now on; those of this step were not.
+            self._hooked.add(id(weight))
+            self._hook(table[0], partial(self._before_layer, table[1]), partial(self._after_layer, table[1]))
         alias = self._recorder.run_carefully(partial(_alias, x))
         if alias is not None:
             args, kwargs = _with_first(alias, args, kwargs)

@@ -147,7 +147,7 @@ def test_a_compiled_program_is_left_alone() -> None:
     ("model", "message"),
     [
         (nn.ReLU(), r"capture: ReLU has no dense layer \(nn.Linear, Conv1D\) to capture"),
-        (nn.Embedding(3, 2), "capture: Embedding has no dense layer"),
+        (nn.Conv2d(3, 2, 1), "capture: Conv2d has no dense layer"),
         (3, "capture: int is not a model of torch"),
         (torch.ones(3), "capture: Tensor is no torch.nn.Module; give the model itself"),
         (nn.Linear, "capture: type is not a model of torch"),
