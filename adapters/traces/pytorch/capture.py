@@ -6,6 +6,8 @@ would refuse a view.
 """
 
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
@@ -20,9 +22,12 @@ from ..errors import TraceError
 from ..recording import Recording
 from ..trace import TraceBuilder
 from .activations import name_activation
-from .layers import Place, find_places, say_distributed, say_lookup
+from .layers import Place, find_places, say_distributed
 from .recorder import Hook, Recorder
 from .values import why_not
+
+_OF_EMBEDDING = ("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+"""The arguments of `functional.embedding`."""
 
 
 class TorchCapture(Recording):
@@ -64,7 +69,8 @@ class TorchCapture(Recording):
         super().__init__(TraceBuilder(to, framework="torch", framework_version=version, device=device))
         self._recorder = Recorder(self._builder, parameters, streams=to is not None)
         self._model, self._exit, self._has_raised = model, ExitStack(), False
-        self._hooked = {id(module._parameters["weight"]) for module, _ in self._places.modules}
+        # Weights of dense layers. Lookups in a table are captured once it is known to be one of them.
+        self._matrices = {id(module._parameters["weight"]) for module, _ in self._places.modules}
         self._entered: dict[int, tuple[Tensor, Tensor | None, Any]] = {}
 
     @property
@@ -88,6 +94,7 @@ class TorchCapture(Recording):
             if (name := name_activation(module)) is not None:
                 self._hook(module, self._before_activation, partial(self._after_activation, name))
         self._replace(functional, "linear", self._linear)
+        self._replace(functional, "embedding", self._embedding)
         self._replace(torch.autograd, "backward", self._run_backward)
         self._replace(torch.autograd, "grad", self._run_grad)
         return self
@@ -106,7 +113,9 @@ class TorchCapture(Recording):
 
         @wraps(old)
         def replaced(*args: Any, **kwargs: Any) -> Any:
-            return new(partial(old, *args, **kwargs)) if self._recorder.is_open else old(*args, **kwargs)
+            if torch.compiler.is_compiling() or not self._recorder.is_open:
+                return old(*args, **kwargs)
+            return new(partial(old, *args, **kwargs))
 
         def restore() -> None:
             if getattr(owner, name) is replaced:
@@ -139,11 +148,7 @@ class TorchCapture(Recording):
         if not step.passed:
             why = "capture: no backward pass reached a dense layer in this step; call end_step after backward()"
             raise TraceError("; ".join((why, *step.list_notes(self._places.notes))))
-        for name, parameter in self._model.named_parameters():
-            key = id(parameter)
-            is_matrix = (key in self._places.weights and key not in self._places.tables) or key in self._hooked
-            if is_matrix and key not in step.parameters and parameter.grad is not None:
-                step.notes[f"{name}: has a gradient, and no call of a dense layer with it was captured"] += 1
+        self._note_uncalled()
         if why := say_distributed(self._model):
             step.limit(why)
         try:
@@ -151,6 +156,18 @@ class TorchCapture(Recording):
         except TraceError as error:
             recorder.broken, self._has_raised = error, True
             raise
+
+    def _note_uncalled(self) -> None:
+        """Note matrices that have a gradient, and no captured call. Those of like layers share a note."""
+        step, places = self._recorder.step, self._places
+        names = Counter[str]()
+        for name, parameter in self._model.named_parameters():
+            key = id(parameter)
+            is_matrix = key in self._matrices or (key in places.weights and key not in places.tables)
+            if is_matrix and key not in step.parameters and parameter.grad is not None:
+                names[re.sub(r"(?<=\.)\d+(?=\.)", "*", name)] += 1
+        for name, count in names.items():
+            step.notes[f"{name}: has a gradient, and no call of a dense layer with it was captured"] += count
 
     def _before_layer(self, place: Place, module: nn.Module, args: Any, kwargs: Any) -> Any:
         x = _first(args, kwargs)
@@ -176,9 +193,7 @@ class TorchCapture(Recording):
             return self._recorder.note(place, "a call with a weight that is computed")
         if not _is_same(_first(args, kwargs), x if alias is None else alias):
             return self._recorder.note(place, "a call whose input another hook replaced")
-        if place.kind == "lookup" and (why := say_lookup(module)):
-            return self._recorder.note(place, f"a call with {why}")
-        return self._recorder.add_call(place, x, alias, z, weight, bias, getattr(module, "padding_idx", None))
+        return self._recorder.add_call(place, x, alias, z, weight, bias)
 
     def _before_activation(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         self._entered.pop(id(module), None)
@@ -202,15 +217,12 @@ class TorchCapture(Recording):
         args, kwargs = run.args, run.keywords
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
         x, place = _first(args, kwargs), self._places.weights.get(id(weight))
-        if place is None or torch.compiler.is_compiling():
+        if place is None:
             return run()
         self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
         if not torch.is_grad_enabled() or not isinstance(x, Tensor):
             return run()
-        if (table := self._places.tables.get(id(weight))) is not None and id(weight) not in self._hooked:
-            # Lookups in this table are captured from now on; those of this step were not.
-            self._hooked.add(id(weight))
-            self._hook(table[0], partial(self._before_layer, table[1]), partial(self._after_layer, table[1]))
+        self._matrices.add(id(weight))
         alias = self._recorder.run_carefully(partial(_alias, x))
         if alias is not None:
             args, kwargs = _with_first(alias, args, kwargs)
@@ -228,6 +240,26 @@ class TorchCapture(Recording):
             return self._recorder.note(place, "a call with a bias that is no parameter of the model")
         place = Place(place.name, (place.names[0], name), place.type)
         return self._recorder.add_call(place, x, alias, z, weight, bias)
+
+    def _embedding(self, run: partial[Any]) -> Any:
+        """`functional.embedding`: lookups are captured in a table that is the weight of a dense layer too."""
+        named = {**dict(zip(_OF_EMBEDDING, run.args, strict=False)), **run.keywords}
+        weight, indices = named.get("weight"), named.get("input")
+        place = self._places.tables.get(id(weight))
+        z = run()
+        if place is None or id(weight) not in self._matrices:
+            return z
+        self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
+        if isinstance(z, Tensor) and z.requires_grad and isinstance(weight, Tensor) and isinstance(indices, Tensor):
+            self._recorder.run_carefully(partial(self._add_lookup, place, indices, z, weight, named))
+        return z
+
+    def _add_lookup(self, place: Place, indices: Tensor, z: Tensor, weight: Tensor, named: dict[str, Any]) -> None:
+        if others := [name for name in ("max_norm", "scale_grad_by_freq", "sparse") if named.get(name)]:
+            return self._recorder.note(place, f"a call with {others[0]}")
+        padding = named.get("padding_idx")
+        padding = padding if padding is None or padding >= 0 else padding + len(weight)
+        return self._recorder.add_call(place, indices, None, z, weight, None, padding)
 
     def _run_backward(self, run: partial[Any]) -> Any:
         """`torch.autograd.backward`, which `Tensor.backward` calls."""

@@ -25,13 +25,13 @@ class Place:
 @dataclass(frozen=True)
 class Places:
     """Where the dense layers of a model are. `modules` are to be hooked. `weights` are matrices that
-    `torch.nn.functional.linear` may be called with, and `tables` the embeddings among their owners, both by the `id` of
-    the parameter. `names` are those of parameters, and `notes` say what is left out.
+    `torch.nn.functional.linear` may be called with, and `tables` those that `functional.embedding` may be, both by the
+    `id` of the parameter. `names` are those of parameters, and `notes` say what is left out.
     """
 
     modules: tuple[tuple[nn.Module, Place], ...]
     weights: dict[int, Place]
-    tables: dict[int, tuple[nn.Module, Place]]
+    tables: dict[int, Place]
     names: dict[int, str]
     notes: tuple[str, ...]
 
@@ -39,9 +39,9 @@ class Places:
 def find_places(model: nn.Module, dense: Sequence[type] = ()) -> Places:
     """Find the dense layers of a model.
 
-    Modules are hooked that are `nn.Linear` or Conv1D of transformers and compute as their class does, those of the
-    classes `dense`, and embeddings whose weight is also that of such a layer. Every other matrix may be the weight of a
-    call of `functional.linear`, as in `nn.MultiheadAttention` or in a subclass of `nn.Linear` with its own forward.
+    Modules are hooked that are `nn.Linear` or Conv1D of transformers and compute as their class does, and those of the
+    classes `dense`. Every other matrix may be the weight of a call of `functional.linear`, as in
+    `nn.MultiheadAttention` or in a subclass of `nn.Linear` with its own forward.
     """
     names = {id(one): name for name, one in model.named_parameters()}
     inner = {id(one.out_proj) for one in model.modules() if isinstance(one, nn.MultiheadAttention)}
@@ -58,15 +58,12 @@ def find_places(model: nn.Module, dense: Sequence[type] = ()) -> Places:
         elif layout is not None:
             notes.append(f"{name}: its weight is no parameter of it, so it was not captured")
     taken = {id(module._parameters["weight"]) for module, _ in modules}
-    tables = dict[int, tuple[nn.Module, Place]]()
+    tables = dict[int, Place]()
     for name, module in model.named_modules():
-        if type(module) is nn.Embedding:
-            own = names.get(id(module.weight), f"{name}.weight")
-            place = Place(name or "Embedding", (own, None), "Embedding", "in_out", "lookup")
-            if id(module.weight) in taken:
-                modules.append((module, place))
-            else:
-                tables[id(module.weight)] = module, place
+        weight = module._parameters.get("weight")
+        if isinstance(module, nn.Embedding) and weight is not None:
+            own = names.get(id(weight), f"{name}.weight")
+            tables[id(weight)] = Place(name or "Embedding", (own, None), type(module).__name__, "in_out", "lookup")
     return Places(tuple(modules), dict(_find_weights(model, taken)), tables, names, tuple(notes))
 
 
@@ -108,12 +105,6 @@ def fit_layout(place: Place, weight: Tensor, inputs: int, outputs: int) -> Place
     return place if place.layout in fitting else replace(place, layout=fitting[0])
 
 
-def say_lookup(module: nn.Module) -> str:
-    """What a table does that no lookup is, or "" if nothing."""
-    chosen = ("max_norm", "scale_grad_by_freq", "sparse")
-    return ", ".join(name for name in chosen if getattr(module, name, None))
-
-
 def say_distributed(model: nn.Module) -> str:
     """Why the gradients of a model are not those of this process, or ""."""
     distributed: Any = torch.distributed
@@ -139,6 +130,15 @@ def describe_products(x: Tensor, weight: Tensor, z: Tensor) -> Products | None:
     if dtype is operands is accumulator is None:
         return None
     return Products(dtype=dtype, operands=operands, accumulator=accumulator)
+
+
+def say_unknown_products(x: Tensor, z: Tensor) -> str:
+    """Why it is not known how the products of a call are computed, or ""."""
+    device = z.device.type
+    if not torch.is_autocast_enabled(device) or torch.float64 in (x.dtype, z.dtype):
+        return ""
+    is_usual = z.dtype == torch.get_autocast_dtype(device)
+    return "" if is_usual else f"a call under autocast that gave {z.dtype}, so it is not known what it rounds"
 
 
 def _rounded_operands(device: str) -> Literal["tf32", "bf16"] | None:

@@ -158,13 +158,43 @@ def test_a_layer_by_hand_that_is_not_declared_is_noted() -> None:
     assert step.notes == ("middle.weight: has a gradient, and no call of a dense layer with it was captured",)
 
 
+def test_a_layer_by_hand_under_autocast_is_not_guessed_at() -> None:
+    model = Net()
+    with kterm.capture(model, dense=[ByHand]) as trace, torch.autocast("cpu", torch.bfloat16):
+        z = model.middle(torch.ones(3, 8))
+        (z if z.dtype == torch.float32 else z.float()).sum().backward()
+        run(model)
+    (step,) = trace.manifest.steps
+    assert {layer.name: len(layer.calls) for layer in step.layers} == {"first": 1, "middle": 2, "last": 1}
+
+    class Wide(ByHand):
+        """Its result is in float32, whatever its products are in."""
+
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input).float()
+
+    model.middle = Wide(8, 8, bias=False)
+    with kterm.capture(model, dense=[ByHand]) as trace, torch.autocast("cpu", torch.bfloat16):
+        run(model)
+    (step,) = trace.manifest.steps
+    assert {layer.name for layer in step.layers} == {"first", "last"}
+    assert "middle: a call under autocast that gave torch.float32, so it is not known what it rounds" in step.notes[0]
+
+
+class Scaled(nn.Embedding):
+    """A subclass with its own forward, as Gemma and BART have it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) * 2.5
+
+
 class Tied(nn.Module):
     """A table that is the weight of the output layer by a function, and not by a module."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.table = nn.Embedding(7, 4)
+        self.table = Scaled(7, 4, padding_idx=-1)
 
     def forward(self, indices: Tensor) -> Tensor:
         return functional.linear(self.table(indices), self.table.weight)
@@ -174,7 +204,7 @@ def test_a_table_in_a_function_is_a_lookup_from_the_second_step_on() -> None:
     model = Tied()
     with kterm.capture(model) as trace:
         for _ in range(2):
-            model(torch.arange(6)).square().sum().backward()
+            model(torch.arange(7)).square().sum().backward()
             trace.end_step()
             model.zero_grad()
     assert not model.table._forward_hooks
