@@ -89,7 +89,8 @@ class Judgement:
 def verdict_line(judgement: Judgement) -> str:
     """The verdict in one line: PASS torch 2.13.0: 48 dense layers, 3 steps: rounding; worst 3.1 σ, dL/dW of up."""
     manifest = judgement.trace.manifest
-    names = {one.layer for one in judgement.verdicts}
+    tables = {la.name for step in manifest.steps for la in step.layers if la.kind == "lookup"}
+    names = {one.layer for one in judgement.verdicts} - tables
     steps = {one.step for one in judgement.verdicts}
     what = f"{manifest.framework} {manifest.framework_version}".strip() or "trace"
     sizes = f"{count(len(names), 'dense layer')}, {count(len(steps), 'step')}"

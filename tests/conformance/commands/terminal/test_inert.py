@@ -17,7 +17,7 @@ from kterm.conformance.records.form.text import fit, printable
 
 from ....support.here import kterm_here
 from ....support.hostile.text import HOSTILE, make_hostile, trouble_in, write_adapters
-from ....support.models.faults import FAULTS
+from ....support.mistakes.models.faults import FAULTS
 
 CASE = "2x3x1-tanh.identity-b2-pre-f64-normal-s0"
 SMALL = ("--profile", "smoke", "-n", "0")

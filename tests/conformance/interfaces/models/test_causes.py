@@ -6,7 +6,7 @@ import pytest
 
 from kterm.conformance.interfaces.models.judge import judge_trace
 
-from ....support.models.faults import FAULTS, Fault
+from ....support.mistakes.models.faults import FAULTS, Fault
 
 
 @pytest.mark.parametrize("layout", ["out_in", "in_out"])

@@ -12,8 +12,8 @@ from kterm.conformance.interfaces.models.judge import judge_trace
 from kterm.conformance.interfaces.models.judgement import Departure, Judgement, Options
 from kterm.conformance.interfaces.models.run import judge
 
-from ....support.models.faults import FAULTS
-from ....support.models.small import Small
+from ....support.mistakes.models.faults import FAULTS
+from ....support.mistakes.models.small import Small
 
 SOUND = [
     Small(passes=3, steps=3),

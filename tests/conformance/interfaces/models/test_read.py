@@ -15,7 +15,7 @@ from kterm.adapters.traces.errors import TraceError
 from kterm.adapters.traces.manifest import MANIFEST
 from kterm.conformance.interfaces.models.read import read_manifest, read_trace
 
-from ....support.models.small import Small
+from ....support.mistakes.models.small import Small
 
 STEP = "step-0000.safetensors"
 
