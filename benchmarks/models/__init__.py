@@ -1,0 +1,1 @@
+"""What capturing and judging a user's own model costs."""
