@@ -183,8 +183,8 @@ def _name_factor(factor: float, one: Quantity, uncertainty: float) -> str:
 def _added_weight(around: Around, one: Quantity, sample: Sample, limit: Array) -> Iterator[str]:
     if one.name != "dL/dW":
         return
-    layer = next(la for la in around.view.step.layers if la.name == one.layer)
-    weight = around.view.factor(layer.calls[0].weight).take(sample.rows, sample.columns)
+    users = (la for la in around.view.step.layers if la.weight == one.parameter and la.calls)
+    weight = around.view.factor(next(users).calls[0].weight).take(sample.rows, sample.columns)
     if weight.shape != sample.seen.shape or not weight.any():
         return
     extra = sample.seen - sample.due.value

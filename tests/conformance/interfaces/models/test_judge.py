@@ -134,3 +134,32 @@ def test_infinities_on_the_way_are_counted_and_not_judged() -> None:
     judgement = judge_trace(trace)
     assert [one.verdict.quantity for one in judgement.findings] == []
     assert sum(one.compared.free for one in judgement.verdicts if one.compared is not None) > 0
+
+
+def test_two_calls_that_are_equal_are_two_calls() -> None:
+    trace = Small(widths=(4, 3)).trace()
+    step = trace.manifest.steps[0]
+    (layer,) = step.layers
+    twice = structs.replace(step, layers=(structs.replace(layer, calls=layer.calls * 2),))
+    arrays = dict(trace.steps[0])
+    arrays["0.gW"], arrays["0.gb"] = 2 * arrays["0.gW"], 2 * arrays["0.gb"]
+    arrays["0.0.z"] = arrays["0.0.z"] + np.float32(1)
+    judgement = judge_trace(Trace(structs.replace(trace.manifest, steps=(twice,)), (arrays,)))
+    found = {(one.verdict.quantity, one.call) for one in judgement.findings}
+    assert found >= {("z", 0), ("z", 1)}
+    assert not {quantity for quantity, _ in found} & {"dL/dW", "dL/db", "dL/dx"}
+
+
+def test_a_layer_that_was_not_called_shares_its_weight() -> None:
+    trace = Small(widths=(4, 3)).trace()
+    step = trace.manifest.steps[0]
+    silent = structs.replace(step.layers[0], name="silent", calls=())
+    both = structs.replace(step, layers=(silent, *step.layers))
+    arrays = dict(trace.steps[0])
+    arrays["0.gW"] = arrays["0.gW"] + np.float32(1)
+    judgement = judge_trace(Trace(structs.replace(trace.manifest, steps=(both,)), (arrays,)))
+    (found,) = judgement.findings
+    assert (found.layer, found.verdict.quantity) == ("layers.0", "dL/dW")
+    alone = structs.replace(step, layers=(silent,))
+    judgement = judge_trace(Trace(structs.replace(trace.manifest, steps=(alone,)), (arrays,)))
+    assert {one.why for _, one in judgement.unjudged} == {"no call was captured of what has it"}
