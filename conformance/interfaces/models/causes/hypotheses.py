@@ -164,10 +164,16 @@ def _others(
             return None if name is None else (name, around.view.arrays[name])
 
         yield "of the call before", shift
-    for count, other in enumerate(around.view.step.layers):
-        if count < _MOST_OTHERS and other.name != one.layer and other.calls:
-            call = other.calls[0] if one.call is None else other.calls[min(one.call, len(other.calls) - 1)]
-            yield f"of {other.name}", _taking(around.view, getattr(call, field))
+    # Layers that read one tensor, as those of q, k and v do, are one explanation.
+    seen: set[str | None] = {getattr(part.call, field) for part in parts}
+    for other in around.view.step.layers[:_MOST_OTHERS]:
+        if other.name == one.layer or not other.calls:
+            continue
+        call = other.calls[0] if one.call is None else other.calls[min(one.call, len(other.calls) - 1)]
+        name = getattr(call, field)
+        if name not in seen:
+            seen.add(name)
+            yield f"of {other.name}", _taking(around.view, name)
     if one.parameter is None:
         own = next(layer for layer in around.view.step.layers if layer.name == one.layer)
         for number, call in enumerate(own.calls):
