@@ -243,9 +243,10 @@ def _describe(one: Quantity, found: Compared, sample: Sample) -> str:
     """What is seen, where no cause is known."""
     if found.worst.ratio <= 1:
         return "unknown; sums of a row depart, and no entry that was judged by itself"
-    share = f"{found.share:.2%}" if found.share < 0.9995 else "all"
-    where = _where(found)
-    return f"unknown; {share} of the judged entries depart{where}, by {found.relative:.2g} of the tensor's norm"
+    above = round(found.share * found.judged)
+    depart = "departs" if above == 1 else "depart"
+    by = f"{found.relative:.2g} of the tensor's norm"
+    return f"unknown; {above:,} of {found.judged:,} judged entries {depart}{_where(found)}, by {by}"
 
 
 def _find_part(one: Quantity, found: Compared, sample: Sample) -> Cause | None:
