@@ -2,12 +2,13 @@
 
     python -m benchmarks.models.faults [--mistake NAME] [--write]
 
-It needs torch, transformers and torchvision. The second run is that of the same model with the same weights and batches in float64,
-as a second framework would give. It exits with 1 if a mistake is not found, if the layer or the quantity is wrong, or
-if a cause is.
+It needs torch, transformers and torchvision. The second run is that of the same model with the same weights and batches
+in float64, as a second framework would give. It exits with 1 if a mistake is not found, if the layer or the quantity is
+wrong, or if a cause is.
 """
 
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from kterm.conformance.interfaces.models.judgement import Judgement
 
 Said = Literal["right", "unknown", "wrong"]
 STEPS, WORDS = 3, 300
-CLOSE: Mapping[str, dict[str, float]] = {"defaults": {}, "1e-3": {"rtol": 1e-3, "atol": 1e-5}}
+CLOSE: Mapping[str, tuple[float | None, float | None]] = {"defaults": (None, None), "1e-3": (1e-3, 1e-5)}
 _MODEL_OF = {"transformer": "gpt2", "model": "llama", "encoder": "vit"}
 NONE = Mistake("none", UP, (), "")
 
@@ -74,11 +75,13 @@ def plant(mistake: Mistake) -> Outcome:
     torch.manual_seed(0)
     kind = MODELS[_MODEL_OF[mistake.layer.partition(".")[0]]]
     model, second = kind.build().train(), kind.build().train().double()
-    for module in (*model.modules(), *second.modules()):  # random numbers differ in float64
+    every: Any = [*model.modules(), *second.modules()]
+    for module in every:  # random numbers differ in float64
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0  # pyright: ignore[reportAttributeAccessIssue]
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -92,12 +95,12 @@ def plant(mistake: Mistake) -> Outcome:
         for _ in range(STEPS):
             batches = [_draw(kind, mistake) for _ in range(mistake.passes)]
             second.load_state_dict(model.state_dict())
-            due, _ = _run(second, batches, kind.loss)
-            seen, outputs = _run(model, batches, kind.loss, mistake, layer)
+            due = _run(second, batches, kind.loss)
+            seen = _run(model, batches, kind.loss, mistake, layer)
             capture.end_step()
             for name, tolerances in CLOSE.items():
                 if not others[name].found:
-                    others[name] = _compare(due, seen, outputs, tolerances)
+                    others[name] = _compare(due, seen, tolerances)
             optimizer.step()
             optimizer.zero_grad()
     return _outcome(mistake, kterm.judge(capture.trace()), others)
@@ -136,9 +139,9 @@ def _run(
     loss: Callable[..., Tensor],
     mistake: Mistake = NONE,
     layer: nn.Module | None = None,
-) -> tuple[dict[str, Tensor], list[str]]:
+) -> dict[str, Tensor]:
     """One step of some micro-batches. Returns outputs of layers in the order of their calls, then gradients in the
-    order of the backward pass, by name, and the names of the outputs.
+    order of the backward pass, by name.
     """
     seen: dict[str, Tensor] = {}
     handles = []
@@ -167,16 +170,17 @@ def _run(
         for parameter, tensor in model.get_submodule(own).named_parameters(recurse=False):
             if tensor.grad is not None:
                 seen[f"{own} {parameter}"] = tensor.grad.detach().double().clone()
-    return seen, outputs
+    return seen
 
 
 def _compare(
-    due: Mapping[str, Tensor], seen: Mapping[str, Tensor], outputs: list[str], tolerances: Mapping[str, float]
+    due: Mapping[str, Tensor], seen: Mapping[str, Tensor], tolerances: tuple[float | None, float | None]
 ) -> Seen:
     """The first output, or else the first gradient in the order of the backward pass, that differs."""
+    rtol, atol = tolerances
     for name, tensor in seen.items():
         try:
-            torch.testing.assert_close(tensor.float(), due[name].float(), **tolerances)
+            torch.testing.assert_close(tensor.float(), due[name].float(), rtol=rtol, atol=atol)
         except AssertionError:
             return Seen(True, name.rpartition(" ")[0])
     return Seen()
@@ -243,14 +247,15 @@ def _body(outcomes: list[Outcome], planted: list[Outcome]) -> str:
         false = [one for one in outcomes if one.mistake is NONE and one.others[name].found]
         alarm = ", and it rejects the sound model too" if false else ""
         counts.append(f"`assert_close` with {name} differs in {found} and points at the layer in {right}{alarm}.")
-    said = "\n".join(counts)
+    said = textwrap.fill(" ".join(counts), 120)
     return f"""\
 Which mistakes in one layer of a model does the judge find? Each is planted in one layer of a GPT-2-like or a Llama-like
-model of `transformers` or a ViT of `torchvision` in float32, which then takes {STEPS} steps of AdamW: a hand-written kernel in place of the
-layer's own products, or a training loop that changes a gradient. Beside it, the same steps are compared with a second
-run, of the right model in float64 with the same weights and batches: `torch.testing.assert_close` with its defaults
-for float32, and with `rtol=1e-3, atol=1e-5`. It compares outputs in the order of the forward pass, then gradients of
-parameters in the order of the backward pass, and points at the layer of the first that differs.
+model of `transformers`, or of a ViT of `torchvision`, in float32, which then takes {STEPS} steps of AdamW: a
+hand-written kernel in place of the layer's own products, or a training loop that changes a gradient. Beside it, the
+same steps are compared with a second run, of the right model in float64 with the same weights and batches:
+`torch.testing.assert_close` with its defaults for float32, and with `rtol=1e-3, atol=1e-5`. It compares outputs in the
+order of the forward pass, then gradients of parameters in the order of the backward pass, and points at the layer of
+the first that differs. A cause that is "unknown" is one that the judge describes without naming the mistake.
 
 {said}
 

@@ -1,5 +1,5 @@
-"""Mistakes of kernels and of training loops, planted in one layer of GPT-2, of Llama or of a ViT: what each changes, and what the
-judge should say.
+"""Mistakes of kernels and of training loops, planted in one layer of GPT-2, of Llama or of a ViT: what each changes,
+and what the judge should say.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,16 +79,16 @@ def _with_bias(c: Call, product: Tensor) -> Tensor:
     return product if c.b is None else product + c.b
 
 
-def _z(name: str, layer: str, cause: str, rule: Rule, **more: tuple[int, int]) -> Mistake:
-    return Mistake(name, layer, ("z",), cause, {"z": rule}, **more)
+def _z(name: str, layer: str, cause: str, rule: Rule) -> Mistake:
+    return Mistake(name, layer, ("z",), cause, {"z": rule})
 
 
 def _gx(name: str, layer: str, cause: str, rule: Rule) -> Mistake:
     return Mistake(name, layer, ("dL/dx",), cause, {"gx": rule})
 
 
-def _gw(name: str, layer: str, cause: str, rule: Rule, **more: int) -> Mistake:
-    return Mistake(name, layer, ("dL/dW",), cause, {"gw": rule}, **more)
+def _gw(name: str, layer: str, cause: str, rule: Rule, passes: int = 1) -> Mistake:
+    return Mistake(name, layer, ("dL/dW",), cause, {"gw": rule}, passes=passes)
 
 
 def _gb(name: str, cause: str, rule: Rule, layer: str = UP, axes: tuple[int, int] = (2, 24)) -> Mistake:
@@ -262,7 +262,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("mean over two ranks", GATE, ("dL/dW",), "0.5 times", after=_edit(lambda g: g / 2)),
     Mistake("hook on the parameter", UP, ("dL/dW",), "0.9 times", parameter_hook=lambda g: 0.9 * g),
     Mistake("hook on dL/dz", UP, ("dL/dz", "dL/dz behind"), "3 times", hook=lambda g: 3 * g),
-    Mistake("clipped by norm", UP, ("dL/dW",), "0.25 times", after=_clip_norm),
+    Mistake("clipped by norm", UP, ("dL/dW",), "times what it should be", after=_clip_norm),
     Mistake("clipped by value", GATE, ("dL/dW",), "clips entries at", after=_clip_value),
     Mistake("weight updated before the backward pass", GATE, ("dL/dx",), "as it was changed", before=_update),
     Mistake("weight decay in the gradient", UP, ("dL/dW",), "as weight decay does", after=_decay),

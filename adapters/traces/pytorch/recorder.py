@@ -119,7 +119,8 @@ class Recorder:
                 values.put(given, f"{place.name}.input")
                 values.put(output, f"{place.name}.output")
         self._marks.add(node, (seen.number, "output"))
-        self._wait(z, self._reach, seen)
+        # Behind all hooks on z, which may edit its gradient: the layer is given what they give.
+        self._handles.append(node.register_prehook(Hook(self, partial(self._reach_node, seen))))
         if base is not None:
             # A change in place of z puts another node before that of its base, and z's own is never reached.
             self._marks.add(base, (seen.number, "output"))
@@ -208,6 +209,11 @@ class Recorder:
         if seen.step == self.builder.step:
             seen.step = None
             step.forward_only -= 1
+
+    def _reach_node(self, seen: Seen, gradients: tuple[Tensor | None, ...]) -> None:
+        gradient = gradients[0]
+        if gradient is not None:
+            self._reach(seen, gradient)
 
     def _reach_base(self, seen: Seen, gradients: tuple[Tensor | None, ...]) -> None:
         gradient = gradients[0]
