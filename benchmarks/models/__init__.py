@@ -1,1 +1,1 @@
-"""Real models with random weights: how the judge of a user's own model does on them."""
+"""Real models: how the judge does on them, and what capturing and judging cost."""

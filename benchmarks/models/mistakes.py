@@ -261,7 +261,7 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake("mean over two ranks", GATE, ("dL/dW",), "0.5 times", after=_edit(lambda g: g / 2)),
     Mistake("hook on the parameter", UP, ("dL/dW",), "0.9 times", parameter_hook=lambda g: 0.9 * g),
-    Mistake("hook on dL/dz", UP, ("dL/dz", "dL/dz behind"), "3 times", hook=lambda g: 3 * g),
+    Mistake("hook on dL/dz", UP, ("dL/dx", "dL/dW", "dL/db"), "3 times", hook=lambda g: 3 * g),
     Mistake("clipped by norm", UP, ("dL/dW",), "times what it should be", after=_clip_norm),
     Mistake("clipped by value", GATE, ("dL/dW",), "clips entries at", after=_clip_value),
     Mistake("weight updated before the backward pass", GATE, ("dL/dx",), "as it was changed", before=_update),

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import TraceError
 from ..trace import TraceBuilder
 from .graph import Marks, Readers
-from .layers import Place, describe_products
+from .layers import Place, describe_products, fit_layout, say_unknown_products
 from .step import Behind, OpenStep, Seen, put_call
 from .values import Values, why_not
 
@@ -91,7 +91,12 @@ class Recorder:
         node: Any = z.grad_fn
         if node is None or not weight.is_leaf:
             return self.note(place, "a call with a weight that is computed")
-        values, rows = self.values, None
+        if (why := say_unknown_products(x, z)) and not is_lookup:
+            return self.note(place, why)
+        fitted = place if is_lookup else fit_layout(place, weight, x.shape[-1], z.shape[-1])
+        if fitted is None or (not is_lookup and x.shape[:-1] != z.shape[:-1]):
+            return self.note(place, "a call whose output has not the shape of x W")
+        place, values, rows = fitted, self.values, None
         if is_lookup:
             given, output, rows = values.of_lookup(x, z, padding)
         else:
@@ -119,8 +124,7 @@ class Recorder:
                 values.put(given, f"{place.name}.input")
                 values.put(output, f"{place.name}.output")
         self._marks.add(node, (seen.number, "output"))
-        # Behind all hooks on z, which may edit its gradient: the layer is given what they give.
-        self._handles.append(node.register_prehook(Hook(self, partial(self._reach_node, seen))))
+        self._wait(z, self._reach, seen)
         if base is not None:
             # A change in place of z puts another node before that of its base, and z's own is never reached.
             self._marks.add(base, (seen.number, "output"))
@@ -209,11 +213,6 @@ class Recorder:
         if seen.step == self.builder.step:
             seen.step = None
             step.forward_only -= 1
-
-    def _reach_node(self, seen: Seen, gradients: tuple[Tensor | None, ...]) -> None:
-        gradient = gradients[0]
-        if gradient is not None:
-            self._reach(seen, gradient)
 
     def _reach_base(self, seen: Seen, gradients: tuple[Tensor | None, ...]) -> None:
         gradient = gradients[0]
