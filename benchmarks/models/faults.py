@@ -27,6 +27,7 @@ from kterm.conformance.interfaces.models.judgement import Judgement
 Said = Literal["right", "unknown", "wrong"]
 STEPS, WORDS = 3, 300
 CLOSE: Mapping[str, tuple[float | None, float | None]] = {"defaults": (None, None), "1e-3": (1e-3, 1e-5)}
+_SHOWN = {"defaults": "its defaults", "1e-3": "`rtol=1e-3`"}
 _MODEL_OF = {"transformer": "gpt2", "model": "llama", "encoder": "vit"}
 NONE = Mistake("none", UP, (), "")
 
@@ -245,8 +246,8 @@ def _body(outcomes: list[Outcome], planted: list[Outcome]) -> str:
         found = sum(one.found for one, _ in seen)
         right = sum(one.layer == mistake.layer for one, mistake in seen)
         false = [one for one in outcomes if one.mistake is NONE and one.others[name].found]
-        alarm = ", and it rejects the sound model too" if false else ""
-        counts.append(f"`assert_close` with {name} differs in {found} and points at the layer in {right}{alarm}.")
+        alarm = ". It rejects the sound model too" if false else ""
+        counts.append(f"`assert_close` with {_SHOWN[name]} finds {found} and points at the layer in {right}{alarm}.")
     said = textwrap.fill(" ".join(counts), 120)
     return f"""\
 Which mistakes in one layer of a model does the judge find? Each is planted in one layer of a GPT-2-like or a Llama-like
