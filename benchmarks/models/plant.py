@@ -68,7 +68,7 @@ class _Products(torch.autograd.Function):
 
 @contextmanager
 def replace_products(layer: Any, other: Any, rules: Mapping[str, Rule]) -> Iterator[None]:
-    """Let one layer compute by other rules, as a hand-written kernel in the place of `forward` does."""
+    """Let one layer compute by other rules, as a hand-written kernel in place of `forward` does."""
     kind: Any = type(layer)
     right = kind.forward
     last: list[Call] = []

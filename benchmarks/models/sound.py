@@ -171,8 +171,8 @@ Does a sound training step ever depart? Models of `transformers` and `torchvisio
 real steps of AdamW, and every quantity of every dense layer is judged, shared tables included. `accumulate` adds
 {_PASSES} backward passes to a step; `checkpoint` and `reentrant` are the two kinds of activation checkpointing. `t` is
 a mean error, of one layer or of all, over its standard error, the largest of many; float64 has no such mean. In
-bfloat16, rounding to nearest itself has a mean of about -0.001 `u|v|`, since the half unit below a power of two is half
-of that above, and the limit of a mean has a floor of `u` for it. Time includes the steps.
+bfloat16, rounding to nearest itself has a mean of the order of -0.001 `u|v|`, since the half unit below a power of two
+is half of that above, and the limit of a mean has a floor of `u` for it. Time includes the steps.
 
 {table(header, rows)}
 
