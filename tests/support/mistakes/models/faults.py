@@ -111,6 +111,11 @@ def _changed_weight(arrays: Arrays) -> None:
     arrays["gx"] = arrays["k"] @ arrays["W after"].T
 
 
+def _chop(array: np.ndarray) -> np.ndarray:
+    """Truncated to the digits of bfloat16: numbers of float16 too, though no float16 sum gives these alone."""
+    return (array.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
 FAULTS = (
     Fault("other-activation", PLAIN, "a", "sigmoid", call=_set("a", lambda a: 1 / (1 + np.exp(-a["z"])))),
     Fault(
@@ -153,6 +158,7 @@ FAULTS = (
     Fault(
         "forward-f16-result", PLAIN, "z", "rounds the result to f16", call=_forward(lambda a: a["z"].astype(np.float16))
     ),
+    Fault("forward-chopped", PLAIN, "z", "", call=_forward(lambda a: _chop(a["z"]))),
     Fault("row-moved", PLAIN, "z", "moved by", call=_forward(lambda a: np.roll(a["z"], 1, 0))),
     Fault(
         "one-unit",
