@@ -1,1 +1,1 @@
-"""What capturing and judging a user's own model costs."""
+"""Real models: how the judge does on them, and what capturing and judging cost."""

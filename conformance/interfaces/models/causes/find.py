@@ -106,7 +106,8 @@ def _by_hypothesis(around: Around, one: Quantity, sample: Sample) -> Iterator[st
             if not _is_in_format(sample.seen, narrow.numpy):
                 continue
             due = replace(due, jump=narrow.u * np.abs(due.value) * (1 + narrow.u) + narrow.subnormal)
-        if sample.explained(due, hypothesis.due.reading):
+        # Zeros are no evidence for a mistake that would give them here, such as the last row where its dL/dz is 0.
+        if due.value.any() and sample.explained(due, hypothesis.due.reading):
             yield hypothesis.states
 
 
@@ -168,16 +169,19 @@ def _say_factor(factor: float) -> str:
 
 
 def _name_factor(factor: float, one: Quantity, uncertainty: float) -> str:
-    """A factor with what it may be: the sizes of the tensors that have it."""
+    """A factor with what it may be: for a gradient, the mean over what it is the sum of."""
+    if one.parameter is None:
+        return _say_factor(factor)
     calls = {part.together for part in one.due.parts}
     inner = one.due.parts[0].inner
-    sizes = {f"the {inner:,} rows": inner} if one.parameter is not None else {}
+    sizes = {f"the {inner:,} rows": inner}
     sizes |= {f"axis {i} of the rows ({n:,})": n for i, n in enumerate(one.axes) if len(one.axes) > 1}
     if len(calls) > 1:
         sizes[f"the {len(calls)} backward passes"] = len(calls)
     near = [words for words, n in sizes.items() if n > 1 and abs(factor * n - 1) <= 2 * uncertainty]
     text = _say_factor(factor)
-    return f"{text}: the mean over {' or over '.join(near)} in place of the sum" if near else text
+    # Other things have these sizes too: 0.5 may be the mean over 2 examples, and over 2 ranks.
+    return f"{text}, as is the mean over {' or over '.join(near)}" if near else text
 
 
 def _added_weight(around: Around, one: Quantity, sample: Sample, limit: Array) -> Iterator[str]:
@@ -216,7 +220,8 @@ def _by_arithmetic(around: Around, one: Quantity, sample: Sample) -> Iterator[st
         estimate = due.estimate(sample.rows, sample.columns)
         if sample.explained(estimate) and _size_of(sample, estimate) >= _LEAST_SIZE:
             yield f"accumulates sums in {format}"
-            return
+        # Numbers of bf16 are numbers of f16 and of f32 too, but sums in these would have more digits.
+        return
 
 
 def _size_of(sample: Sample, due: Estimate) -> float:

@@ -239,16 +239,17 @@ def _lost_calls(around: Around, one: Quantity) -> Iterator[Hypothesis]:
         return
     passes = sorted({part.call.backward for part in parts})
     if len(passes) > 1:
-        for number in passes:
+        # They count all passes of the step, so those of another model, or of a part of this one, are among them.
+        for at, number in enumerate(passes, 1):
             lost = _rederive(around, one, lambda part, n=number: None if part.call.backward == n else part.call)
             if lost is not None:
-                yield Hypothesis(f"leaves out backward pass {number + 1} of {len(passes)}", lost)
+                yield Hypothesis(f"leaves out backward pass {at} of {len(passes)}", lost)
             if len(passes) > 2:
                 alone = _rederive(around, one, lambda part, n=number: part.call if part.call.backward == n else None)
                 if alone is not None:
-                    yield Hypothesis(f"has backward pass {number + 1} of {len(passes)} alone", alone)
+                    yield Hypothesis(f"has backward pass {at} of {len(passes)} alone", alone)
             twice = replace(one.due, parts=(*one.due.parts, *(p for p in one.due.parts if p.together == number)))
-            yield Hypothesis(f"adds backward pass {number + 1} of {len(passes)} twice", twice)
+            yield Hypothesis(f"adds backward pass {at} of {len(passes)} twice", twice)
     if len(passes) == len(parts):
         return
     for own in parts:
