@@ -25,6 +25,11 @@ _MOST_SIDE = 48
 _LEAST_ENTRIES = 6
 """A number that is fitted, such as a factor, needs at least this many entries to be a finding about them."""
 _MOST_NAMED = 3
+_LEAST_SIZE = 1 / 4
+"""The root mean square error of sums in a narrow accumulator, in its σ: √(1/9) where the partial sums are random, since
+the mean square of a rounding is u²/3. One rounding of each factor and of the result has √(3/n) for n terms. An error
+that is smaller than this has another cause, or n is too small to know.
+"""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,11 @@ def _take_sample(one: Quantity, found: Compared) -> Sample:
 def _by_hypothesis(around: Around, one: Quantity, sample: Sample) -> Iterator[str]:
     for hypothesis in list_hypotheses(around, one):
         due = hypothesis.due.estimate(sample.rows, sample.columns)
+        if hypothesis.result is not None:
+            narrow = DTYPES[hypothesis.result]
+            if not _is_in_format(sample.seen, narrow.numpy):
+                continue
+            due = replace(due, jump=narrow.u * np.abs(due.value) * (1 + narrow.u) + narrow.subnormal)
         if sample.explained(due, hypothesis.due.reading):
             yield hypothesis.states
 
@@ -203,9 +213,20 @@ def _by_arithmetic(around: Around, one: Quantity, sample: Sample) -> Iterator[st
         due = _accumulated(one.due, format)
         if due is None or not _is_in_format(sample.seen, DTYPES[format].numpy):
             continue
-        if sample.explained(due.estimate(sample.rows, sample.columns)):
+        estimate = due.estimate(sample.rows, sample.columns)
+        if sample.explained(estimate) and _size_of(sample, estimate) >= _LEAST_SIZE:
             yield f"accumulates sums in {format}"
             return
+
+
+def _size_of(sample: Sample, due: Estimate) -> float:
+    """The root mean square of the errors, in σ."""
+    if due.error is None:
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        e = (sample.seen - due.value) / due.error
+    e = e[np.isfinite(e)]
+    return float(np.sqrt(np.square(e).mean())) if e.size else 0.0
 
 
 def _accumulated(due: Due, format: str) -> Due | None:

@@ -23,10 +23,11 @@ _MOST_OTHERS = 400
 
 @dataclass(frozen=True, eq=False)
 class Hypothesis:
-    """`states` completes "the framework ..."."""
+    """`states` completes "the framework ...". The result may be rounded to a narrower format, `result`, in the end."""
 
     states: str
     due: Due
+    result: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,7 +321,13 @@ def _narrow_factors(around: Around, one: Quantity) -> Iterator[Hypothesis]:
             continue
         for some in (*((one,) for one in fields), *([fields] if len(fields) > 1 else ())):
             what = " and ".join(words[field] for field in some)
-            yield from _narrowed(around, one, format, some, f"rounds {what} to {name}")
+            for made in _narrowed(around, one, format, some, f"rounds {what} to {name}"):
+                yield made
+                # As a cast in front of a product does: its backward pass casts the gradient.
+                for result in ("bf16", "f16") if format in ("bf16", "tf32") else ():
+                    if DTYPES[result].u > u:
+                        states = f"rounds {what} to {name}, and the result to {result}"
+                        yield replace(made, states=states, result=result)
 
 
 def _narrowed(around: Around, one: Quantity, format: str, fields: tuple[str, ...], states: str) -> Iterator[Hypothesis]:

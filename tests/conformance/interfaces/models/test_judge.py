@@ -13,7 +13,7 @@ from kterm.conformance.interfaces.models.judgement import Departure, Judgement, 
 from kterm.conformance.interfaces.models.run import judge
 
 from ....support.mistakes.models.faults import FAULTS
-from ....support.mistakes.models.small import Small
+from ....support.mistakes.models.small import Arrays, Small
 
 SOUND = [
     Small(passes=3, steps=3),
@@ -57,7 +57,7 @@ def test_a_product_that_is_judged_in_part_shows_what_departs_anywhere() -> None:
     assert all(0 < one.coverage < 0.5 and one.projected < 1 and 0 < one.line < one.single < 1e-3 for one in partial)
 
     def spoil(row: int, column: int) -> None:
-        def change(arrays) -> None:  # pyright: ignore
+        def change(arrays: Arrays) -> None:
             z = arrays["z"].copy()
             z[row, column] += 1e-2
             arrays["z"] = z
@@ -73,7 +73,7 @@ def test_a_product_that_is_judged_in_part_shows_what_departs_anywhere() -> None:
 
 def test_a_bias_over_steps_is_a_finding_of_its_layer() -> None:
     # Rounded toward zero: no entry departs, and the mean of the errors does.
-    def chop(arrays) -> None:  # pyright: ignore
+    def chop(arrays: Arrays) -> None:
         exact = arrays["x"].astype(float) @ arrays["W"].astype(float) + arrays["b"].astype(float)
         z = exact.astype(np.float32)
         arrays["z"] = np.where(np.abs(z) > np.abs(exact), np.nextafter(z, np.float32(0)), z)
@@ -119,7 +119,7 @@ def test_a_trace_without_anything_to_judge_does_not_conform() -> None:
 
 
 def test_infinities_on_the_way_are_counted_and_not_judged() -> None:
-    def overflow(arrays) -> None:  # pyright: ignore
+    def overflow(arrays: Arrays) -> None:
         x = arrays["x"].copy()
         x[0, 0] = np.inf
         arrays["x"] = x
