@@ -172,8 +172,9 @@ class TorchCapture(Recording):
     def _before_layer(self, place: Place, module: nn.Module, args: Any, kwargs: Any) -> Any:
         x = _first(args, kwargs)
         self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
+        self._entered.pop(id(module), None)
         if not isinstance(x, Tensor) or not torch.is_grad_enabled():
-            return self._entered.pop(id(module), None) and None
+            return None
         return self._enter(module, x, _alias(x), args, kwargs)
 
     def _enter(

@@ -176,6 +176,20 @@ def test_a_gradient_penalty_is_said() -> None:
     assert "something that was not captured uses it too" in reason(step, "up.weight")
 
 
+def test_a_pass_that_gives_its_gradients_elsewhere_is_no_part_of_the_sum() -> None:
+    model = Two()
+    x = X.clone().requires_grad_()
+
+    def run() -> None:
+        loss = model(x).square().sum()
+        torch.autograd.grad(loss, x, retain_graph=True)
+        loss.backward()
+
+    step = capture(model, run)
+    assert [len(layer.calls) for layer in step.layers] == [1, 1]
+    assert reason(step, "up.weight") == ""
+
+
 def test_two_passes_over_one_graph_are_two_calls() -> None:
     model = Two()
 
@@ -290,6 +304,19 @@ def test_a_call_that_a_hook_of_the_user_changes_is_noted() -> None:
     assert [layer.name for layer in step.layers] == ["down"]
 
 
+def test_an_output_that_a_hook_of_the_user_replaces_is_kept_as_the_layer_gave_it() -> None:
+    model = Two()
+    model.up.register_forward_hook(lambda module, args, output: output * 2)
+    step = capture(model, lambda: model(X).square().sum().backward())  # and every quantity is checked
+    assert behind(step) is None
+
+
+def test_an_activation_of_an_output_that_was_changed_in_place_is_left_out() -> None:
+    model = Two()
+    step = capture(model, lambda: model.down(model.act(model.up(X).mul_(2))).square().sum().backward())
+    assert behind(step) is None
+
+
 def test_backward_hooks_of_the_user_do_not_hide_a_layer() -> None:
     model = Two()
     model.down.register_full_backward_hook(lambda module, given, back: None)
@@ -306,6 +333,15 @@ def test_a_gradient_that_a_hook_edits_is_kept_as_it_came() -> None:
     with pytest.raises(AssertionError, match=r"up\.weight: .* sigma"):
         count_checked(trace.trace())
     assert {one.layer for one in kterm.judge(trace).findings} == {"up"}
+
+
+def test_gradients_that_processes_exchange_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Two()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    step = capture(model, lambda: model(X).sum().backward())
+    said = {one.not_captured for one in step.parameters}
+    assert said == {"2 processes may have exchanged gradients, and this one saw its own calls only"}
 
 
 def test_an_error_inside_the_capture_does_not_reach_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
