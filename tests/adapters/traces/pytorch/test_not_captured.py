@@ -93,10 +93,13 @@ def test_an_activation_is_alone_if_nothing_else_reads_its_input(inplace: bool) -
 
     def run() -> None:
         z = model.up(X)
-        (model.down(model.act(z if not inplace else z + 0)).sum() + z.square().sum()).backward()
+        other = 2 * z
+        (model.down(model.act(z)).sum() + other.square().sum()).backward()
 
     found = behind(capture(model, run))
-    assert found is None if inplace else found is not None and not found.is_alone
+    assert found is not None
+    assert not found.is_alone
+    assert (found.input_gradient is None) == inplace  # a change in place leaves no gradient of its own
 
 
 def test_an_in_place_activation_behind_a_view_is_seen() -> None:
@@ -272,6 +275,14 @@ def test_other_layers_are_noted(make: Callable[[], nn.Linear], note: str) -> Non
     assert any(note in one for one in step.notes)
 
 
+def test_parameters_that_are_computed_for_a_call_are_noted() -> None:
+    model = Two()
+    made = {name: parameter * 1 for name, parameter in model.named_parameters() if name.startswith("up")}
+    step = capture(model, lambda: torch.func.functional_call(model, made, (X,)).sum().backward())
+    assert "up: a call with a weight that is computed, which was not captured" in step.notes
+    assert [layer.name for layer in step.layers] == ["down"]
+
+
 def test_an_empty_batch_is_noted() -> None:
     model = Two()
     step = capture(model, lambda: (model(X).sum() + model(X[:0]).sum()).backward())
@@ -306,7 +317,11 @@ def test_a_call_that_a_hook_of_the_user_changes_is_noted() -> None:
 
 def test_an_output_that_a_hook_of_the_user_replaces_is_kept_as_the_layer_gave_it() -> None:
     model = Two()
-    model.up.register_forward_hook(lambda module, args, output: output * 2)
+
+    def double(module: nn.Module, args: object, output: Tensor) -> Tensor:
+        return output * 2
+
+    model.up.register_forward_hook(double)
     step = capture(model, lambda: model(X).square().sum().backward())  # and every quantity is checked
     assert behind(step) is None
 
