@@ -84,14 +84,17 @@ MODELS = {"llama": make_llama, "gpt2": make_gpt2, "vit": make_vit}
 
 
 def measure(workload: Workload, autocast: torch.dtype | None, rounds: int, folder: Path) -> list[str]:
-    """The cells of a row: time, two ratios, and bytes."""
-    seen = list[kterm.Trace]()
+    """The cells of a row: time, two ratios, the bytes of the trace and of the model, and those that a capture holds
+    after the backward pass.
+    """
+    seen, held = list[kterm.Trace](), dict[Path | None, int]()
 
     def run_captured(to: Path | None) -> None:
         if to is not None:
             shutil.rmtree(to, ignore_errors=True)
         with kterm.capture(workload.model, to) as trace:
             workload.run(autocast)
+            held[to] = trace.memory
         seen[:] = [trace.trace()]
 
     functions: dict[str, Function] = {
@@ -102,8 +105,8 @@ def measure(workload: Workload, autocast: torch.dtype | None, rounds: int, folde
     times = interleaved(functions, rounds)
     bytes_of_model = sum(parameter.nbytes for parameter in workload.model.parameters())
     cells = [ratio_text(ratios(times, over, "plain")) for over in ("memory", "folder")]
-    size = f"{seen[0].bytes / 1e6:.0f} MB"
-    return [seconds_text(quartiles(times["plain"])[1]), *cells, size, f"{bytes_of_model / 1e6:.0f} MB"]
+    sizes = (seen[0].bytes, held[None], held[folder / "trace"], bytes_of_model)
+    return [seconds_text(quartiles(times["plain"])[1]), *cells, *(f"{size / 1e6:.0f} MB" for size in sizes)]
 
 
 def main() -> None:
@@ -123,7 +126,9 @@ def main() -> None:
                     what = f"{name}, {'float32' if autocast is None else 'bfloat16 autocast'}"
                     rows.append([what, *measure(make(), autocast, chosen.rounds, Path(folder))])
                     print(" | ".join(rows[-1]), flush=True)
-    print(table(["step", "without", "in memory", "into a folder", "trace", "weights"], rows))
+    print(
+        table(["step", "without", "in memory", "into a folder", "trace", "held", "held with a folder", "weights"], rows)
+    )
     print(circumstances("torch", "transformers", "torchvision"))
 
 

@@ -18,7 +18,7 @@ def run_step(layer, folder):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), layer(128, 128), nn.SiLU(), nn.Linear(128, 20))
     x, y = torch.randn(4, 32, 64), torch.randint(0, 20, (4, 32))
-    with kterm.capture(model, folder, dense=[layer]):
+    with kterm.capture(model, folder, dense=["2"]):
         nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten()).backward()
 
 

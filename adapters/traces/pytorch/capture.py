@@ -45,19 +45,19 @@ class TorchCapture(Recording):
 
     Captured are calls of `nn.Linear`, of transformers' Conv1D, and of `torch.nn.functional.linear` with a parameter of
     the model, as `nn.MultiheadAttention` makes them; embeddings whose table is also the weight of such a module; and an
-    activation module that is given the output of a layer. Modules of the classes `dense`, such as those around a kernel
-    of your own, are captured as dense layers: they must have a parameter `weight`, (outputs, inputs) or its transpose,
-    and may have a `bias`. Calls without gradients, and those that no backward pass reaches, are left out.
+    activation module that is given the output of a layer. Modules that `dense` names, such as those around a kernel of
+    your own, are captured as dense layers: they must have a parameter `weight`, (outputs, inputs) or its transpose, and
+    may have a `bias`. Calls without gradients, and those that no backward pass reaches, are left out.
 
     Memory: for a call with N rows, N (2 inputs + 2 outputs) numbers, less what calls share, such as the input of q, k
     and v; for an activation behind it up to N (3 outputs) more; for a step, the weights and their gradients. With
     `to`, a folder, these are on disk, and memory holds one copy of the weights. `memory` says what is held now.
     """
 
-    def __init__(
-        self, model: nn.Module, to: str | os.PathLike[str] | None = None, dense: Sequence[type[nn.Module]] = ()
-    ) -> None:
-        """Raises TraceError if the model has no dense layer, or the folder is not empty."""
+    def __init__(self, model: nn.Module, to: str | os.PathLike[str] | None = None, dense: Sequence[str] = ()) -> None:
+        """`dense` is as in `find_places`. Raises TraceError if the model has no dense layer, for a pattern that matches
+        none, and if the folder is not empty.
+        """
         if not isinstance(model, nn.Module):
             raise TraceError(f"capture: {type(model).__name__} is no torch.nn.Module; give the model itself")
         self._places = find_places(model, dense)
@@ -172,8 +172,9 @@ class TorchCapture(Recording):
     def _before_layer(self, place: Place, module: nn.Module, args: Any, kwargs: Any) -> Any:
         x = _first(args, kwargs)
         self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
+        self._entered.pop(id(module), None)
         if not isinstance(x, Tensor) or not torch.is_grad_enabled():
-            return self._entered.pop(id(module), None) and None
+            return None
         return self._enter(module, x, _alias(x), args, kwargs)
 
     def _enter(

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import TraceError
 from ..manifest import DTypeName, Layout, Products
 from .values import DTYPES
 
@@ -36,21 +38,25 @@ class Places:
     notes: tuple[str, ...]
 
 
-def find_places(model: nn.Module, dense: Sequence[type] = ()) -> Places:
-    """Find the dense layers of a model.
+def find_places(model: nn.Module, dense: Sequence[str] = ()) -> Places:
+    """Find the dense layers of a model. `dense` are patterns of names of modules that are dense layers though they
+    compute by a forward of their own, such as "blocks.*.up" or, for a weight (inputs, outputs), "blocks.*.up:in_out".
 
-    Modules are hooked that are `nn.Linear` or Conv1D of transformers and compute as their class does, and those of the
-    classes `dense`. Every other matrix may be the weight of a call of `functional.linear`, as in
-    `nn.MultiheadAttention` or in a subclass of `nn.Linear` with its own forward.
+    Modules are hooked that are `nn.Linear` or Conv1D of transformers and compute as their class does, and those of
+    `dense`. Every other matrix may be the weight of a call of `functional.linear`, as in `nn.MultiheadAttention` or in
+    a subclass of `nn.Linear` that has its own forward.
+
+    Raises TraceError for a pattern of `dense` that matches no module with a matrix as weight.
     """
     names = {id(one): name for name, one in model.named_parameters()}
-    inner = {id(one.out_proj) for one in model.modules() if isinstance(one, nn.MultiheadAttention)}
+    declared = _find_declared(model, dense)
+    owners = {id(one.out_proj) for one in model.modules() if isinstance(one, nn.MultiheadAttention)}
     modules, notes = list[tuple[nn.Module, Place]](), list[str]()
     for name, module in model.named_modules():
         name = name or type(module).__name__
         if type(module).__name__ in _COMPILED or getattr(module, "_compiled_call_impl", None) is not None:
             notes.append(f"{name}: compiled, and a compiled program calls no layers that could be captured")
-        layout = None if id(module) in inner else _layout_of(module, tuple(dense))
+        layout = declared.get(id(module)) or (None if id(module) in owners else _layout_of(module))
         weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
         if layout is not None and weight is not None:
             own = names.get(id(weight), f"{name}.weight"), bias if bias is None else names.get(id(bias), f"{name}.bias")
@@ -70,6 +76,22 @@ def find_places(model: nn.Module, dense: Sequence[type] = ()) -> Places:
 _COMPILED = ("OptimizedModule", "ScriptModule", "RecursiveScriptModule")
 
 
+def _find_declared(model: nn.Module, dense: Sequence[str]) -> dict[int, Layout]:
+    """The layouts of the modules that patterns name, by `id`."""
+    found = dict[int, Layout]()
+    for text in dense:
+        pattern, _, said = text.partition(":")
+        if said not in ("", "in_out", "out_in"):
+            raise TraceError(f"capture: dense={text!r}: the layout is in_out or out_in")
+        matched = [module for name, module in model.named_modules() if fnmatchcase(name, pattern)]
+        matrices = [one for one in matched if isinstance(w := one._parameters.get("weight"), Tensor) and w.ndim == 2]
+        if not matrices:
+            raise TraceError(f"capture: dense={text!r}: matches no module of the model that has a matrix as weight")
+        layout: Layout = "in_out" if said == "in_out" else "out_in"
+        found.update((id(one), layout) for one in matrices)
+    return found
+
+
 def _find_weights(model: nn.Module, taken: set[int]) -> Iterator[tuple[int, Place]]:
     seen = set(taken)
     for prefix, module in model.named_modules():
@@ -83,10 +105,8 @@ def _find_weights(model: nn.Module, taken: set[int]) -> Iterator[tuple[int, Plac
             yield id(parameter), Place(short or type(module).__name__, (whole, None), type(module).__name__)
 
 
-def _layout_of(module: nn.Module, dense: tuple[type, ...]) -> Layout | None:
+def _layout_of(module: nn.Module) -> Layout | None:
     """The layout of a dense layer that computes as its class does, or None."""
-    if isinstance(module, dense):
-        return "out_in"
     if "forward" in vars(module):  # replaced in this object
         return None
     if isinstance(module, nn.Linear):
@@ -96,7 +116,7 @@ def _layout_of(module: nn.Module, dense: tuple[type, ...]) -> Layout | None:
 
 def fit_layout(place: Place, weight: Tensor, inputs: int, outputs: int) -> Place | None:
     """The place with the layout that the shape of its weight has, or None if no dense layer has that shape. A square
-    weight lies as its class says.
+    weight lies as its class or the user says.
     """
     shapes: dict[Layout, tuple[int, int]] = {"out_in": (outputs, inputs), "in_out": (inputs, outputs)}
     fitting = [layout for layout, shape in shapes.items() if shape == tuple(weight.shape)]

@@ -131,7 +131,7 @@ FAULTS: dict[Callable[[Net], None], set[tuple[str, str]]] = {
 @pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
 def test_a_fault_is_found_where_it_is(plant: Callable[[Net], None]) -> None:
     model = Net()
-    with kterm.capture(model, dense=[ByHand]) as trace:
+    with kterm.capture(model, dense=["middle"]) as trace:
         plant(model)
     found = {(one.layer, one.verdict.quantity.partition(" (")[0]) for one in kterm.judge(trace).findings}
     assert found == FAULTS[plant]
@@ -139,7 +139,7 @@ def test_a_fault_is_found_where_it_is(plant: Callable[[Net], None]) -> None:
 
 def test_a_sound_layer_by_hand_passes() -> None:
     model = Net()
-    with kterm.capture(model, dense=[ByHand]) as trace:
+    with kterm.capture(model, dense=["middle"]) as trace:
         for seed in range(3):
             run(model, seed)
             trace.end_step()
@@ -160,7 +160,7 @@ def test_a_layer_by_hand_that_is_not_declared_is_noted() -> None:
 
 def test_a_layer_by_hand_under_autocast_is_not_guessed_at() -> None:
     model = Net()
-    with kterm.capture(model, dense=[ByHand]) as trace, torch.autocast("cpu", torch.bfloat16):
+    with kterm.capture(model, dense=["middle"]) as trace, torch.autocast("cpu", torch.bfloat16):
         z = model.middle(torch.ones(3, 8))
         (z if z.dtype == torch.float32 else z.float()).sum().backward()
         run(model)
@@ -174,7 +174,7 @@ def test_a_layer_by_hand_under_autocast_is_not_guessed_at() -> None:
             return super().forward(input).float()
 
     model.middle = Wide(8, 8, bias=False)
-    with kterm.capture(model, dense=[ByHand]) as trace, torch.autocast("cpu", torch.bfloat16):
+    with kterm.capture(model, dense=["middle"]) as trace, torch.autocast("cpu", torch.bfloat16):
         run(model)
     (step,) = trace.manifest.steps
     assert {layer.name for layer in step.layers} == {"first", "last"}

@@ -93,10 +93,13 @@ def test_an_activation_is_alone_if_nothing_else_reads_its_input(inplace: bool) -
 
     def run() -> None:
         z = model.up(X)
-        (model.down(model.act(z if not inplace else z + 0)).sum() + z.square().sum()).backward()
+        other = 2 * z
+        (model.down(model.act(z)).sum() + other.square().sum()).backward()
 
     found = behind(capture(model, run))
-    assert found is None if inplace else found is not None and not found.is_alone
+    assert found is not None
+    assert not found.is_alone
+    assert (found.input_gradient is None) == inplace  # a change in place leaves no gradient of its own
 
 
 def test_an_in_place_activation_behind_a_view_is_seen() -> None:
@@ -174,6 +177,20 @@ def test_a_gradient_penalty_is_said() -> None:
     step = capture(model, run)
     assert "torch.autograd.grad gives its gradients elsewhere" in step.notes[0]
     assert "something that was not captured uses it too" in reason(step, "up.weight")
+
+
+def test_a_pass_that_gives_its_gradients_elsewhere_is_no_part_of_the_sum() -> None:
+    model = Two()
+    x = X.clone().requires_grad_()
+
+    def run() -> None:
+        loss = model(x).square().sum()
+        torch.autograd.grad(loss, x, retain_graph=True)
+        loss.backward()
+
+    step = capture(model, run)
+    assert [len(layer.calls) for layer in step.layers] == [1, 1]
+    assert reason(step, "up.weight") == ""
 
 
 def test_two_passes_over_one_graph_are_two_calls() -> None:
@@ -258,6 +275,14 @@ def test_other_layers_are_noted(make: Callable[[], nn.Linear], note: str) -> Non
     assert any(note in one for one in step.notes)
 
 
+def test_parameters_that_are_computed_for_a_call_are_noted() -> None:
+    model = Two()
+    made = {name: parameter * 1 for name, parameter in model.named_parameters() if name.startswith("up")}
+    step = capture(model, lambda: torch.func.functional_call(model, made, (X,)).sum().backward())
+    assert "up: a call with a weight that is computed, which was not captured" in step.notes
+    assert [layer.name for layer in step.layers] == ["down"]
+
+
 def test_an_empty_batch_is_noted() -> None:
     model = Two()
     step = capture(model, lambda: (model(X).sum() + model(X[:0]).sum()).backward())
@@ -290,6 +315,23 @@ def test_a_call_that_a_hook_of_the_user_changes_is_noted() -> None:
     assert [layer.name for layer in step.layers] == ["down"]
 
 
+def test_an_output_that_a_hook_of_the_user_replaces_is_kept_as_the_layer_gave_it() -> None:
+    model = Two()
+
+    def double(module: nn.Module, args: object, output: Tensor) -> Tensor:
+        return output * 2
+
+    model.up.register_forward_hook(double)
+    step = capture(model, lambda: model(X).square().sum().backward())  # and every quantity is checked
+    assert behind(step) is None
+
+
+def test_an_activation_of_an_output_that_was_changed_in_place_is_left_out() -> None:
+    model = Two()
+    step = capture(model, lambda: model.down(model.act(model.up(X).mul_(2))).square().sum().backward())
+    assert behind(step) is None
+
+
 def test_backward_hooks_of_the_user_do_not_hide_a_layer() -> None:
     model = Two()
     model.down.register_full_backward_hook(lambda module, given, back: None)
@@ -306,6 +348,15 @@ def test_a_gradient_that_a_hook_edits_is_kept_as_it_came() -> None:
     with pytest.raises(AssertionError, match=r"up\.weight: .* sigma"):
         count_checked(trace.trace())
     assert {one.layer for one in kterm.judge(trace).findings} == {"up"}
+
+
+def test_gradients_that_processes_exchange_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Two()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    step = capture(model, lambda: model(X).sum().backward())
+    said = {one.not_captured for one in step.parameters}
+    assert said == {"2 processes may have exchanged gradients, and this one saw its own calls only"}
 
 
 def test_an_error_inside_the_capture_does_not_reach_the_step(monkeypatch: pytest.MonkeyPatch) -> None:

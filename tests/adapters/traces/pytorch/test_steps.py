@@ -154,6 +154,18 @@ def test_a_folder_holds_the_same_trace(tmp_path: Path) -> None:
     assert streamed.bytes == sum(array.nbytes for array in streamed.steps[0].values())
 
 
+def test_with_a_folder_memory_holds_no_activations_between_the_passes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(4, 3)
+    x = torch.randn(1000, 4)
+    for to, held in ((None, 4 * 1000 * (4 + 3)), (tmp_path / "trace", 0)):
+        with kterm.capture(layer, to) as trace:
+            loss = layer(x).square().sum()
+            assert trace.memory == held + 4 * (3 * 4 + 3)
+            loss.backward()
+        assert count_checked(trace.trace())["dL/dW"] == 1
+
+
 def list_arrays(trace: kterm.Trace) -> list[tuple[str, Array]]:
     """Each array of the calls and the parameters, by what it is. Its name depends on what was put first."""
     (step,), (arrays,) = trace.manifest.steps, trace.steps
