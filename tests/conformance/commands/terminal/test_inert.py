@@ -71,6 +71,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("judge", "trace"),
     ("judge", "trace", "--layer", HOSTILE),
     ("judge", HOSTILE),
+    ("cases", "trace"),
+    ("cases", HOSTILE),
     ("new-adapter", HOSTILE),
     ("env", "create", HOSTILE),
     ("env", "list"),
