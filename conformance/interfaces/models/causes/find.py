@@ -60,6 +60,8 @@ class Sample:
 def find_cause(around: Around, one: Quantity, found: Compared) -> Cause:
     """The cause of a finding about a quantity."""
     sample = _take_sample(one, found)
+    if sample.explained(sample.due):
+        return Cause(_describe(one, found, sample), False)
     for explain in (_by_hypothesis, _by_result, _by_arithmetic):
         cause = join_causes(list(explain(around, one, sample)))
         if cause is not None:
@@ -86,8 +88,6 @@ def _take_sample(one: Quantity, found: Compared) -> Sample:
         if n <= _MOST_SIDE:
             return np.arange(n)
         wanted = [found.worst.at[axis], *(place[axis] for place in places)]
-        if found.projected > 1 and axis == 0:
-            wanted.insert(0, found.projected_row)
         chosen = list(dict.fromkeys(wanted))[: _MOST_SIDE // 2]
         others = rng.choice(n, min(n, _MOST_SIDE), replace=False)
         return np.unique([*chosen, *others[: _MOST_SIDE - len(chosen)]])
@@ -247,10 +247,11 @@ def _accumulated(due: Due, format: str) -> Due | None:
 def _describe(one: Quantity, found: Compared, sample: Sample) -> str:
     """What is seen, where no cause is known."""
     if found.worst.ratio <= 1:
-        return f"unknown; the sum of row {found.projected_row} departs, and no entry that was judged by itself"
-    share = f"{found.share:.2%}" if found.share < 0.9995 else "all"
-    where = _where(found)
-    return f"unknown; {share} of the judged entries depart{where}, by {found.relative:.2g} of the tensor's norm"
+        return "unknown; sums of a row depart, and no entry that was judged by itself"
+    above = round(found.share * found.judged)
+    depart = "departs" if above == 1 else "depart"
+    by = f"{found.relative:.2g} of the tensor's norm"
+    return f"unknown; {above:,} of {found.judged:,} judged entries {depart}{_where(found)}, by {by}"
 
 
 def _find_part(one: Quantity, found: Compared, sample: Sample) -> Cause | None:

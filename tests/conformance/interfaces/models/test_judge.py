@@ -66,9 +66,15 @@ def test_a_product_that_is_judged_in_part_shows_what_departs_anywhere() -> None:
             arrays["a"] = np.tanh(z.astype(float)).astype(np.float32)
 
         found = judge_trace(model.trace({(0, 0, 1): change}), budget)
-        assert any(one.verdict.quantity == "z" for one in found.findings)
+        (one,) = (one for one in found.findings if one.verdict.quantity == "z")
+        assert one.verdict.at == (row, column)
+        assert one.verdict.observed is not None
+        assert one.verdict.expected is not None
+        assert one.verdict.observed - one.verdict.expected == pytest.approx(1e-2, rel=1e-3)
+        assert one.cause is not None
+        assert not one.cause.is_known
 
-    # One entry, wherever it is, is seen in the sum of its row.
+    # One entry, wherever it is, is seen in the sum of its row, and then found in it.
     for row, column in ((0, 0), (17, 31), (89, 49)):
         spoil(row, column)
 
