@@ -202,7 +202,13 @@ FAULTS = (
     Fault("no-slope", PLAIN, "dL/dz", "leaves out f'", call=_back(lambda a: a["ga"])),
     Fault("value-off", PLAIN, "a", "1.00001 times", call=_set("a", lambda a: a["a"] * np.float32(1.00001))),
     Fault("edited-on-the-way", PLAIN, "dL/dz", "3 times", call=_edited),
-    Fault("mean-over-rows", PLAIN, "dL/dW", "as is the mean over the 15 rows", gradient=_sum("W", lambda s, c: s["W"] / 15)),
+    Fault(
+        "mean-over-rows",
+        PLAIN,
+        "dL/dW",
+        "as is the mean over the 15 rows",
+        gradient=_sum("W", lambda s, c: s["W"] / 15),
+    ),
     Fault("mean-over-batch", PLAIN, "dL/dW", "as is the mean over axis 0", gradient=_sum("W", lambda s, c: s["W"] / 3)),
     Fault("gradient-transposed", SQUARE, "dL/dW", "is transposed", gradient=_sum("W", lambda s, c: s["W"].T.copy())),
     Fault(
