@@ -67,6 +67,11 @@ def to_tf32(a: Tensor) -> Tensor:
     return ((bits + 0xFFF + ((bits >> 13) & 1)) & ~0x1FFF).view(torch.float32)
 
 
+def truncate(a: Tensor, dropped: int = 0xFFFF) -> Tensor:
+    """Without the last bits, by default those that bfloat16 lacks."""
+    return (a.contiguous().view(torch.int32) & ~dropped).view(torch.float32)
+
+
 def add_in_bf16(x: Tensor, k: Tensor) -> Tensor:
     """xᵀ k with a bfloat16 accumulator."""
     total = torch.zeros(x.shape[1], k.shape[1], dtype=torch.bfloat16)
@@ -181,6 +186,8 @@ MISTAKES: tuple[Mistake, ...] = (
     _z("one unit 0.1 % high", UP, "column 3 alone departs: it is 1.001 times", lambda c: _columns(c.z, 3, 1.001)),
     _z("columns rolled", UP, "", lambda c: c.z.roll(1, 1)),
     _z("bias of the next unit", UP, "", lambda c: c.x @ c.w + (0 if c.b is None else c.b.roll(1))),
+    _z("z truncated to bf16", GATE, "", lambda c: truncate(c.z)),
+    _z("z accumulated in bf16", GATE, "accumulates sums in bf16", lambda c: add_in_bf16(c.x.T, c.w)),
     # dL/dx
     _gx("gx zero", UP, "is 0", lambda c: c.gx * 0),
     _gx("gx halved", GATE, "0.5 times", lambda c: c.gx / 2),
@@ -202,6 +209,7 @@ MISTAKES: tuple[Mistake, ...] = (
         lambda c: c.k @ c.other.T,
     ),
     _gx("gx without the last unit", UP, "", lambda c: c.k[:, :-1] @ c.w[:, :-1].T),
+    _gx("gx of k truncated to tf32", UP, "", lambda c: truncate(c.k, 0x1FFF) @ c.w.T),
     # dL/dW
     _gw("gW mean over rows", UP, "the mean over the 48 rows", lambda c: c.gw / len(c.x)),
     _gw("gW mean over batch", GATE, "the mean over axis 0", lambda c: c.gw / c.axes[0]),
@@ -233,6 +241,7 @@ MISTAKES: tuple[Mistake, ...] = (
     _gw("gW of x one position late", UP, "", lambda c: c.x.roll(1, 0).T @ c.k),
     _gw("gW of x drawn anew by dropout", UP, "", lambda c: nn.functional.dropout(c.x, 0.1).T @ c.k),
     _gw("gW 0.001 % high", GATE, "1.00001 times", lambda c: c.gw * 1.00001),
+    _gw("gW of every second row", UP, "", lambda c: c.x[::2].T @ c.k[::2]),
     # dL/db
     _gb("gb mean over rows", "the mean over the 48 rows", lambda c: c.k.mean(0)),
     _gb("gb zero", "is 0", lambda c: c.gb * 0),
