@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from ...cases.plan import OptionError
 from ...interfaces.models.read import read_trace
-from ...interfaces.models.structures import TracedStructure, list_structures
-from ...records.form.text import count, printable
+from ...interfaces.models.structures import TracedStructure, list_cases, list_structures
+from ...records.form.text import count, print_aside, printable
 from ..exit_codes import CONFORMS
 
 _MOST_NAMED = 3
@@ -20,6 +21,18 @@ def run_cases(path: Path) -> int:
     fit = sum(not one.problem for one in found)
     print(f"{count(len(found), 'structure')} of dense layers; {fit:,} can be a case")
     return CONFORMS
+
+
+def read_structures(path: Path) -> tuple[str, ...]:
+    """The ids of the structures of a trace for `kterm check --like`. What is cut or left out is said on standard error.
+    Raises TraceError, and OptionError for a trace without a structure that a case can have.
+    """
+    ids, notes = list_cases(path)
+    for note in notes:
+        print_aside(note)
+    if not ids:
+        raise OptionError(f"--like {path}: no dense layer of the trace can be a case; kterm cases {path} says why")
+    return ids
 
 
 def _line(one: TracedStructure) -> str:

@@ -1,8 +1,9 @@
 """The structures of a trace: what its dense layers compute, as structures of the suite's own cases."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from ....reference import Array, Network, Structure
 from ...cases.case import CaseError, parse_case, structure_id
 from ...cases.draw import REGIMES
 from .products.quantities import NAMES
+from .read import read_trace
+
+_LEAST_ROWS = 64
+"""Rows that a structure keeps before its widths are cut."""
 
 
 @dataclass(frozen=True)
@@ -97,3 +102,48 @@ def _problem_of(structure: Structure) -> str:
     except CaseError as error:
         return str(error).removeprefix(f"case id {case!r}: ")
     return ""
+
+
+def list_cases(source: Trace | Path | str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids of the structures of a trace that cases can have, and what was cut or left out, in sentences.
+
+    A structure that is too large for a case is cut: its rows; if its weight alone is too large, it becomes two that
+    each keep one of its sizes, which is the length of the sums in z or in dL/dx. Raises TraceError.
+    """
+    trace = source if isinstance(source, Trace) else read_trace(Path(source))
+    ids, notes = dict[str, None](), list[str]()
+    structures, unknown = list_structures(trace)
+    for one in structures:
+        parts = (one.structure,) if not one.problem else _fit(one.structure)
+        ids |= {structure_id(part): None for part in parts}
+        if not parts:
+            notes.append(f"{one.id} is left out: {one.problem}")
+        elif one.problem:
+            notes.append(f"{one.id} is too large for a case; tested are {' and '.join(map(structure_id, parts))}")
+    notes += [f"{name} is left out: its number of rows was not captured" for name in unknown]
+    return tuple(ids), tuple(notes)
+
+
+def _fit(structure: Structure) -> tuple[Structure, ...]:
+    inputs, outputs = structure.network.widths
+    if 0 in (structure.batch, inputs, outputs):
+        return ()
+    rows = _largest(structure.batch, lambda n: replace(structure, batch=n))
+    if rows >= min(structure.batch, _LEAST_ROWS):
+        return (replace(structure, batch=rows),)
+
+    def cut(wide: int, high: int) -> Structure:
+        network = replace(structure.network, widths=(wide, high))
+        return replace(structure, network=network, batch=min(structure.batch, _LEAST_ROWS))
+
+    narrow, low = _largest(inputs, lambda n: cut(n, outputs)), _largest(outputs, lambda n: cut(inputs, n))
+    return tuple(one for one in (cut(inputs, low), cut(narrow, outputs)) if low and narrow and not _problem_of(one))
+
+
+def _largest(most: int, make: Callable[[int], Structure]) -> int:
+    """The largest size up to `most` whose structure fits a case; 0 if none does."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (low, middle - 1) if _problem_of(make(middle)) else (middle, high)
+    return low

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike
 
+from kterm import check_adapter, read_record
 from kterm.adapters.traces.manifest import Activation, Call, Layer, Layout, Products
 from kterm.adapters.traces.trace import Trace, TraceBuilder
-from kterm.conformance.cases.case import parse_case
+from kterm.conformance.cases.case import MOST_NUMBERS, count_numbers, parse_case
 from kterm.conformance.cases.draw import REGIMES
 from kterm.conformance.interfaces.models.read import read_trace
-from kterm.conformance.interfaces.models.structures import list_structures
+from kterm.conformance.interfaces.models.structures import list_cases, list_structures
+from kterm.conformance.records.record import RecordError
 
 from ....support.here import kterm_here
+from ....support.mistakes.models.small import Small
 
 
 def _trace(folder: Path | None = None) -> Trace:
@@ -100,3 +103,71 @@ def test_a_broken_trace_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "is not the manifest of a trace" in done.stderr
+
+
+def test_cases_are_cut_where_a_structure_is_too_large_for_one() -> None:
+    ids, notes = list_cases(_trace())
+    parts = [parse_case(f"{one}-normal-s0", tuple(REGIMES)).structure for one in ids]
+    wide = [one for one in parts if one.dtype == "bf16" and one.network.widths[0] > 100]
+    # One keeps the inputs, whose products z sums, and one the outputs, as dL/dx does.
+    keeps_inputs, keeps_outputs = wide
+    assert keeps_inputs.network.widths[0] == 2000
+    assert keeps_outputs.network.widths[1] == 1000
+    assert all(count_numbers(one, "normal") > 0.9 * MOST_NUMBERS for one in wide)
+    assert "2000x1000-identity-b4-pre-bf16 is too large for a case; tested are 2000x" in " ".join(notes)
+    assert any(note.startswith("2x2-identity-b0-pre-f32 is left out: it has no numbers") for note in notes)
+    assert any(note.startswith("blind is left out") for note in notes)
+
+
+def test_rows_are_cut_before_widths() -> None:
+    builder = TraceBuilder()
+    builder.end_step([_layer(builder, "long", (300, 200), "f4", rows=4000)], [])
+    ids, _ = list_cases(builder.trace())
+    (structure,) = (parse_case(f"{one}-normal-s0", tuple(REGIMES)).structure for one in ids)
+    assert structure.network.widths == (300, 200)
+    assert 64 <= structure.batch < 4000
+
+
+def test_a_framework_is_checked_on_the_structures_of_a_trace(tmp_path: Path) -> None:
+    folder = tmp_path / "trace"
+    Small(widths=(6, 9, 4), axes=(2, 3), activation="silu", dtype="float32").trace().save(folder)
+    due = ["6x9-silu-b6-pre-f32", "9x4-silu-b6-pre-f32"]
+    done = kterm_here("check", "numpy", "--like", "trace", "-n", "0", "-o", "run.jsonl", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    # Reading makes the plan anew.
+    record = read_record(tmp_path / "run.jsonl")
+    assert record.header["like"] == due
+    judged = {case.rpartition("-normal-")[0] for _, case in record.cases if "-layout-" not in case}
+    assert judged == set(due)
+    again = kterm_here("recheck", "run.jsonl", "--sample", "2", folder=tmp_path)
+    assert again.returncode == 0, again.stdout
+    results = check_adapter("numpy", profile="smoke", like=folder)
+    assert results.conforms
+    assert {case.rpartition("-normal-")[0] for case in results.verdicts if "-layout-" not in case} == set(due)
+
+
+def test_a_record_whose_structures_were_changed_is_refused(tmp_path: Path) -> None:
+    Small(widths=(6, 9), axes=(4,), dtype="float64").trace().save(tmp_path / "trace")
+    kterm_here("check", "numpy", "--like", "trace", "--profile", "smoke", "-n", "0", "-o", "run.jsonl", folder=tmp_path)
+    text = (tmp_path / "run.jsonl").read_text()
+    for other in ("7x9-tanh-b4-pre-f64", "6x9-tanh-b4-pre-f64-normal-s0", "\\u202e", "6x9-nothing-b4-pre-f64"):
+        (tmp_path / "forged.jsonl").write_text(text.replace('"like":["6x9-tanh-b4-pre-f64"]', f'"like":["{other}"]'))
+        with pytest.raises(RecordError) as caught:
+            read_record(tmp_path / "forged.jsonl")
+        assert str(caught.value).isprintable()
+
+
+def test_what_the_adapter_lacks_is_left_out_by_name(tmp_path: Path) -> None:
+    builder = TraceBuilder(tmp_path / "trace")
+    builder.end_step([_layer(builder, "narrow", (3, 2), ml_dtypes.bfloat16), _layer(builder, "up", (3, 5), "f4")], [])
+    done = kterm_here("check", "numpy", "--like", "trace", "-n", "0", "--dtype", "f32", folder=tmp_path)
+    assert done.returncode == 0
+    assert "3x5-identity" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["nothing", "run.jsonl"])
+def test_a_trace_that_is_none_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "run.jsonl").write_text("{}")
+    done = kterm_here("check", "numpy", "--like", name, "-n", "0", folder=tmp_path)
+    assert done.returncode == 2
+    assert "kterm: trace " in done.stderr
