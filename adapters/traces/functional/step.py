@@ -44,7 +44,6 @@ class Kind:
     outputs: int = 1
     layout: Layout = "in_out"
     dtype: str | None = None
-    precision: str | None = None
 
 
 @dataclass(frozen=True)
