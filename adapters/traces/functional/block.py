@@ -38,8 +38,8 @@ class FunctionalCapture(Recording):
     Gradients go to `end_step`, since JAX stores none. Arrays pass through the host and come back as they were, so no
     number of a step changes that runs operation by operation. A compiled step is compiled anew inside the block, and
     once more after it. The compiler may fuse otherwise around the host, which changes roundings; the arrays are those
-    that this program used. Forward-mode
-    derivatives (`jax.jvp`, `jax.hessian`) of the model raise TypeError inside the block.
+    that this program used. Forward-mode derivatives (`jax.jvp`, `jax.hessian`) of the model raise TypeError inside the
+    block.
 
     Calls that no backward pass reaches are left out. So are activations, which are functions in JAX. Other uses of a
     captured parameter, such as weight decay in the loss, are not seen: leave them out of the loss, or such a gradient
