@@ -81,7 +81,7 @@ def _value(data: bytes, rng: random.Random) -> bytes:
         row = json.loads(lines[i])
     except (ValueError, RecursionError):
         return data
-    places = list(_places(row))
+    places = list_places(row)
     if not places:
         return data
     holder, key = rng.choice(places)
@@ -95,7 +95,7 @@ def _value(data: bytes, rng: random.Random) -> bytes:
     return b"\n".join(lines)
 
 
-def _places(row: Any) -> list[tuple[Any, Any]]:
+def list_places(row: Any) -> list[tuple[Any, Any]]:
     """Every (object or list, key) in a row."""
     found, left = list[tuple[Any, Any]](), [row]
     while left:

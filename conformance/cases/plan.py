@@ -11,7 +11,7 @@ import numpy as np
 
 from ...reference import ACTIVATIONS, BIASES, DTYPES, OTHER_VALUES, Bias, Network, Structure, base_of, name_with
 from . import smoke
-from .case import Group
+from .case import CaseError, Group, count_numbers, parse_case
 from .description import Description
 from .level import LEVELS, Level, parse_level
 from .limited import Cut, count_twins, cut_groups, limit_time
@@ -48,6 +48,10 @@ _OTHER_DRAWS = 5
 """Draws of a network that is planned beside the shares; the last in the tails has pre-activations from 4 to 20."""
 _CUBES = ("gelu_tanh",)
 """Activations with a power of z. In f16 every run has draws of tails in which the power overflows."""
+_LIKE = "normal"
+"""The regime of structures that the user names: what depends on their sizes is how sums are formed."""
+_MOST_LIKE = 2**21
+"""The numbers of all draws of such a structure."""
 _PROBE_ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh")
 
 
@@ -63,6 +67,8 @@ class Options:
     activations: tuple[str, ...] = ()
     level: Level = "componentwise"
     regimes: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+    """Ids of structures to test in place of those of the profile; empty for those of the profile."""
 
 
 class OptionError(ValueError):
@@ -88,6 +94,7 @@ def make_options(
     activations: Sequence[str] = (),
     level: str = "componentwise",
     regimes: Sequence[str] = (),
+    like: Sequence[str] = (),
 ) -> Options:
     """Checked options. Raises OptionError, naming what is known."""
     for what, given, known in (
@@ -103,9 +110,19 @@ def make_options(
     if not 0 <= seed < 2**63:
         raise OptionError(f"seed {seed} should be an integer from 0 to 2**63 - 1")
     require_known("level", level, LEVELS)
-    kept = (tuple(dict.fromkeys(names)) for names in (dtypes, activations, regimes))
-    kept_dtypes, kept_activations, kept_regimes = kept
-    return Options(profile, seed, kept_dtypes, kept_activations, parse_level(level), kept_regimes)
+    for one in like:
+        try:
+            parse_structure(one)
+        except CaseError as error:
+            raise OptionError(f"structure {one!r:.80}: {error}") from None
+    kept = (tuple(dict.fromkeys(names)) for names in (dtypes, activations, regimes, like))
+    kept_dtypes, kept_activations, kept_regimes, kept_like = kept
+    return Options(profile, seed, kept_dtypes, kept_activations, parse_level(level), kept_regimes, kept_like)
+
+
+def parse_structure(text: str) -> Structure:
+    """A structure from its id, such as 4x3-tanh-b5-pre-f32. Raises CaseError for one that no case can have."""
+    return parse_case(f"{text}-{_LIKE}-s0", (_LIKE,)).structure
 
 
 @dataclass(frozen=True)
@@ -120,15 +137,17 @@ class Plan:
 
 def plan(adapter: Description, options: Options) -> Plan:
     """The plan for one adapter. Structures use what it declares; what it lacks is listed by name."""
-    wanted_dtypes = options.dtypes or tuple(DTYPES)
-    wanted_activations = options.activations or tuple(ACTIVATIONS)
+    like = [parse_structure(one) for one in options.like]
+    wanted_dtypes = options.dtypes or tuple(name for name in DTYPES if not like or any(s.dtype == name for s in like))
+    named = {base_of(name) for structure in like for name in structure.network.activations}
+    wanted_activations = options.activations or tuple(name for name in ACTIVATIONS if not like or name in named)
     dtypes = [name for name in wanted_dtypes if name in adapter.dtypes]
     own = {base_of(name): name for name in adapter.activations}
     pool = [own[name] for name in wanted_activations if name in own]
     left_out: list[str] = [f"dtype {name}" for name in wanted_dtypes if name not in dtypes]
     left_out += [f"activation {name}" for name in wanted_activations if name not in own]
     left_out += [_describe_values(name, own[name]) for name in wanted_activations if own.get(name, name) != name]
-    if options.profile != "smoke":  # it asks for no other values
+    if options.profile != "smoke" and not like:  # they ask for no other values
         left_out += [_describe_other_values(name) for name in wanted_activations if name in adapter.fixed]
     left_out += [f"bias {name}" for name in BIASES if name not in adapter.biases]
     if not dtypes or not pool:
@@ -136,8 +155,9 @@ def plan(adapter: Description, options: Options) -> Plan:
     # A narrow dtype that is asked for by name gets the structures of the wide ones.
     wide = [dtype for dtype in (*WIDE, *(name for name in options.dtypes if name in NARROW)) if dtype in dtypes]
     probes = tuple(_probes(adapter, dtypes[0]))
-    first = _kept(_distinct(smoke.groups(smoke.shipped(), pool, adapter.biases, wide)), options)
-    everything = _kept(_distinct((*first, *_regular(adapter, options, dtypes, pool))), options)
+    first = () if like else _kept(_distinct(smoke.groups(smoke.shipped(), pool, adapter.biases, wide)), options)
+    regular = _like(adapter, options, like, dtypes, pool) if like else _regular(adapter, options, dtypes, pool)
+    everything = _kept(_distinct((*first, *regular)), options)
     limits = adapter.limits
     if limits is None:
         return Plan((*probes, *_sampled(everything, len(first), adapter.max_structures)), tuple(left_out))
@@ -193,6 +213,25 @@ def _regular(adapter: Description, options: Options, dtypes: Sequence[str], pool
         for name in (name for name in _CUBES if name in pool):
             network = Network((6, 5), (name,), adapter.biases[options.seed % len(adapter.biases)])
             yield Group(Structure(network, 6, "f16"), "tails", options.seed, tuple(range(_OTHER_DRAWS)))
+
+
+def _like(
+    adapter: Description, options: Options, like: Sequence[Structure], dtypes: Sequence[str], pool: Sequence[str]
+) -> Iterator[Group]:
+    """The given structures, as far as the adapter has them: with its own value of a parameter that it cannot set."""
+    own = {base_of(name): name for name in pool}
+    for structure in like:
+        network, dtype = structure.network, structure.dtype
+        known = [(name, base_of(name)) for name in network.activations if base_of(name) in own]
+        if dtype not in dtypes or len(known) < network.depth or network.bias not in adapter.biases:
+            continue
+        names = tuple(own[base] if base in adapter.fixed else name for name, base in known)
+        shares = (share for share in PROFILES[options.profile] if share.regime == _LIKE and dtype in share.dtypes)
+        # Draws of one structure are judged as a stack, whose numbers are held together.
+        most = max(1, _MOST_LIKE // max(1, count_numbers(structure, _LIKE)))
+        draws = range(min(most, max((share.draws for share in shares), default=2)))
+        made = replace(structure, network=replace(network, activations=names))
+        yield Group(made, _LIKE, options.seed, tuple(draws))
 
 
 def _other_values(dtype: str, names: Sequence[str], biases: Sequence[Bias], options: Options) -> Iterator[Group]:

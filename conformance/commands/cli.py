@@ -111,6 +111,7 @@ def check(
     dtype: Dtypes = None,
     activation: Activations = None,
     regime: Regimes = None,
+    like: Annotated[Path | None, typer.Option(help="Test the structures of the model in this trace.")] = None,
     level: LevelName = "componentwise",
     report: Annotated[
         Path | None,
@@ -145,14 +146,16 @@ def check(
         from ..runners.process import TIMEOUT
         from ..runners.workers import parse_workers
         from .check import run_check
+        from .models.cases import read_structures
         from .runs.views.outputs import Outputs, collect_outputs
 
         if resume is not None and (adapters or report is not None):
             raise OptionError("--resume goes on with what the interrupted run was asked for; name its record alone")
         target = report if resume is None else resume
+        structures = () if like is None else read_structures(like)
         request = RunRequest(
             adapters=tuple(adapters or ()),
-            options=make_options(profile, seed, dtype or (), activation or (), level, regime or ()),
+            options=make_options(profile, seed, dtype or (), activation or (), level, regime or (), structures),
             expectations=expectations,
             device=device,
             timeout=TIMEOUT if timeout is None else timeout,

@@ -13,6 +13,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from ...adapters import Adapter
+from ...adapters.traces.trace import Trace
 from ..arithmetic.differences import explain_by_arithmetic
 from ..arithmetic.fingerprint import measure_arithmetic
 from ..cases import case as ids
@@ -40,6 +41,7 @@ from ..records.severity import below_line
 from ..records.whole_run import finding_lines
 from ..runners.process import ProcessRunner, open_runner
 from ..runners.runner import LocalRunner
+from .models.structures import list_cases
 
 
 class NonConformance(AssertionError):
@@ -177,20 +179,22 @@ def check_adapter(
     expectations: Path | str | None = None,
     level: Level = "componentwise",
     regimes: Sequence[str] = (),
+    like: Trace | Path | str | None = None,
     python: str | None = None,
 ) -> Results:
     """Check one adapter: an instance, or a name as `kterm check` takes it. It runs in this process, and in one of its
     own if it is a program (`command:PROGRAM`), has an environment of its own, or runs under the interpreter `python`.
 
     `dtypes`, `activations` and `regimes` keep the check to those named; `expectations` is a file of known divergences
-    in place of the shipped one. At the `level` "normwise", a finding that is only componentwise passes. BLAS and OpenMP
+    in place of the shipped one. `like` is a trace, or the folder of one: its structures are tested in place of those of
+    the profile. At the `level` "normwise", a finding that is only componentwise passes. BLAS and OpenMP
     run on one thread meanwhile, and on as many as before afterwards. Nothing protects the caller from an adapter that
     hangs or ends the process: `kterm check` does.
 
     Raises AdapterError for a name that does not load, OptionError for an unknown profile, dtype, activation, regime or
     level, and ExpectationError for a file of expectations that cannot be read.
     """
-    options = make_options(profile, seed, dtypes, activations, level, regimes)
+    options = make_options(profile, seed, dtypes, activations, level, regimes, list_cases(like)[0] if like else ())
     with ExitStack() as restored_after:
         restored_after.enter_context(threadpool_limits(1))
         runner = restored_after.enter_context(closing(_runner(adapter, python)))

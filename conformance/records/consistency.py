@@ -248,8 +248,8 @@ def _expectation_trouble(content: Content, of_run: Mapping[str, Sequence[Verdict
 
 def options_of(header: Mapping[str, Any]) -> Options:
     """The options of a run, from its header. Raises OptionError."""
-    kept = [tuple(header.get(name, ())) for name in ("dtypes", "activations", "regimes")]
-    return make_options(header["profile"], header["seed"], kept[0], kept[1], header["level"], kept[2])
+    kept = [tuple(header.get(name, ())) for name in ("dtypes", "activations", "regimes", "like")]
+    return make_options(header["profile"], header["seed"], kept[0], kept[1], header["level"], kept[2], kept[3])
 
 
 def planned_groups(header: Mapping[str, Any], adapters: Mapping[str, Description]) -> list[tuple[str, Group]]:

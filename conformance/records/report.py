@@ -46,6 +46,7 @@ def title(header: dict[str, Any]) -> str:
     adapters = ", ".join(map(versioned, header["adapters"]))
     kept = "".join(f", {name} only" for name in (*header["dtypes"], *header["activations"]))
     kept += "".join(f", regime {name} only" for name in header.get("regimes", ()))
+    kept += f", {count(len(header['like']), 'structure')} of a trace" if header.get("like") else ""
     level = ", level normwise" if header["level"] == "normwise" else ""
     profile = f"profile {header['profile']}{kept}{level}, seed {header['seed']}"
     return printable(f"kterm {header['suite']}: {adapters}; {profile}")

@@ -135,8 +135,8 @@ class Run:
         return {
             "suite": metadata.version("kterm"),
             "numbers": NUMBERS,
-            # Regimes are there if the run is kept to some.
-            **{name: value for name, value in asdict(self.options).items() if name != "regimes" or value},
+            # Regimes and structures are there if the run is kept to some.
+            **{name: value for name, value in asdict(self.options).items() if name not in ("regimes", "like") or value},
             "device": self.device,
             "platform": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),

@@ -111,11 +111,20 @@ ELSEWHERE = {
     "kterm check torch jax --shard 1/4 -o shard-1.jsonl": "tests/conformance/records",
     "kterm check torch --timings timings.json": "tests/conformance/records",
     "kterm merge shard-1.jsonl shard-2.jsonl shard-3.jsonl shard-4.jsonl -o run.jsonl": "tests/conformance/records",
+    "kterm judge trace": "tests/docs",
+    "kterm judge port-trace": "tests/docs",
+    "kterm cases trace": "tests/conformance/interfaces/models",
+    "kterm check torch --like trace": "tests/conformance/interfaces/models",
+    "kterm judge numpy-trace": "tests/docs",
+    "kterm judge old-trace": "tests/docs",
+    "kterm judge new-trace": "tests/docs",
+    "kterm judge training-trace": "tests/docs",
     'kterm check "command:node adapter.mjs"': "tests/examples",
     "kterm smoke command:examples/c/adapter": "tests/examples",
     "kterm check command:examples/c/adapter --profile quick": "tests/examples",
 }
-"""Run with other arguments: the solver on small sets of cases; virtual environments in other folders, without pip."""
+"""Run with other arguments: the solver on small sets of cases; virtual environments in other folders, without pip.
+"""
 
 NEEDS = (
     ("autograd", "examples/minimal"),

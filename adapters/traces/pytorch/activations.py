@@ -60,11 +60,12 @@ _MODULES: Mapping[tuple[str, str], _Name] = {
     ("transformers", "NewGELUActivation"): _always("gelu_tanh"),
     ("transformers", "PytorchGELUTanh"): _always("gelu_tanh"),
     ("transformers", "GELUTanh"): _always("gelu_tanh"),
+    ("transformers", "AccurateGELUActivation"): _always("gelu_tanh"),
     ("transformers", "SiLUActivation"): _always("silu"),
     ("transformers", "MishActivation"): _always("mish"),
 }
 """How the name of an activation is found, by the root package and the name of the module's own class. Subclasses may
-change what is computed, so they are not recognised.
+change what is computed, so they are not recognised. Nor is FastGELUActivation: its constant has ten digits.
 """
 
 

@@ -6,7 +6,9 @@ would refuse a view.
 """
 
 import os
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
 from types import TracebackType
@@ -20,9 +22,12 @@ from ..errors import TraceError
 from ..recording import Recording
 from ..trace import TraceBuilder
 from .activations import name_activation
-from .layers import Place, find_places, say_distributed, say_lookup
+from .layers import Place, find_places, say_distributed
 from .recorder import Hook, Recorder
 from .values import why_not
+
+_OF_EMBEDDING = ("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+"""The arguments of `functional.embedding`."""
 
 
 class TorchCapture(Recording):
@@ -40,19 +45,22 @@ class TorchCapture(Recording):
 
     Captured are calls of `nn.Linear`, of transformers' Conv1D, and of `torch.nn.functional.linear` with a parameter of
     the model, as `nn.MultiheadAttention` makes them; embeddings whose table is also the weight of such a module; and an
-    activation module that is given the output of a layer. Calls without gradients, and those that no backward pass
-    reaches, are left out.
+    activation module that is given the output of a layer. Modules that `dense` names, such as those around a kernel of
+    your own, are captured as dense layers: they must have a parameter `weight`, (outputs, inputs) or its transpose, and
+    may have a `bias`. Calls without gradients, and those that no backward pass reaches, are left out.
 
     Memory: for a call with N rows, N (2 inputs + 2 outputs) numbers, less what calls share, such as the input of q, k
     and v; for an activation behind it up to N (3 outputs) more; for a step, the weights and their gradients. With
     `to`, a folder, these are on disk, and memory holds one copy of the weights. `memory` says what is held now.
     """
 
-    def __init__(self, model: nn.Module, to: str | os.PathLike[str] | None = None) -> None:
-        """Raises TraceError if the model has no dense layer, or the folder is not empty."""
+    def __init__(self, model: nn.Module, to: str | os.PathLike[str] | None = None, dense: Sequence[str] = ()) -> None:
+        """`dense` is as in `find_places`. Raises TraceError if the model has no dense layer, for a pattern that matches
+        none, and if the folder is not empty.
+        """
         if not isinstance(model, nn.Module):
             raise TraceError(f"capture: {type(model).__name__} is no torch.nn.Module; give the model itself")
-        self._places = find_places(model)
+        self._places = find_places(model, dense)
         if not self._places.modules and not self._places.weights:
             raise TraceError(f"capture: {type(model).__name__} has no dense layer (nn.Linear, Conv1D) to capture")
         parameters = list[Tensor](model.parameters())
@@ -60,7 +68,9 @@ class TorchCapture(Recording):
         version = str(torch.__version__)
         super().__init__(TraceBuilder(to, framework="torch", framework_version=version, device=device))
         self._recorder = Recorder(self._builder, parameters, streams=to is not None)
-        self._model, self._exit = model, ExitStack()
+        self._model, self._exit, self._has_raised = model, ExitStack(), False
+        # Weights of dense layers. Lookups in a table are captured once it is known to be one of them.
+        self._matrices = {id(module._parameters["weight"]) for module, _ in self._places.modules}
         self._entered: dict[int, tuple[Tensor, Tensor | None, Any]] = {}
 
     @property
@@ -84,6 +94,7 @@ class TorchCapture(Recording):
             if (name := name_activation(module)) is not None:
                 self._hook(module, self._before_activation, partial(self._after_activation, name))
         self._replace(functional, "linear", self._linear)
+        self._replace(functional, "embedding", self._embedding)
         self._replace(torch.autograd, "backward", self._run_backward)
         self._replace(torch.autograd, "grad", self._run_grad)
         return self
@@ -102,7 +113,9 @@ class TorchCapture(Recording):
 
         @wraps(old)
         def replaced(*args: Any, **kwargs: Any) -> Any:
-            return new(partial(old, *args, **kwargs)) if self._recorder.is_open else old(*args, **kwargs)
+            if torch.compiler.is_compiling() or not self._recorder.is_open:
+                return old(*args, **kwargs)
+            return new(partial(old, *args, **kwargs))
 
         def restore() -> None:
             if getattr(owner, name) is replaced:
@@ -115,7 +128,7 @@ class TorchCapture(Recording):
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         try:
-            if kind is None and (self._recorder.step.passed or self._recorder.broken):
+            if kind is None and (self._recorder.step.passed or self._recorder.broken) and not self._has_raised:
                 self.end_step()
         finally:
             self._recorder.close()
@@ -128,26 +141,40 @@ class TorchCapture(Recording):
         """
         recorder, step = self._recorder, self._recorder.step
         if recorder.broken is not None:
+            self._has_raised = True
             raise recorder.broken
         if not recorder.is_open:
             raise TraceError("capture: the block has ended, and so has its last step")
         if not step.passed:
             why = "capture: no backward pass reached a dense layer in this step; call end_step after backward()"
             raise TraceError("; ".join((why, *step.list_notes(self._places.notes))))
-        called = {one.place.name for one in step.passed}
-        for module, place in self._places.modules:
-            weight = module._parameters.get("weight")
-            if place.name not in called and weight is not None and weight.grad is not None:
-                step.notes[f"{place.name}: its weight has a gradient, and no call of it was captured"] += 1
+        self._note_uncalled()
         if why := say_distributed(self._model):
             step.limit(why)
-        recorder.end_step(self._places.notes)
+        try:
+            recorder.end_step(self._places.notes)
+        except TraceError as error:
+            recorder.broken, self._has_raised = error, True
+            raise
+
+    def _note_uncalled(self) -> None:
+        """Note matrices that have a gradient, and no captured call. Those of like layers share a note."""
+        step, places = self._recorder.step, self._places
+        names = Counter[str]()
+        for name, parameter in self._model.named_parameters():
+            key = id(parameter)
+            is_matrix = key in self._matrices or (key in places.weights and key not in places.tables)
+            if is_matrix and key not in step.parameters and parameter.grad is not None:
+                names[re.sub(r"(?<=\.)\d+(?=\.)", "*", name)] += 1
+        for name, count in names.items():
+            step.notes[f"{name}: has a gradient, and no call of a dense layer with it was captured"] += count
 
     def _before_layer(self, place: Place, module: nn.Module, args: Any, kwargs: Any) -> Any:
         x = _first(args, kwargs)
         self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
+        self._entered.pop(id(module), None)
         if not isinstance(x, Tensor) or not torch.is_grad_enabled():
-            return self._entered.pop(id(module), None) and None
+            return None
         return self._enter(module, x, _alias(x), args, kwargs)
 
     def _enter(
@@ -167,9 +194,7 @@ class TorchCapture(Recording):
             return self._recorder.note(place, "a call with a weight that is computed")
         if not _is_same(_first(args, kwargs), x if alias is None else alias):
             return self._recorder.note(place, "a call whose input another hook replaced")
-        if place.kind == "lookup" and (why := say_lookup(module)):
-            return self._recorder.note(place, f"a call with {why}")
-        return self._recorder.add_call(place, x, alias, z, weight, bias, getattr(module, "padding_idx", None))
+        return self._recorder.add_call(place, x, alias, z, weight, bias)
 
     def _before_activation(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         self._entered.pop(id(module), None)
@@ -193,8 +218,12 @@ class TorchCapture(Recording):
         args, kwargs = run.args, run.keywords
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
         x, place = _first(args, kwargs), self._places.weights.get(id(weight))
-        if place is None or torch.compiler.is_compiling() or not torch.is_grad_enabled() or not isinstance(x, Tensor):
+        if place is None:
             return run()
+        self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
+        if not torch.is_grad_enabled() or not isinstance(x, Tensor):
+            return run()
+        self._matrices.add(id(weight))
         alias = self._recorder.run_carefully(partial(_alias, x))
         if alias is not None:
             args, kwargs = _with_first(alias, args, kwargs)
@@ -210,9 +239,28 @@ class TorchCapture(Recording):
         name = self._places.names.get(id(bias))
         if bias is not None and name is None:
             return self._recorder.note(place, "a call with a bias that is no parameter of the model")
-        self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
         place = Place(place.name, (place.names[0], name), place.type)
         return self._recorder.add_call(place, x, alias, z, weight, bias)
+
+    def _embedding(self, run: partial[Any]) -> Any:
+        """`functional.embedding`: lookups are captured in a table that is the weight of a dense layer too."""
+        named = {**dict(zip(_OF_EMBEDDING, run.args, strict=False)), **run.keywords}
+        weight, indices = named.get("weight"), named.get("input")
+        place = self._places.tables.get(id(weight))
+        z = run()
+        if place is None or id(weight) not in self._matrices:
+            return z
+        self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
+        if isinstance(z, Tensor) and z.requires_grad and isinstance(weight, Tensor) and isinstance(indices, Tensor):
+            self._recorder.run_carefully(partial(self._add_lookup, place, indices, z, weight, named))
+        return z
+
+    def _add_lookup(self, place: Place, indices: Tensor, z: Tensor, weight: Tensor, named: dict[str, Any]) -> None:
+        if others := [name for name in ("max_norm", "scale_grad_by_freq", "sparse") if named.get(name)]:
+            return self._recorder.note(place, f"a call with {others[0]}")
+        padding = named.get("padding_idx")
+        padding = padding if padding is None or padding >= 0 else padding + len(weight)
+        return self._recorder.add_call(place, indices, None, z, weight, None, padding)
 
     def _run_backward(self, run: partial[Any]) -> Any:
         """`torch.autograd.backward`, which `Tensor.backward` calls."""

@@ -1,12 +1,14 @@
 """The dense layers of a PyTorch model, and how PyTorch computes their products."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import TraceError
 from ..manifest import DTypeName, Layout, Products
 from .values import DTYPES
 
@@ -24,59 +26,83 @@ class Place:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the dense layers of a model are: modules to hook, and weights that `torch.nn.functional.linear` may be
-    called with, by `id`. `notes` say what is left out.
+    """Where the dense layers of a model are. `modules` are to be hooked. `weights` are matrices that
+    `torch.nn.functional.linear` may be called with, and `tables` those that `functional.embedding` may be, both by the
+    `id` of the parameter. `names` are those of parameters, and `notes` say what is left out.
     """
 
     modules: tuple[tuple[nn.Module, Place], ...]
     weights: dict[int, Place]
+    tables: dict[int, Place]
     names: dict[int, str]
     notes: tuple[str, ...]
 
 
-def find_places(model: nn.Module) -> Places:
-    """Find the dense layers of a model.
+def find_places(model: nn.Module, dense: Sequence[str] = ()) -> Places:
+    """Find the dense layers of a model. `dense` are patterns of names of modules that are dense layers though they
+    compute by a forward of their own, such as "blocks.*.up" or, for a weight (inputs, outputs), "blocks.*.up:in_out".
 
-    Modules are hooked that are `nn.Linear` or Conv1D of transformers and compute as their class does, and tables whose
-    weight is also that of such a layer. Every other matrix may be the weight of a call of `functional.linear`, as in
-    `nn.MultiheadAttention` or in a subclass of `nn.Linear` that has its own forward.
+    Modules are hooked that are `nn.Linear` or Conv1D of transformers and compute as their class does, and those of
+    `dense`. Every other matrix may be the weight of a call of `functional.linear`, as in `nn.MultiheadAttention` or in
+    a subclass of `nn.Linear` that has its own forward.
+
+    Raises TraceError for a pattern of `dense` that matches no module with a matrix as weight.
     """
     names = {id(one): name for name, one in model.named_parameters()}
+    declared = _find_declared(model, dense)
     owners = {id(one.out_proj) for one in model.modules() if isinstance(one, nn.MultiheadAttention)}
     modules, notes = list[tuple[nn.Module, Place]](), list[str]()
     for name, module in model.named_modules():
         name = name or type(module).__name__
-        if type(module).__name__ in ("OptimizedModule", "ScriptModule", "RecursiveScriptModule"):
+        if type(module).__name__ in _COMPILED or getattr(module, "_compiled_call_impl", None) is not None:
             notes.append(f"{name}: compiled, and a compiled program calls no layers that could be captured")
-        layout = None if id(module) in owners else _layout_of(module)
-        weight = module._parameters.get("weight")
+        layout = declared.get(id(module)) or (None if id(module) in owners else _layout_of(module))
+        weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
         if layout is not None and weight is not None:
-            bias = module._parameters.get("bias")
             own = names.get(id(weight), f"{name}.weight"), bias if bias is None else names.get(id(bias), f"{name}.bias")
             modules.append((module, Place(name, own, type(module).__name__, layout)))
         elif layout is not None:
-            notes.append(f"{name}: its weight is computed anew in each call, so it was not captured")
-    dense = {id(module._parameters["weight"]) for module, _ in modules}
+            notes.append(f"{name}: its weight is no parameter of it, so it was not captured")
+    taken = {id(module._parameters["weight"]) for module, _ in modules}
+    tables = dict[int, Place]()
     for name, module in model.named_modules():
-        if type(module) is nn.Embedding and id(module.weight) in dense:
-            own = names.get(id(module.weight), f"{name}.weight")
-            modules.append((module, Place(name, (own, None), "Embedding", "in_out", "lookup")))
-    return Places(tuple(modules), dict(_find_weights(model, dense)), names, tuple(notes))
+        weight = module._parameters.get("weight")
+        if isinstance(module, nn.Embedding) and weight is not None:
+            own = names.get(id(weight), f"{name}.weight")
+            tables[id(weight)] = Place(name or "Embedding", (own, None), type(module).__name__, "in_out", "lookup")
+    return Places(tuple(modules), dict(_find_weights(model, taken)), tables, names, tuple(notes))
+
+
+_COMPILED = ("OptimizedModule", "ScriptModule", "RecursiveScriptModule")
+
+
+def _find_declared(model: nn.Module, dense: Sequence[str]) -> dict[int, Layout]:
+    """The layouts of the modules that patterns name, by `id`."""
+    found = dict[int, Layout]()
+    for text in dense:
+        pattern, _, said = text.partition(":")
+        if said not in ("", "in_out", "out_in"):
+            raise TraceError(f"capture: dense={text!r}: the layout is in_out or out_in")
+        matched = [module for name, module in model.named_modules() if fnmatchcase(name, pattern)]
+        matrices = [one for one in matched if isinstance(w := one._parameters.get("weight"), Tensor) and w.ndim == 2]
+        if not matrices:
+            raise TraceError(f"capture: dense={text!r}: matches no module of the model that has a matrix as weight")
+        layout: Layout = "in_out" if said == "in_out" else "out_in"
+        found.update((id(one), layout) for one in matrices)
+    return found
 
 
 def _find_weights(model: nn.Module, taken: set[int]) -> Iterator[tuple[int, Place]]:
+    seen = set(taken)
     for prefix, module in model.named_modules():
-        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-            continue
         for name, parameter in module._parameters.items():
-            if parameter is None or nn.parameter.is_lazy(parameter) or id(parameter) in taken:
+            if parameter is None or nn.parameter.is_lazy(parameter) or parameter.ndim != 2 or id(parameter) in seen:
                 continue
-            if parameter.ndim == 2:
-                taken = taken | {id(parameter)}
-                inner = name.removesuffix("weight").rstrip("_")
-                whole = ".".join(part for part in (prefix, inner) if part) or type(module).__name__
-                names = ".".join(part for part in (prefix, name) if part), None
-                yield id(parameter), Place(whole, names, type(module).__name__)
+            seen.add(id(parameter))
+            whole = ".".join(part for part in (prefix, name) if part)
+            # A table keeps its name for the lookups.
+            short = whole if isinstance(module, nn.Embedding) else whole.removesuffix("weight").rstrip("._")
+            yield id(parameter), Place(short or type(module).__name__, (whole, None), type(module).__name__)
 
 
 def _layout_of(module: nn.Module) -> Layout | None:
@@ -88,10 +114,15 @@ def _layout_of(module: nn.Module) -> Layout | None:
     return "in_out" if type(module).__name__ == "Conv1D" and hasattr(module, "nf") else None
 
 
-def say_lookup(module: nn.Module) -> str:
-    """What a table does that no lookup is, or "" if nothing."""
-    chosen = ("max_norm", "scale_grad_by_freq", "sparse")
-    return ", ".join(name for name in chosen if getattr(module, name, None))
+def fit_layout(place: Place, weight: Tensor, inputs: int, outputs: int) -> Place | None:
+    """The place with the layout that the shape of its weight has, or None if no dense layer has that shape. A square
+    weight lies as its class or the user says.
+    """
+    shapes: dict[Layout, tuple[int, int]] = {"out_in": (outputs, inputs), "in_out": (inputs, outputs)}
+    fitting = [layout for layout, shape in shapes.items() if shape == tuple(weight.shape)]
+    if not fitting:
+        return None
+    return place if place.layout in fitting else replace(place, layout=fitting[0])
 
 
 def say_distributed(model: nn.Module) -> str:
@@ -119,6 +150,15 @@ def describe_products(x: Tensor, weight: Tensor, z: Tensor) -> Products | None:
     if dtype is operands is accumulator is None:
         return None
     return Products(dtype=dtype, operands=operands, accumulator=accumulator)
+
+
+def say_unknown_products(x: Tensor, z: Tensor) -> str:
+    """Why it is not known how the products of a call are computed, or ""."""
+    device = z.device.type
+    if not torch.is_autocast_enabled(device) or torch.float64 in (x.dtype, z.dtype):
+        return ""
+    is_usual = z.dtype == torch.get_autocast_dtype(device)
+    return "" if is_usual else f"a call under autocast that gave {z.dtype}, so it is not known what it rounds"
 
 
 def _rounded_operands(device: str) -> Literal["tf32", "bf16"] | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import TraceError
 from ..trace import TraceBuilder
 from .graph import Marks, Readers
-from .layers import Place, describe_products
+from .layers import Place, describe_products, fit_layout, say_unknown_products
 from .step import Behind, OpenStep, Seen, put_call
 from .values import Values, why_not
 
@@ -91,7 +91,12 @@ class Recorder:
         node: Any = z.grad_fn
         if node is None or not weight.is_leaf:
             return self.note(place, "a call with a weight that is computed")
-        values, rows = self.values, None
+        if (why := say_unknown_products(x, z)) and not is_lookup:
+            return self.note(place, why)
+        fitted = place if is_lookup else fit_layout(place, weight, x.shape[-1], z.shape[-1])
+        if fitted is None or (not is_lookup and x.shape[:-1] != z.shape[:-1]):
+            return self.note(place, "a call whose output has not the shape of x W")
+        place, values, rows = fitted, self.values, None
         if is_lookup:
             given, output, rows = values.of_lookup(x, z, padding)
         else:

@@ -164,8 +164,12 @@ def put_call(seen: Seen, values: Values, gradient: str, backward: int, readers: 
     given, output = values.put(seen.input, f"{name}.input"), values.put(seen.output, f"{name}.output")
     if not given or not output:
         return None
-    weight = values.put(seen.weight[1], f"{name}.weight", is_parameter=True)
-    bias = None if seen.bias is None else values.put(seen.bias[1], f"{name}.bias", is_parameter=True)
+    weight = values.put(seen.weight[1], seen.place.names[0], is_parameter=True)
+    bias = (
+        None
+        if seen.bias is None
+        else values.put(seen.bias[1], seen.place.names[1] or f"{name}.bias", is_parameter=True)
+    )
     changed = None
     if values.has_changed(*seen.weight):
         changed = values.put(values.of_parameter(seen.weight[0]), f"{name}.backward_weight", is_parameter=True)

@@ -63,3 +63,11 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             raise typer.Exit(
                 run_judge(trace, JudgeOptions(steps, tuple(layer or ()), workers, level, expectations, detail))
             )
+
+    @app.command()
+    def cases(trace: TracePath) -> None:
+        """List what the dense layers of a trace compute as structures of cases, with calls, cost and layers."""
+        with one_line_errors():
+            from .cases import run_cases
+
+            raise typer.Exit(run_cases(trace))

@@ -24,7 +24,16 @@ from .causes.hypotheses import Around
 from .judgement import Judgement, LayerVerdict, Options
 from .products.behind import judge_activation
 from .products.compare import Compared, compare
-from .products.quantities import NAMES, Quantity, StepView, Unjudged, list_gradients, list_quantities, view_of
+from .products.quantities import (
+    NAMES,
+    Quantity,
+    StepView,
+    Unjudged,
+    find_owner,
+    list_gradients,
+    list_quantities,
+    view_of,
+)
 
 CONCLUSIVE_POWER = 10.0
 _RUN_NAMES = {"z": ("z", ""), "dL/dx": ("k", "identity"), "dL/dW": ("dE/dW", ""), "dL/db": ("dE/db", "")}
@@ -76,15 +85,13 @@ def is_chosen(name: str, options: Options) -> bool:
 
 
 def _owners(layers: Sequence[Layer]) -> dict[str, int]:
-    """The index of the layer that each parameter's gradient is reported with: the first dense layer that has it."""
-    owners: dict[str, int] = {}
-    for kind in ("dense", "lookup"):
-        for index, layer in enumerate(layers):
-            if layer.kind == kind:
-                for name in (layer.weight, layer.bias):
-                    if name is not None:
-                        owners.setdefault(name, index)
-    return owners
+    """The index of the layer that each parameter's gradient is reported with."""
+    uses: dict[str, list[int]] = {}
+    for index, layer in enumerate(layers):
+        for name in (layer.weight, layer.bias):
+            if name is not None:
+                uses.setdefault(name, []).append(index)
+    return {name: some[find_owner([layers[i] for i in some])] for name, some in uses.items()}
 
 
 def judge_unit(trace: Trace, unit: Unit, options: Options, expectation_for: ExpectationFor) -> Part:

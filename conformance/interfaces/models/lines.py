@@ -135,10 +135,10 @@ def coverage_lines(judgement: Judgement) -> list[str]:
         )
     weak = sum(one.verdict.grade == "inconclusive" for one in judgement.verdicts)
     if weak:
-        lines.append(f"inconclusive: {count(weak, 'quantity')}: rounding is as large as a tenth of the tensor")
+        lines.append(f"inconclusive: {count(weak, 'tensor')}: rounding may be as large as a tenth of it")
     free = sum(one.compared.free for one in judgement.verdicts if one.compared is not None)
     if free:
-        lines.append(f"not judged: {count(free, 'entry')} that come from an infinity or a NaN")
+        lines.append(f"not judged: {count(free, 'number')} that come from an infinity or a NaN")
     reasons: dict[str, list[str]] = defaultdict(list)
     for _, one in judgement.unjudged:
         reasons[one.why].append(f"{one.name} of {one.layer}".strip())

@@ -67,7 +67,18 @@ def compare_environments(old: Recorded, new: Recorded, pairs: tuple[Pair, ...]) 
 def _facts(record: Recorded, pairs: tuple[Pair, ...], side: str) -> Iterator[tuple[str, str]]:
     header = record.header
     yield "kterm", header["suite"]
-    for name in ("profile", "seed", "level", "dtypes", "activations", "regimes", "device", "platform", "python"):
+    for name in (
+        "profile",
+        "seed",
+        "level",
+        "dtypes",
+        "activations",
+        "regimes",
+        "like",
+        "device",
+        "platform",
+        "python",
+    ):
         value = header.get(name)
         yield name, ", ".join(value) if isinstance(value, list) else "-" if value in (None, "") else str(value)
     yield from _flat(header.get("environment", {}))

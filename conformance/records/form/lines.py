@@ -63,6 +63,7 @@ class Header(Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     dtypes: tuple[str, ...] = ()
     activations: tuple[str, ...] = ()
     regimes: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
     device: str | None = None
     platform: str = ""
     python: str = ""

@@ -25,6 +25,11 @@ _MOST_SIDE = 48
 _LEAST_ENTRIES = 6
 """A number that is fitted, such as a factor, needs at least this many entries to be a finding about them."""
 _MOST_NAMED = 3
+_LEAST_SIZE = 1 / 4
+"""The root mean square error of sums in a narrow accumulator, in its σ: √(1/9) where the partial sums are random, since
+the mean square of a rounding is u²/3. One rounding of each factor and of the result has √(3/n) for n terms. An error
+that is smaller than this has another cause, or n is too small to know.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Sample:
 def find_cause(around: Around, one: Quantity, found: Compared) -> Cause:
     """The cause of a finding about a quantity."""
     sample = _take_sample(one, found)
+    if sample.explained(sample.due):
+        return Cause(_describe(one, found, sample), False)
     for explain in (_by_hypothesis, _by_result, _by_arithmetic):
         cause = join_causes(list(explain(around, one, sample)))
         if cause is not None:
@@ -81,8 +88,6 @@ def _take_sample(one: Quantity, found: Compared) -> Sample:
         if n <= _MOST_SIDE:
             return np.arange(n)
         wanted = [found.worst.at[axis], *(place[axis] for place in places)]
-        if found.projected > 1 and axis == 0:
-            wanted.insert(0, found.projected_row)
         chosen = list(dict.fromkeys(wanted))[: _MOST_SIDE // 2]
         others = rng.choice(n, min(n, _MOST_SIDE), replace=False)
         return np.unique([*chosen, *others[: _MOST_SIDE - len(chosen)]])
@@ -96,7 +101,13 @@ def _take_sample(one: Quantity, found: Compared) -> Sample:
 def _by_hypothesis(around: Around, one: Quantity, sample: Sample) -> Iterator[str]:
     for hypothesis in list_hypotheses(around, one):
         due = hypothesis.due.estimate(sample.rows, sample.columns)
-        if sample.explained(due, hypothesis.due.reading):
+        if hypothesis.result is not None:
+            narrow = DTYPES[hypothesis.result]
+            if not _is_in_format(sample.seen, narrow.numpy):
+                continue
+            due = replace(due, jump=narrow.u * np.abs(due.value) * (1 + narrow.u) + narrow.subnormal)
+        # Zeros are no evidence for a mistake that would give them here, such as the last row where its dL/dz is 0.
+        if due.value.any() and sample.explained(due, hypothesis.due.reading):
             yield hypothesis.states
 
 
@@ -158,23 +169,26 @@ def _say_factor(factor: float) -> str:
 
 
 def _name_factor(factor: float, one: Quantity, uncertainty: float) -> str:
-    """A factor with what it may be: the sizes of the tensors that have it."""
+    """A factor with what it may be: for a gradient, the mean over what it is the sum of."""
+    if one.parameter is None:
+        return _say_factor(factor)
     calls = {part.together for part in one.due.parts}
     inner = one.due.parts[0].inner
-    sizes = {f"the {inner:,} rows": inner} if one.parameter is not None else {}
+    sizes = {f"the {inner:,} rows": inner}
     sizes |= {f"axis {i} of the rows ({n:,})": n for i, n in enumerate(one.axes) if len(one.axes) > 1}
     if len(calls) > 1:
         sizes[f"the {len(calls)} backward passes"] = len(calls)
     near = [words for words, n in sizes.items() if n > 1 and abs(factor * n - 1) <= 2 * uncertainty]
     text = _say_factor(factor)
-    return f"{text}: the mean over {' or over '.join(near)} in place of the sum" if near else text
+    # Other things have these sizes too: 0.5 may be the mean over 2 examples, and over 2 ranks.
+    return f"{text}, as is the mean over {' or over '.join(near)}" if near else text
 
 
 def _added_weight(around: Around, one: Quantity, sample: Sample, limit: Array) -> Iterator[str]:
     if one.name != "dL/dW":
         return
-    layer = next(la for la in around.view.step.layers if la.name == one.layer)
-    weight = around.view.factor(layer.calls[0].weight).take(sample.rows, sample.columns)
+    users = (la for la in around.view.step.layers if la.weight == one.parameter and la.calls)
+    weight = around.view.factor(next(users).calls[0].weight).take(sample.rows, sample.columns)
     if weight.shape != sample.seen.shape or not weight.any():
         return
     extra = sample.seen - sample.due.value
@@ -203,9 +217,21 @@ def _by_arithmetic(around: Around, one: Quantity, sample: Sample) -> Iterator[st
         due = _accumulated(one.due, format)
         if due is None or not _is_in_format(sample.seen, DTYPES[format].numpy):
             continue
-        if sample.explained(due.estimate(sample.rows, sample.columns)):
+        estimate = due.estimate(sample.rows, sample.columns)
+        if sample.explained(estimate) and _size_of(sample, estimate) >= _LEAST_SIZE:
             yield f"accumulates sums in {format}"
-            return
+        # Numbers of bf16 are numbers of f16 and of f32 too, but sums in these would have more digits.
+        return
+
+
+def _size_of(sample: Sample, due: Estimate) -> float:
+    """The root mean square of the errors, in σ."""
+    if due.error is None:
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        e = (sample.seen - due.value) / due.error
+    e = e[np.isfinite(e)]
+    return float(np.sqrt(np.square(e).mean())) if e.size else 0.0
 
 
 def _accumulated(due: Due, format: str) -> Due | None:
@@ -221,10 +247,11 @@ def _accumulated(due: Due, format: str) -> Due | None:
 def _describe(one: Quantity, found: Compared, sample: Sample) -> str:
     """What is seen, where no cause is known."""
     if found.worst.ratio <= 1:
-        return f"unknown; the sum of row {found.projected_row} departs, and no entry that was judged by itself"
-    share = f"{found.share:.2%}" if found.share < 0.9995 else "all"
-    where = _where(found)
-    return f"unknown; {share} of the judged entries depart{where}, by {found.relative:.2g} of the tensor's norm"
+        return "unknown; sums of a row depart, and no entry that was judged by itself"
+    above = round(found.share * found.judged)
+    depart = "departs" if above == 1 else "depart"
+    by = f"{found.relative:.2g} of the tensor's norm"
+    return f"unknown; {above:,} of {found.judged:,} judged entries {depart}{_where(found)}, by {by}"
 
 
 def _find_part(one: Quantity, found: Compared, sample: Sample) -> Cause | None:

@@ -8,6 +8,7 @@ result.
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import structs
@@ -23,10 +24,11 @@ _MOST_OTHERS = 400
 
 @dataclass(frozen=True, eq=False)
 class Hypothesis:
-    """`states` completes "the framework ..."."""
+    """`states` completes "the framework ...". The result may be rounded to a narrower format, `result`, in the end."""
 
     states: str
     due: Due
+    result: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,15 @@ class Around:
     behind: StepView | None = None
 
 
-Edit = Callable[[Layer, Call], Call | None]
+class Part(NamedTuple):
+    """One call of a layer. Two calls of a layer may be equal, so it has its number too."""
+
+    layer: Layer
+    number: int
+    call: Call
+
+
+Edit = Callable[[Part], Call | None]
 """Another call in place of one of a layer, or None to leave it out."""
 
 
@@ -61,7 +71,7 @@ def _rederive(
     view = around.view
     layers = []
     for layer in view.step.layers:
-        calls = [edit(layer, call) for call in layer.calls]
+        calls = [edit(Part(layer, number, call)) for number, call in enumerate(layer.calls)]
         layers.append(structs.replace(layer, calls=tuple(call for call in calls if call is not None)))
     parameters = view.step.parameters
     if not keep_before:
@@ -100,26 +110,26 @@ class _Reading(dict[str, Array]):
         return name in self._source
 
 
-def _concerns(one: Quantity, around: Around, layer: Layer, call: Call) -> bool:
+def _concerns(one: Quantity, part: Part) -> bool:
     """Whether a call has a part in a quantity."""
     if one.parameter is not None:
-        return one.parameter in (layer.weight, layer.bias)
-    if layer.name != one.layer:
-        return False
-    return one.call is None or layer.calls.index(call) == one.call
+        return one.parameter in (part.layer.weight, part.layer.bias)
+    return part.layer.name == one.layer and one.call in (None, part.number)
 
 
-def _parts(around: Around, one: Quantity) -> list[tuple[Layer, Call]]:
+def _parts(around: Around, one: Quantity) -> list[Part]:
     layers = around.view.step.layers
-    return [(la, call) for la in layers for call in la.calls if _concerns(one, around, la, call)]
+    every = (Part(layer, number, call) for layer in layers for number, call in enumerate(layer.calls))
+    return [part for part in every if _concerns(one, part)]
 
 
 def _swap(around: Around, one: Quantity, field: str, take: Callable[[Call], tuple[str, Array] | None]) -> Due | None:
     """What is due with other arrays in one field of every call that has a part."""
     extra: dict[str, Array] = {}
 
-    def edit(layer: Layer, call: Call) -> Call:
-        if not _concerns(one, around, layer, call):
+    def edit(part: Part) -> Call:
+        call = part.call
+        if not _concerns(one, part):
             return call
         found = take(call)
         own = getattr(call, field)
@@ -140,25 +150,30 @@ def _others(
     parts = _parts(around, one)
     for which, view in (("previous", around.before), ("next", around.behind)):
         if view is not None and len(parts) == 1 and (which == "previous" or field == "weight"):
-            layer, call = parts[0]
-            number = layer.calls.index(call)
+            layer, number, _ = parts[0]
             twin = next((la for la in view.step.layers if la.name == layer.name), None)
             if twin is not None and number < len(twin.calls):
                 yield f"of the {which} step", _taking(view, getattr(twin.calls[number], field))
     if len(parts) > 1:
         # The calls of a step in a row: each with the array of the one before.
-        names = [getattr(call, field) for _, call in parts]
+        names = [getattr(part.call, field) for part in parts]
 
         def shift(call: Call) -> tuple[str, Array] | None:
-            at = next(i for i, (_, c) in enumerate(parts) if c is call)
+            at = next(i for i, part in enumerate(parts) if part.call is call)
             name = names[at - 1] if at else None
             return None if name is None else (name, around.view.arrays[name])
 
         yield "of the call before", shift
-    for count, other in enumerate(around.view.step.layers):
-        if count < _MOST_OTHERS and other.name != one.layer and other.calls:
-            call = other.calls[0] if one.call is None else other.calls[min(one.call, len(other.calls) - 1)]
-            yield f"of {other.name}", _taking(around.view, getattr(call, field))
+    # Layers that read one tensor, as those of q, k and v do, are one explanation.
+    seen: set[str | None] = {getattr(part.call, field) for part in parts}
+    for other in around.view.step.layers[:_MOST_OTHERS]:
+        if other.name == one.layer or not other.calls:
+            continue
+        call = other.calls[0] if one.call is None else other.calls[min(one.call, len(other.calls) - 1)]
+        name = getattr(call, field)
+        if name not in seen:
+            seen.add(name)
+            yield f"of {other.name}", _taking(around.view, name)
     if one.parameter is None:
         own = next(layer for layer in around.view.step.layers if layer.name == one.layer)
         for number, call in enumerate(own.calls):
@@ -186,7 +201,7 @@ def _other_errors(around: Around, one: Quantity) -> Iterator[Hypothesis]:
 
 
 def _other_weights(around: Around, one: Quantity) -> Iterator[Hypothesis]:
-    (_, call), *_ = _parts(around, one)
+    call = _parts(around, one)[0].call
     weight = around.view.arrays[call.weight]
     if call.backward_weight is not None and one.name == "dL/dx":
         changed = _swap(around, one, "weight", _taking(around.view, call.backward_weight))
@@ -222,24 +237,25 @@ def _lost_calls(around: Around, one: Quantity) -> Iterator[Hypothesis]:
     parts = _parts(around, one)
     if len(parts) < 2:
         return
-    passes = sorted({call.backward for _, call in parts})
+    passes = sorted({part.call.backward for part in parts})
     if len(passes) > 1:
-        for number in passes:
-            lost = _rederive(around, one, lambda la, c, n=number: None if c.backward == n else c)
+        # They count all passes of the step, so those of another model, or of a part of this one, are among them.
+        for at, number in enumerate(passes, 1):
+            lost = _rederive(around, one, lambda part, n=number: None if part.call.backward == n else part.call)
             if lost is not None:
-                yield Hypothesis(f"leaves out backward pass {number + 1} of {len(passes)}", lost)
+                yield Hypothesis(f"leaves out backward pass {at} of {len(passes)}", lost)
             if len(passes) > 2:
-                alone = _rederive(around, one, lambda la, c, n=number: c if c.backward == n else None)
+                alone = _rederive(around, one, lambda part, n=number: part.call if part.call.backward == n else None)
                 if alone is not None:
-                    yield Hypothesis(f"has backward pass {number + 1} of {len(passes)} alone", alone)
+                    yield Hypothesis(f"has backward pass {at} of {len(passes)} alone", alone)
             twice = replace(one.due, parts=(*one.due.parts, *(p for p in one.due.parts if p.together == number)))
-            yield Hypothesis(f"adds backward pass {number + 1} of {len(passes)} twice", twice)
+            yield Hypothesis(f"adds backward pass {at} of {len(passes)} twice", twice)
     if len(passes) == len(parts):
         return
-    for layer, call in parts:
-        lost = _rederive(around, one, lambda la, c, own=call: None if c is own else c)
+    for own in parts:
+        lost = _rederive(around, one, lambda part, own=own: None if part[:2] == own[:2] else part.call)
         if lost is not None:
-            yield Hypothesis(f"leaves out the part of {layer.name}, call {layer.calls.index(call) + 1}", lost)
+            yield Hypothesis(f"leaves out the part of {own.layer.name}, call {own.number + 1}", lost)
 
 
 def _lost_rows(around: Around, one: Quantity) -> Iterator[Hypothesis]:
@@ -250,8 +266,7 @@ def _lost_rows(around: Around, one: Quantity) -> Iterator[Hypothesis]:
         ("the first example", lambda axes: slice(0, int(np.prod(axes[1:])))),
         ("the last position of each example", lambda axes: slice(axes[-1] - 1, None, axes[-1])),
     ):
-        is_single = words.endswith("row")
-        if any((len(call.axes) < 2) != is_single for _, call in _parts(around, one) if not is_single):
+        if not words.endswith("row") and any(len(part.call.axes) < 2 for part in _parts(around, one)):
             continue
         due = _pick_rows(around, one, pick)
         if due is not None:
@@ -261,8 +276,9 @@ def _lost_rows(around: Around, one: Quantity) -> Iterator[Hypothesis]:
 def _pick_rows(around: Around, one: Quantity, pick: Callable[[tuple[int, ...]], slice]) -> Due | None:
     extra: dict[str, Array] = {}
 
-    def edit(layer: Layer, call: Call) -> Call:
-        if not _concerns(one, around, layer, call) or call.input is None or call.output_gradient is None:
+    def edit(part: Part) -> Call:
+        call = part.call
+        if not _concerns(one, part) or call.input is None or call.output_gradient is None:
             return call
         rows = pick(call.axes)
         names = {}
@@ -287,7 +303,7 @@ def _wrong_axis(around: Around, one: Quantity) -> Iterator[Hypothesis]:
     parts = _parts(around, one)
     if all(
         call.output_gradient is not None and len(set(around.view.arrays[call.output_gradient].shape)) == 1
-        for _, call in parts
+        for call in (part.call for part in parts)
     ):
         due = _swap(around, one, "output_gradient", lambda c: ("turned", around.view.arrays[c.output_gradient or ""].T))
         if due is not None:
@@ -296,7 +312,7 @@ def _wrong_axis(around: Around, one: Quantity) -> Iterator[Hypothesis]:
 
 def _stale_sums(around: Around, one: Quantity) -> Iterator[Hypothesis]:
     if one.due.before is not None:
-        fresh = _rederive(around, one, lambda layer, call: call, keep_before=False)
+        fresh = _rederive(around, one, lambda part: part.call, keep_before=False)
         if fresh is not None:
             yield Hypothesis("loses the gradient that the step began with", fresh)
         return
@@ -320,14 +336,21 @@ def _narrow_factors(around: Around, one: Quantity) -> Iterator[Hypothesis]:
             continue
         for some in (*((one,) for one in fields), *([fields] if len(fields) > 1 else ())):
             what = " and ".join(words[field] for field in some)
-            yield from _narrowed(around, one, format, some, f"rounds {what} to {name}")
+            for made in _narrowed(around, one, format, some, f"rounds {what} to {name}"):
+                yield made
+                # As a cast in front of a product does: its backward pass casts the gradient.
+                for result in ("bf16", "f16") if format in ("bf16", "tf32") else ():
+                    if DTYPES[result].u > u:
+                        states = f"rounds {what} to {name}, and the result to {result}"
+                        yield replace(made, states=states, result=result)
 
 
 def _narrowed(around: Around, one: Quantity, format: str, fields: tuple[str, ...], states: str) -> Iterator[Hypothesis]:
     extra: dict[str, Array] = {}
 
-    def edit(layer: Layer, call: Call) -> Call:
-        if not _concerns(one, around, layer, call):
+    def edit(part: Part) -> Call:
+        call = part.call
+        if not _concerns(one, part):
             return call
         names = {}
         for name in fields:

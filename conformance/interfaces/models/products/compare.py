@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -23,6 +24,7 @@ _MOST_NUMBERS = 8 * 10**6
 """The numbers of a piece of both factors together."""
 _MOST_SIDE, _LEAST_SIDE, _MOST_ENTRIES = 1024, 16, 2**20
 _SUMS = 7
+_MOST_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,6 @@ class Compared:
     departing: tuple[tuple[int, int], ...] = ()
     sums: Array | None = field(default=None, compare=False)
     projected: float = 0.0
-    projected_row: int = 0
     single: float = 0.0
     line: float = 0.0
 
@@ -131,8 +132,16 @@ def compare(due: Due, most: Due, observed: Factor, computed: DType, name: str, b
     whole = due.cost <= budget
     rows, columns = due.shape
     some_rows, some_columns = (np.arange(rows), np.arange(columns)) if whole else _sample(due, name, budget)
-    within = True
-    for i, j in _pieces(due, some_rows, some_columns):
+    within, projected, single, line = True, 0.0, 0.0, 0.0
+    pieces = _pieces(due, some_rows, some_columns)
+    if not whole:
+        ratios, single, line = _project(due, observed, name)
+        projected = float(ratios.max(initial=0.0))
+        # The rows whose sums depart are judged entry by entry.
+        pieces = chain(
+            pieces, _blocks(due, np.argsort(-ratios)[: min(_MOST_ROWS, int((ratios > 1).sum()))], np.arange(columns))
+        )
+    for i, j in pieces:
         estimate, seen = due.estimate(i, j), observed.take(i, j)
         limit = estimate.tolerance(reading)
         before = totals.above
@@ -143,21 +152,19 @@ def compare(due: Due, most: Due, observed: Factor, computed: DType, name: str, b
             bounds = most.estimate(i, j).tolerance(most.reading)
             within = bool((departures(format.max, estimate.value, seen, bounds) <= 1).all())
     value, tolerance, error = (math.sqrt(total) for total in (totals.value, totals.tolerance, totals.error))
-    projected, row, single, line = (0.0, 0, 0.0, 0.0) if whole else _project(due, observed, name)
     return Compared(
         worst=totals.worst,
         power=value / tolerance if tolerance else math.inf,
         normwise=error / tolerance if tolerance else (math.inf if error else 0.0),
         relative=error / value if value else (math.inf if error else 0.0),
-        within_bound=within and projected <= 1,
-        judged=totals.judged,
+        within_bound=within and (projected <= 1 or totals.worst.ratio > 1),
+        judged=min(totals.judged, rows * columns),
         entries=rows * columns,
         free=totals.free,
         share=totals.above / totals.judged if totals.judged else 0.0,
         departing=tuple(totals.departing[:512]),
         sums=None if format.name == "f64" else totals.sums,
         projected=projected,
-        projected_row=row,
         single=single,
         line=line,
     )
@@ -198,10 +205,10 @@ def _blocks(due: Due, rows: Array, columns: Array) -> Iterator[tuple[Array, Arra
             yield rows[i : i + high], columns[j : j + wide]
 
 
-def _project(due: Due, observed: Factor, name: str) -> tuple[float, int, float, float]:
-    """The largest error of the sums of rows with random signs, in units of its tolerance, and its row. Then the
-    smallest error of one entry, and of every entry of one row or column, that one of them would have shown, relative to
-    the root mean square of the tensor.
+def _project(due: Due, observed: Factor, name: str) -> tuple[Array, float, float]:
+    """The errors of the sums of rows with random signs, (rows,), in units of their tolerance. Then the smallest error
+    of one entry, and of every entry of one row or column, that one of them would have shown, relative to the root mean
+    square of the tensor.
     """
     rows, columns = due.shape
     signs = seed_of(f"{name} signs").choice([-1.0, 1.0], columns)
@@ -231,8 +238,7 @@ def _project(due: Due, observed: Factor, name: str) -> tuple[float, int, float, 
     ratio = departures(due.reading.format.max * columns, expected, observed_sums, tolerance)
     typical = math.sqrt(float(squares.sum()) / (rows * columns)) or 1.0
     seen_entry = 2 * float(np.median(tolerance)) / typical
-    at = int(ratio.argmax())
-    return float(ratio[at]), at, seen_entry, seen_entry / math.sqrt(columns)
+    return ratio, seen_entry, seen_entry / math.sqrt(columns)
 
 
 def _row_sums(part: Part, signs: Array) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@
 The sums of the gradients run over all calls of all layers that have the parameter.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -124,6 +124,13 @@ def _input_gradient(
     )
 
 
+def find_owner(uses: Sequence[Layer]) -> int:
+    """The index of the layer that a gradient is reported with, of those that have the parameter: the first that was
+    called, dense layers before tables.
+    """
+    return min(range(len(uses)), key=lambda i: (not uses[i].calls, uses[i].kind != "dense", i))
+
+
 def list_gradients(view: StepView, parameter: Parameter) -> Iterator[Quantity | Unjudged]:
     """What is judged of one parameter's gradient: that of a weight, or of a bias."""
     uses = [layer for layer in view.step.layers if parameter.name in (layer.weight, layer.bias)]
@@ -131,8 +138,7 @@ def list_gradients(view: StepView, parameter: Parameter) -> Iterator[Quantity | 
         return
     is_bias = all(parameter.name == layer.bias for layer in uses)
     name = "dL/db" if is_bias else "dL/dW"
-    # A table that a dense layer shares is that layer's.
-    first = next((layer for layer in uses if layer.kind == "dense"), uses[0])
+    first = uses[find_owner(uses)]
     calls = [(layer, call) for layer in uses for call in layer.calls]
     why = parameter.not_captured or _missing(parameter, calls)
     if why:
@@ -182,6 +188,8 @@ def _gradient_part(view: StepView, layer: Layer, call: Call, which: Rounding, is
 def _missing(parameter: Parameter, calls: list[tuple[Layer, Call]]) -> str:
     if parameter.gradient is None:
         return "its gradient was not captured"
+    if not calls:
+        return "no call was captured of what has it"
     for layer, call in calls:
         if call.output_gradient is None or call.input is None:
             return f"a call of {layer.name} has no input or no dL/dz, so a part of the sum is unknown"

@@ -73,6 +73,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("judge", HOSTILE),
     ("reproduce", "trace", HOSTILE),
     ("reproduce", "trace", "layers.1", "--quantity", HOSTILE),
+    ("cases", "trace"),
+    ("cases", HOSTILE),
     ("new-adapter", HOSTILE),
     ("env", "create", HOSTILE),
     ("env", "list"),

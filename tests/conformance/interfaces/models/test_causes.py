@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from kterm.conformance.interfaces.models.judge import judge_trace
 
 from ....support.mistakes.models.faults import FAULTS, Fault
+from ....support.mistakes.models.small import Arrays, Small
 
 
 @pytest.mark.parametrize("layout", ["out_in", "in_out"])
@@ -30,4 +32,29 @@ def test_what_no_hypothesis_explains_is_described() -> None:
     noise = next(fault for fault in FAULTS if fault.name == "noise")
     (found,) = judge_trace(noise.trace()).findings
     assert found.cause is not None
-    assert "of the judged entries depart, by" in found.cause.text
+    assert "judged entries depart, by" in found.cause.text
+
+
+def test_half_of_an_error_is_no_mean_over_two_examples() -> None:
+    def halve(arrays: Arrays) -> None:
+        arrays["gx"] = arrays["gx"] / 2
+
+    (found,) = judge_trace(Small(axes=(2, 5)).trace({(0, 0, 1): halve})).findings
+    assert found.cause is not None
+    assert found.cause.text == "is 0.5 times what it should be"
+
+
+def test_zeros_are_no_evidence_for_rows_that_have_no_part() -> None:
+    def drop(arrays: Arrays) -> None:
+        # As in a language model, whose last position predicts nothing.
+        for name in ("ga", "gz", "k", "gx"):
+            arrays[name] = np.concatenate([arrays[name][:-1], 0 * arrays[name][-1:]])
+
+    def lose(step: int, layer: int, sums: Arrays, calls: list[Arrays]) -> None:
+        if layer == 1:
+            sums["b"] = 0 * sums["b"]
+
+    (found,) = judge_trace(Small().trace({(0, 0, 1): drop}, lose)).findings
+    assert found.cause is not None
+    assert found.cause.text == "is 0"
+    assert found.cause.is_known

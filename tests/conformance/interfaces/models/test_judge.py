@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from kterm.adapters.traces.manifest import Products
 from kterm.adapters.traces.trace import Trace
 from kterm.conformance.cases.plan import OptionError
+from kterm.conformance.interfaces.models.causes.hypotheses import round_to
 from kterm.conformance.interfaces.models.judge import judge_trace
 from kterm.conformance.interfaces.models.judgement import Departure, Judgement, Options
 from kterm.conformance.interfaces.models.run import judge
 
 from ....support.mistakes.models.faults import FAULTS
-from ....support.mistakes.models.small import Small
+from ....support.mistakes.models.small import Arrays, Small
 
 SOUND = [
     Small(passes=3, steps=3),
@@ -57,23 +59,29 @@ def test_a_product_that_is_judged_in_part_shows_what_departs_anywhere() -> None:
     assert all(0 < one.coverage < 0.5 and one.projected < 1 and 0 < one.line < one.single < 1e-3 for one in partial)
 
     def spoil(row: int, column: int) -> None:
-        def change(arrays) -> None:  # pyright: ignore
+        def change(arrays: Arrays) -> None:
             z = arrays["z"].copy()
             z[row, column] += 1e-2
             arrays["z"] = z
             arrays["a"] = np.tanh(z.astype(float)).astype(np.float32)
 
         found = judge_trace(model.trace({(0, 0, 1): change}), budget)
-        assert any(one.verdict.quantity == "z" for one in found.findings)
+        (one,) = (one for one in found.findings if one.verdict.quantity == "z")
+        assert one.verdict.at == (row, column)
+        assert one.verdict.observed is not None
+        assert one.verdict.expected is not None
+        assert one.verdict.observed - one.verdict.expected == pytest.approx(1e-2, rel=1e-3)
+        assert one.cause is not None
+        assert not one.cause.is_known
 
-    # One entry, wherever it is, is seen in the sum of its row.
+    # One entry, wherever it is, is seen in the sum of its row, and then found in it.
     for row, column in ((0, 0), (17, 31), (89, 49)):
         spoil(row, column)
 
 
 def test_a_bias_over_steps_is_a_finding_of_its_layer() -> None:
     # Rounded toward zero: no entry departs, and the mean of the errors does.
-    def chop(arrays) -> None:  # pyright: ignore
+    def chop(arrays: Arrays) -> None:
         exact = arrays["x"].astype(float) @ arrays["W"].astype(float) + arrays["b"].astype(float)
         z = exact.astype(np.float32)
         arrays["z"] = np.where(np.abs(z) > np.abs(exact), np.nextafter(z, np.float32(0)), z)
@@ -119,7 +127,7 @@ def test_a_trace_without_anything_to_judge_does_not_conform() -> None:
 
 
 def test_infinities_on_the_way_are_counted_and_not_judged() -> None:
-    def overflow(arrays) -> None:  # pyright: ignore
+    def overflow(arrays: Arrays) -> None:
         x = arrays["x"].copy()
         x[0, 0] = np.inf
         arrays["x"] = x
@@ -134,3 +142,82 @@ def test_infinities_on_the_way_are_counted_and_not_judged() -> None:
     judgement = judge_trace(trace)
     assert [one.verdict.quantity for one in judgement.findings] == []
     assert sum(one.compared.free for one in judgement.verdicts if one.compared is not None) > 0
+
+
+def test_two_calls_that_are_equal_are_two_calls() -> None:
+    trace = Small(widths=(4, 3)).trace()
+    step = trace.manifest.steps[0]
+    (layer,) = step.layers
+    twice = structs.replace(step, layers=(structs.replace(layer, calls=layer.calls * 2),))
+    arrays = dict(trace.steps[0])
+    arrays["0.gW"], arrays["0.gb"] = 2 * arrays["0.gW"], 2 * arrays["0.gb"]
+    arrays["0.0.z"] = arrays["0.0.z"] + np.float32(1)
+    judgement = judge_trace(Trace(structs.replace(trace.manifest, steps=(twice,)), (arrays,)))
+    found = {(one.verdict.quantity, one.call) for one in judgement.findings}
+    assert found >= {("z", 0), ("z", 1)}
+    assert not {quantity for quantity, _ in found} & {"dL/dW", "dL/db", "dL/dx"}
+
+
+def test_a_layer_that_was_not_called_shares_its_weight() -> None:
+    trace = Small(widths=(4, 3)).trace()
+    step = trace.manifest.steps[0]
+    silent = structs.replace(step.layers[0], name="silent", calls=())
+    both = structs.replace(step, layers=(silent, *step.layers))
+    arrays = dict(trace.steps[0])
+    arrays["0.gW"] = arrays["0.gW"] + np.float32(1)
+    judgement = judge_trace(Trace(structs.replace(trace.manifest, steps=(both,)), (arrays,)))
+    (found,) = judgement.findings
+    assert (found.layer, found.verdict.quantity) == ("layers.0", "dL/dW")
+    alone = structs.replace(step, layers=(silent,))
+    judgement = judge_trace(Trace(structs.replace(trace.manifest, steps=(alone,)), (arrays,)))
+    assert {one.why for _, one in judgement.unjudged} == {"no call was captured of what has it"}
+
+
+def _in_framework(trace: Trace, name: str, version: str) -> Trace:
+    return Trace(structs.replace(trace.manifest, framework=name, framework_version=version), trace.steps)
+
+
+def test_a_known_divergence_of_the_framework_is_expected_there_and_nowhere_else() -> None:
+    # PyTorch's softplus is z from 20 on, and its slope 1.
+    def straighten(arrays: Arrays) -> None:
+        linear = arrays["z"] > 20
+        arrays["a"] = np.where(linear, arrays["z"], arrays["a"])
+        arrays["k"] = arrays["gz"] = np.where(linear, arrays["ga"], arrays["gz"])
+        arrays["gx"] = arrays["k"] @ arrays["W"].T
+
+    model = Small(widths=(40, 30, 20), activation="softplus", dtype="float64", scale=12.0)
+    trace = model.trace({(0, 0, i): straighten for i in range(2)})
+    torch = judge(_in_framework(trace, "torch", "2.13.0"))
+    assert torch.conforms
+    assert {v.verdict.quantity for v in torch.verdicts if v.verdict.expectation is not None} >= {"a"}
+    assert "known divergence" in str(torch)
+    other = judge(_in_framework(trace, "jax", "0.10.2"))
+    assert {one.verdict.quantity for one in other.findings} >= {"a"}
+
+
+def test_products_of_rounded_factors_are_due_where_they_are_declared() -> None:
+    model = Small(widths=(24, 32, 16), axes=(4, 8))
+
+    def round_all(arrays: Arrays) -> None:
+        x, w, b = (round_to(arrays[name], "bf16") for name in ("x", "W", "b"))
+        arrays["z"] = round_to(x @ w + b, "bf16")
+        arrays["a"] = np.tanh(arrays["z"].astype(float)).astype(np.float32)
+        arrays["k"] = arrays["gz"] = round_to(arrays["ga"] * (1 - arrays["a"] ** 2), "bf16")
+        arrays["gx"] = round_to(arrays["k"] @ w.T, "bf16")
+
+    def round_sums(step: int, layer: int, sums: Arrays, calls: list[Arrays]) -> None:
+        (call,) = calls
+        sums["W"] = round_to(round_to(call["x"], "bf16").T @ call["k"], "bf16")
+        sums["b"] = round_to(call["k"].sum(0), "bf16")
+
+    trace = model.trace({(0, 0, i): round_all for i in range(2)}, round_sums)
+    assert {one.verdict.quantity for one in judge(trace).findings} >= {"z", "dL/dx", "dL/dW", "dL/db"}
+    step = trace.manifest.steps[0]
+    layers = []
+    for layer in step.layers:
+        calls = [structs.replace(call, products=Products(dtype="bf16"), activation=None) for call in layer.calls]
+        layers.append(structs.replace(layer, calls=tuple(calls)))
+    declared = structs.replace(step, layers=tuple(layers))
+    judgement = judge(Trace(structs.replace(trace.manifest, steps=(declared,)), trace.steps))
+    assert judgement.conforms
+    assert {one.verdict.quantity for one in judgement.verdicts} == {"z", "dL/dx", "dL/dW", "dL/db"}

@@ -150,10 +150,5 @@ def test_a_pipe_in_place_of_the_manifest_is_refused(folder: Path) -> None:
 
 def test_a_folder_that_is_none_says_what_to_name(tmp_path: Path) -> None:
     assert _refusal(tmp_path / "nothing").endswith("No such file or directory; name the folder of a trace")
-    assert len(read_manifest_of_sound(tmp_path).steps) == 1
-
-
-def read_manifest_of_sound(folder: Path):  # pyright: ignore
-    """The manifest of a sound trace, read alone."""
-    Small(widths=(2, 2)).trace().save(folder / "sound")
-    return read_manifest(folder / "sound")
+    Small(widths=(2, 2)).trace().save(tmp_path / "sound")
+    assert len(read_manifest(tmp_path / "sound").steps) == 1

@@ -111,6 +111,11 @@ def _changed_weight(arrays: Arrays) -> None:
     arrays["gx"] = arrays["k"] @ arrays["W after"].T
 
 
+def _chop(array: np.ndarray) -> np.ndarray:
+    """Truncated to the digits of bfloat16: numbers of float16 too, though no float16 sum gives these alone."""
+    return (array.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
 FAULTS = (
     Fault("other-activation", PLAIN, "a", "sigmoid", call=_set("a", lambda a: 1 / (1 + np.exp(-a["z"])))),
     Fault(
@@ -153,6 +158,7 @@ FAULTS = (
     Fault(
         "forward-f16-result", PLAIN, "z", "rounds the result to f16", call=_forward(lambda a: a["z"].astype(np.float16))
     ),
+    Fault("forward-chopped", PLAIN, "z", "", call=_forward(lambda a: _chop(a["z"]))),
     Fault("row-moved", PLAIN, "z", "moved by", call=_forward(lambda a: np.roll(a["z"], 1, 0))),
     Fault(
         "one-unit",
@@ -196,8 +202,14 @@ FAULTS = (
     Fault("no-slope", PLAIN, "dL/dz", "leaves out f'", call=_back(lambda a: a["ga"])),
     Fault("value-off", PLAIN, "a", "1.00001 times", call=_set("a", lambda a: a["a"] * np.float32(1.00001))),
     Fault("edited-on-the-way", PLAIN, "dL/dz", "3 times", call=_edited),
-    Fault("mean-over-rows", PLAIN, "dL/dW", "the mean over the 15 rows", gradient=_sum("W", lambda s, c: s["W"] / 15)),
-    Fault("mean-over-batch", PLAIN, "dL/dW", "the mean over axis 0", gradient=_sum("W", lambda s, c: s["W"] / 3)),
+    Fault(
+        "mean-over-rows",
+        PLAIN,
+        "dL/dW",
+        "as is the mean over the 15 rows",
+        gradient=_sum("W", lambda s, c: s["W"] / 15),
+    ),
+    Fault("mean-over-batch", PLAIN, "dL/dW", "as is the mean over axis 0", gradient=_sum("W", lambda s, c: s["W"] / 3)),
     Fault("gradient-transposed", SQUARE, "dL/dW", "is transposed", gradient=_sum("W", lambda s, c: s["W"].T.copy())),
     Fault(
         "stale-input",
@@ -253,7 +265,7 @@ FAULTS = (
         "mean-over-micro-batches",
         PASSES,
         "dL/dW",
-        "the mean over the 4 backward passes",
+        "as is the mean over the 4 backward passes",
         gradient=_sum("W", lambda s, c: s["W"] / 4),
     ),
     Fault(
@@ -302,7 +314,7 @@ FAULTS = (
         "rounds x to bf16",
         gradient=_sum("W", lambda s, c: round_to(c[0]["x"], "bf16").T @ c[0]["k"]),
     ),
-    Fault("bias-mean", PLAIN, "dL/db", "the mean over the 15 rows", gradient=_sum("b", lambda s, c: s["b"] / 15)),
+    Fault("bias-mean", PLAIN, "dL/db", "as is the mean over the 15 rows", gradient=_sum("b", lambda s, c: s["b"] / 15)),
     Fault("bias-axis", SQUARE, "dL/db", "summed over the outputs", gradient=_sum("b", lambda s, c: c[0]["k"].sum(1))),
     Fault("bias-zero", PLAIN, "dL/db", "is 0", gradient=_sum("b", lambda s, c: s["b"] * 0)),
     Fault("bias-last-row", PLAIN, "dL/db", "adds the last row alone", gradient=_sum("b", lambda s, c: c[0]["k"][-1])),

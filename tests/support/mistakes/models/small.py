@@ -39,6 +39,7 @@ class Small:
     dtype: str = "float32"
     layout: str = "out_in"
     seed: int = 0
+    scale: float = 1.0
 
     def trace(
         self,
@@ -52,7 +53,7 @@ class Small:
         dtype, depth = np.dtype(self.dtype), len(self.widths) - 1
         rows = int(np.prod(self.axes))
         weights = [
-            (rng.normal(size=pair) / pair[0] ** 0.5).astype(dtype)
+            (rng.normal(size=pair) * self.scale / pair[0] ** 0.5).astype(dtype)
             for pair in zip(self.widths, self.widths[1:], strict=False)
         ]
         biases = [rng.normal(size=n).astype(dtype) / 4 for n in self.widths[1:]]

@@ -1,0 +1,1 @@
+"""Capture of models of JAX: the arrays of each dense layer pass through the host, which keeps a copy."""

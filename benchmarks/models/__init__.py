@@ -1,0 +1,1 @@
+"""Real models: how the judge does on them, and what capturing and judging cost."""

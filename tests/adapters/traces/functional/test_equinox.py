@@ -1,0 +1,53 @@
+"""Steps of models of equinox: layers under vmap, same bits, every quantity within rounding, nothing left behind."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kterm
+
+eqx: Any = pytest.importorskip("equinox")
+jax: Any = pytest.importorskip("jax")
+jnp = jax.numpy
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(9, 6)), "float32")
+
+
+def loss_of(model: Any, x: Any) -> Any:
+    return jnp.mean(jax.vmap(model)(x) ** 2)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_two_steps_are_certified(jit: bool) -> None:
+    model = eqx.nn.MLP(6, 3, 8, 2, key=jax.random.key(0))
+    old, run = eqx.nn.Linear.__call__, eqx.filter_value_and_grad(loss_of)
+    run = eqx.filter_jit(run) if jit else run
+    before = run(model, X)
+    with kterm.capture(model) as trace:
+        loss, gradients = run(model, X)
+        trace.end_step(gradients)
+        new = eqx.apply_updates(model, jax.tree.map(lambda one: -one, gradients))
+        trace.end_step(run(new, X)[1], new)
+    assert eqx.nn.Linear.__call__ is old
+    if not jit:  # a compiler may fuse otherwise around the host
+        for one, other in zip(jax.tree.leaves(before), jax.tree.leaves((loss, gradients)), strict=True):
+            assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    for step in trace.manifest.steps:
+        assert [layer.name for layer in step.layers] == ["layers.0", "layers.1", "layers.2"]
+        assert step.layers[0].layout == "out_in"
+        assert step.layers[0].calls[0].axes == (9,)
+        assert not step.notes
+    assert np.array_equal(trace.steps[0]["layers.0.x"], X)  # in the order of the batch
+    assert str(kterm.judge(trace)).startswith("PASS")
+
+
+def test_a_wrong_gradient_and_equal_weights_are_said() -> None:
+    model = eqx.nn.MLP(6, 6, 6, 2, key=jax.random.key(0))
+    model = eqx.tree_at(lambda one: one.layers[1], model, model.layers[2])
+    with kterm.capture(model) as trace:
+        gradients = eqx.filter_grad(loss_of)(model, X)
+        trace.end_step(eqx.tree_at(lambda one: one.layers[0].weight, gradients, replace_fn=lambda one: one * 0.5))
+    step = trace.manifest.steps[0]
+    assert [layer.name for layer in step.layers] == ["layers.0"]
+    assert any("layers.1 and layers.2 have the same weight" in note for note in step.notes)

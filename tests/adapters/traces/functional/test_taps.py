@@ -1,0 +1,103 @@
+"""Arrays pass through the host and come back as they were, and the host has those of each call together."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("jax")
+
+import jax
+import jax.numpy as jnp
+
+from kterm.adapters.traces.functional.taps import Host, SeenCall, enter, leave
+
+RNG = np.random.default_rng(0)
+FIRST, SECOND = (jnp.asarray(RNG.normal(size=shape), "float32") for shape in ((7, 5), (5, 5)))
+X = jnp.asarray(RNG.normal(size=(6, 7)), "float32")
+
+
+def make_loss(host: Host | None, *, batched: bool, checkpoint: bool) -> Any:
+    """A loss of two weights and x in which the second weight is used twice."""
+
+    def multiply(name: str, x: Any, weight: Any) -> Any:
+        if host is None:
+            return x @ weight
+        x, number = enter(host, name, x, weight, None)
+        return leave(host, x @ weight, number)
+
+    def run_second(x: Any, weight: Any) -> Any:
+        return jax.nn.gelu(multiply("second", x, weight))
+
+    def run(first: Any, second: Any, x: Any) -> Any:
+        step = jax.checkpoint(run_second) if checkpoint else run_second
+        return jnp.sum(step(step(jax.nn.gelu(multiply("first", x, first)), second), second) ** 2)
+
+    if not batched:
+        return run
+    return lambda first, second, x: jax.vmap(run, (None, None, 0))(first, second, x).sum()
+
+
+def take_whole(host: Host) -> list[SeenCall]:
+    """The calls that a backward pass reached."""
+    return [seen for _, seen in sorted(host.take().items()) if "output_gradient" in seen.arrays]
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("jit", [False, True])
+def test_gradients_follow_from_what_the_host_saw(batched: bool, checkpoint: bool, jit: bool) -> None:
+    host = Host()
+    host.is_open = True
+    plain, tapped = (
+        jax.value_and_grad(make_loss(one, batched=batched, checkpoint=checkpoint), (0, 1)) for one in (None, host)
+    )
+    if jit:
+        plain, tapped = jax.jit(plain), jax.jit(tapped)
+    expected, got = plain(FIRST, SECOND, X), tapped(FIRST, SECOND, X)
+    if not jit:  # a compiler may fuse otherwise around the host
+        for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(got), strict=True):
+            assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    calls = take_whole(host)
+    assert [seen.kind for seen in calls].count("second") == 2
+    assert len(calls) == 3
+    for name, gradient in zip(("first", "second"), got[1], strict=True):
+        ours = [seen for seen in calls if seen.kind == name]
+        terms = [(seen.input.astype("f8"), seen.arrays["output_gradient"].astype("f8")) for seen in ours]
+        exact = sum(x.T @ k for x, k in terms)
+        # Each entry sums n products of one call after another; n rounding errors of the sum of magnitudes bound it.
+        bound = 2.0**-23 * (2 * len(X)) * sum(np.abs(x).T @ np.abs(k) for x, k in terms)
+        assert np.all(np.abs(np.asarray(gradient) - exact) <= bound)
+    for seen in calls:
+        z = seen.input.astype("f8") @ seen.weight
+        assert np.all(np.abs(seen.arrays["output"] - z) <= 2.0**-23 * 8 * (np.abs(seen.input) @ np.abs(seen.weight)))
+        assert ("input_gradient" in seen.arrays) == (seen.kind == "second")
+
+
+def test_each_pass_of_a_loop_is_a_call() -> None:
+    host = Host()
+    host.is_open = True
+
+    def run(weight: Any, x: Any) -> Any:
+        def step(x: Any, _: Any) -> tuple[Any, None]:
+            x, number = enter(host, "loop", x, weight, None)
+            return jnp.tanh(leave(host, x @ weight, number)), None
+
+        return jnp.sum(jax.lax.scan(step, x, None, length=3)[0])
+
+    gradient = jax.jit(jax.grad(run))(SECOND, X[:, :5])
+    calls = take_whole(host)
+    assert len(calls) == 3
+    exact = sum(seen.input.astype("f8").T @ seen.arrays["output_gradient"].astype("f8") for seen in calls)
+    assert np.max(np.abs(np.asarray(gradient) - exact)) <= 2.0**-23 * 18 * np.max(np.abs(exact))
+
+
+def test_a_closed_host_keeps_nothing_and_its_own_error_does_not_end_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host()
+    loss = make_loss(host, batched=False, checkpoint=False)
+    jax.block_until_ready(jax.grad(loss)(FIRST, SECOND, X))
+    assert not host.take()
+    host.is_open = True
+    monkeypatch.setattr(host, "_numbers", iter(()))
+    jax.block_until_ready(jax.grad(loss)(FIRST, SECOND, X))
+    assert host.failure is not None
