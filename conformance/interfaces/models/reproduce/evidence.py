@@ -80,32 +80,16 @@ class Source:
 
 
 def find_entry(source: Source) -> Entry:
-    """The entry to show: that of the verdict, or, if only the sum of a row departs, the worst of this row. Raises
-    Unwritable.
-    """
+    """The entry to show: that of the verdict. Raises Unwritable where no entry departs by itself."""
     verdict, found = source.finding.verdict, source.finding.compared
     if verdict.quantity == "dL/dz behind":
         return _find_entry_behind(source)
     if found is not None and found.worst.ratio <= 1:
-        return _find_entry_in_row(source, found.projected_row)
+        raise Unwritable("the sum of a row with random signs departs, and no entry that was judged by itself does")
     if verdict.observed is None or verdict.expected is None or verdict.tolerance is None or len(verdict.at) != 2:
         raise Unwritable(f"{verdict.quantity} has no entry that departs by itself")
     at = verdict.at[0], verdict.at[1]
     return Entry(at, verdict.observed, verdict.expected, verdict.tolerance)
-
-
-def _find_entry_in_row(source: Source, row: int) -> Entry:
-    one = source.product
-    assert one is not None  # a product was compared
-    at = np.array([row])
-    due, seen = one.due.estimate(at), one.observed.take(at)[0]
-    value, limit = due.value[0], due.tolerance(one.due.reading)[0]
-    with np.errstate(all="ignore"):
-        ratio = np.where(np.isfinite(value), np.abs(seen - value) / limit, 0.0)
-    column = int(np.nan_to_num(ratio, nan=np.inf).argmax())
-    if not ratio[column] > 1:
-        raise Unwritable(f"the sum of row {row} departs, and no entry of it departs by itself")
-    return Entry((row, column), float(seen[column]), float(value[column]), float(limit[column]))
 
 
 def _find_entry_behind(source: Source) -> Entry:

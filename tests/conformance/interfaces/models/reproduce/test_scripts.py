@@ -17,6 +17,9 @@ from msgspec import structs
 
 from kterm.adapters.traces.manifest import Activation, Call, Layer, Parameter, Products
 from kterm.adapters.traces.trace import Trace, TraceBuilder
+from kterm.conformance.interfaces.models.judge import judge_trace
+from kterm.conformance.interfaces.models.judgement import Options
+from kterm.conformance.interfaces.models.products.compare import Worst
 from kterm.conformance.interfaces.models.reproduce.evidence import Unwritable
 from kterm.conformance.interfaces.models.reproduce.find import (
     Ending,
@@ -295,6 +298,23 @@ def test_a_gradient_that_is_changed_by_less_than_rounding_has_no_script(run: Run
     trace = _of("numpy", Fault("nudge", Small(), "dL/dz", "", call=nudge).trace())
     with pytest.raises(Unwritable, match="by less than rounding may"):
         _reproduce(trace, run)
+
+
+def test_an_entry_of_a_product_that_is_judged_in_part_has_a_script(run: Run) -> None:
+    def spoil(arrays: Arrays) -> None:
+        arrays["gx"] = arrays["gx"].copy()
+        arrays["gx"][17, 11] += 1e-2
+
+    trace = _of("numpy", Fault("one", Small(widths=(6, 40, 30), axes=(40,)), "dL/dx", "", call=spoil).trace())
+    part = judge_trace(trace, Options(layers=("layers.1",), budget=10_000)).findings[0]
+    assert part.compared is not None
+    assert part.compared.coverage < 1
+    found = reproduce_finding(trace, part, run)
+    assert found.ending.code == 0
+    assert "dL/dx[17, 11] of layers.1" in found.ending.last
+    sum_alone = replace(part, compared=replace(part.compared, worst=Worst()))
+    with pytest.raises(Unwritable, match="no entry that was judged by itself does"):
+        reproduce_finding(trace, sum_alone, run)
 
 
 def test_foreign_names_are_text_in_a_script(run: Run) -> None:
