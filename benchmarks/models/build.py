@@ -52,7 +52,7 @@ def _checkpoint_transformers(model: Any, reentrant: bool) -> None:
     model.enable_input_require_grads()
 
 
-def _import(name: str) -> Any:
+def import_library(name: str) -> Any:
     """A library, also where the compiled operators of torchvision, which transformers imports, are not for this
     PyTorch. The models need none of them.
     """
@@ -70,7 +70,7 @@ def _import(name: str) -> Any:
 
 
 def _llama(tied: bool) -> nn.Module:
-    transformers = _import("transformers")
+    transformers = import_library("transformers")
     config = transformers.LlamaConfig(
         vocab_size=_WORDS,
         hidden_size=32,
@@ -86,13 +86,13 @@ def _llama(tied: bool) -> nn.Module:
 
 
 def _gpt2() -> nn.Module:
-    transformers = _import("transformers")
+    transformers = import_library("transformers")
     config = transformers.GPT2Config(vocab_size=_WORDS, n_embd=32, n_layer=3, n_head=4, n_positions=64)
     return transformers.GPT2LMHeadModel(config)  # dropout is 0.1 everywhere by default
 
 
 def _vit() -> nn.Module:
-    vision = _import("torchvision")
+    vision = import_library("torchvision")
     model = vision.models.VisionTransformer(
         image_size=32,
         patch_size=8,

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from benchmarks._common import (
     seconds_text,
     table,
 )
+from benchmarks.models.build import import_library
 
 WIDTH, LAYERS, HEADS, VOCABULARY, LENGTH, BATCH = 256, 4, 8, 2000, 128, 4
 
@@ -58,7 +58,7 @@ def _language(model: nn.Module) -> Workload:
 
 def make_llama() -> Workload:
     """Gated, with rotary positions, as in Llama."""
-    transformers: Any = import_module("transformers")
+    transformers: Any = import_library("transformers")
     sizes = {"vocab_size": VOCABULARY, "hidden_size": WIDTH, "intermediate_size": 3 * WIDTH}
     config = transformers.LlamaConfig(**sizes, num_hidden_layers=LAYERS, num_attention_heads=HEADS)
     return _language(transformers.LlamaForCausalLM(config))
@@ -66,7 +66,7 @@ def make_llama() -> Workload:
 
 def make_gpt2() -> Workload:
     """As GPT-2, with a table that the head shares."""
-    transformers: Any = import_module("transformers")
+    transformers: Any = import_library("transformers")
     sizes = {"vocab_size": VOCABULARY, "n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEADS, "n_positions": LENGTH}
     config = transformers.GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)
     return _language(transformers.GPT2LMHeadModel(config))
@@ -74,7 +74,7 @@ def make_gpt2() -> Workload:
 
 def make_vit() -> Workload:
     """torchvision's ViT on patches of 8 by 8."""
-    models: Any = import_module("torchvision.models.vision_transformer")
+    models: Any = import_library("torchvision.models.vision_transformer")
     images, classes = torch.randn(BATCH, 3, 88, 88), torch.randint(0, 10, (BATCH,))
     model = models.VisionTransformer(88, 8, LAYERS, HEADS, WIDTH, 4 * WIDTH, num_classes=10)
     return Workload(model, lambda model: nn.functional.cross_entropy(model(images).float(), classes))
