@@ -5,6 +5,7 @@ same case.
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from urllib.parse import quote, unquote
 
 from ...reference import BIASES, DTYPES, Network, Structure
 from .exact_numbers import CANDIDATES
@@ -69,6 +70,24 @@ def structure_id(structure: Structure) -> str:
     network = structure.network
     names = network.activations if len(set(network.activations)) > 1 else network.activations[:1]
     return f"{'x'.join(map(str, network.widths))}-{'.'.join(names)}-b{structure.batch}-{network.bias}-{structure.dtype}"
+
+
+def traced_id(structure: Structure, layer: str) -> str:
+    """The common id of the cases of a layer in the record of a trace. The layer stands behind an @, where other ids
+    have the regime, and the step is the draw: 768x3072-gelu-b512-pre-f32-@blocks.7.up-s3.
+    """
+    return f"{structure_id(structure)}-{traced_place(layer)}"
+
+
+def traced_place(layer: str) -> str:
+    """The name of a layer as ids have it: behind an @, and without hyphens, blanks and what is not ASCII."""
+    return "@" + quote(layer, safe="/[]:,+=()").replace("-", "%2D")
+
+
+def traced_layer(case: str) -> str | None:
+    """The layer in an id of a case, of a group or of a whole run; None if it is of no trace."""
+    place = next((field for field in case.split("-") if field.startswith("@")), None)
+    return None if place is None else unquote(place[1:])
 
 
 def count_numbers(structure: Structure, regime: str) -> int:

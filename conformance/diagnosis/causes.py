@@ -24,6 +24,7 @@ class Cause:
     `is_fact` says that the mistakes are stated as fact; otherwise the failures are only consistent with them.
     `compared` is the number of calls that they were compared with. `next_best` is the smallest residual of a mistake
     that does not explain the failures. `description` says in lines what is known of failures that no mistake explains.
+    In a trace, whose layers are not judged as a network, `text` says it all.
     """
 
     adapter: str
@@ -36,6 +37,7 @@ class Cause:
     is_fact: bool = False
     compared: int = 0
     description: tuple[str, ...] = ()
+    text: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The cause in plain JSON types; the finding by its case, which the record holds."""
@@ -49,6 +51,7 @@ class Cause:
             "next_best": None if self.next_best is None else float(f"{self.next_best:.6g}"),
             "compared": self.compared,
             "description": list(self.description),
+            **({"text": self.text} if self.text else {}),
         }
 
     @classmethod
@@ -63,6 +66,7 @@ class Cause:
         return cls(
             data["adapter"], int(data["cases"]), tuple(data["checks"]), worst, Severity.from_json(data["severity"]),
             mistakes, data["next_best"], bool(mistakes), int(data["compared"]), tuple(data["description"]),
+            str(data.get("text", "")),
         )  # fmt: skip
 
 

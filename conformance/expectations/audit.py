@@ -48,13 +48,14 @@ class ExpectationAudit:
     """The expectations of a run, with its adapters and options, and whether the file is the user's own.
 
     Entries of the shipped file that do not apply to these adapters are ignored. Every entry of the user's own file must
-    apply.
+    apply. What is judged in a trace was not planned to show anything, so there no entry fails.
     """
 
     entries: tuple[Expectation, ...]
     adapters: tuple[Description, ...]
     options: Options
     user_supplied: bool
+    is_of_trace: bool = False
 
     def of(self, adapter: Description) -> tuple[Expectation, ...]:
         """The expectations that concern this adapter, in their order."""
@@ -85,6 +86,8 @@ class ExpectationAudit:
         number of findings that each expectation matches, by id. `of_run` holds the verdicts on the run as a whole, by
         adapter.
         """
+        if self.is_of_trace:
+            return tuple(_audit_in_trace(entry, planned, findings.get(entry.id, 0)) for entry in self.applicable)
         return tuple(
             self._audit_of_run(entry, planned, findings.get(entry.id, 0), of_run or {})
             if entry.is_of_run
@@ -156,6 +159,11 @@ class ExpectationAudit:
             for adapter in adapters
             for case in _whole(adapter, replace(self.options, profile=profile))
         )
+
+
+def _audit_in_trace(entry: Expectation, planned: Sequence[Key], findings: int) -> AuditResult:
+    cases = sum(entry.matches_case(case) for _, case in planned)
+    return AuditResult(entry.id, cases, findings, "met" if findings else "open")
 
 
 def _whole(adapter: Description, options: Options) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..cases.case import Group
+from ..cases.case import Group, traced_layer
 from ..cases.description import Description
 from ..cases.draw import NUMBERS
 from ..cases.plan import OptionError, Options, make_options, plan
@@ -16,7 +16,7 @@ from ..checks.whole_run.verdicts import Judged, verdicts_of
 from ..expectations.audit import AuditResult, Key, count_matched
 from ..expectations.expectation import Expectation, expectation_for
 from . import whole_run
-from .coverage import count_cases, count_checks
+from .coverage import JUDGED, count_cases, count_checks
 from .form.lines import Number
 from .form.verdicts import (
     CaseResult,
@@ -156,7 +156,8 @@ def check_content(content: Content) -> str | None:
     planned = [*answered, *unanswered]
     if not header["planned"] == len(planned) == footer["accounting"].get("planned"):
         return f": {header['planned']} cases planned, {len(answered)} answered, {len(unanswered)} unanswered"
-    due = count_cases(names, planned, answered)
+    partly = {key for key, one in content.cases.items() if _is_partly_judged(one)} if "trace" in header else ()
+    due = count_cases(names, planned, answered, partly)
     if footer["accounting"] != due["accounting"]:
         return f": its footer counts {footer['accounting']}, its cases give {due['accounting']}"
     if footer["by_adapter"] != due["by_adapter"]:
@@ -175,6 +176,10 @@ def check_content(content: Content) -> str | None:
     if trouble := _expectation_trouble(content, of_run):
         return f": {trouble}"
     return None
+
+
+def _is_partly_judged(one: CaseResult) -> bool:
+    return one.status == "inconclusive" and any(check.status in JUDGED for check in one.checks.values())
 
 
 def _count(cases: Mapping[Key, CaseResult]) -> dict[str, dict[str, Counter[str]]]:
@@ -264,6 +269,8 @@ def planned_groups(header: Mapping[str, Any], adapters: Mapping[str, Description
 def check_plan(content: Content) -> str | None:
     """Where a record holds other cases, or other checks of them, than its run had to examine."""
     header = content.header
+    if "trace" in header:
+        return _check_traced(content)
     if header.get("numbers") != NUMBERS:
         return f": has numbers of version {header.get('numbers')!r:.40}, and this version of kterm draws {NUMBERS!r}"
     try:
@@ -300,6 +307,34 @@ def check_plan(content: Content) -> str | None:
             return f": case {case} on {name} {trouble}"
     if (key := next(held, (None, None))[0]) is not None:
         return f": holds case {' on '.join(reversed(key))}, which is not planned"
+    return None
+
+
+def _check_traced(content: Content) -> str | None:
+    """Where the record of a trace holds other layers, steps or quantities than its header lists."""
+    header, trace = content.header, content.header["trace"]
+    if len(content.adapters) != 1 or "selected" in header or "shard" in header or content.footer["unanswered"]:
+        return ": its header describes the judging of no trace"
+    ranges = [(one, *ends) for one in trace["layers"] for ends in one["steps"]]
+    if any(not first <= last < trace["steps"] for _, first, last in ranges):
+        return f": its header lists steps beyond the {trace['steps']:,} of its trace"
+    due = sum(last - first + 1 for _, first, last in ranges)
+    if not due == header["planned"] == len(content.cases):
+        return f": its header promises {due:,} layers in a step, and it holds {len(content.cases):,}"
+    (name,) = content.adapters
+    held = iter(content.cases.items())
+    for layer, first, last in ranges:
+        tensors = {check: tuple(names) for check, names in layer["checks"].items()}
+        for step, (key, one) in zip(range(first, last + 1), held, strict=False):
+            if key != (name, case_id(layer["group"], 0, step)):
+                return f": {layer['group']} in step {step} is listed next, and {key[1]} follows"
+            trouble = None if one.tensors == tensors else "has other quantities than its header lists"
+            if trouble := trouble or find_margin_trouble(one, content.verdicts.get(key, ())):
+                return f": case {one.case} {trouble}"
+    if header["adapters"][0].get("plan") != hash_plan(case for _, case in content.cases):
+        return ": its header has another hash than its cases give"
+    if {*content.footer["moments"]} != {traced_layer(layer["group"]) for layer in trace["layers"]}:
+        return ": its footer has the moments of other layers than its header lists"
     return None
 
 

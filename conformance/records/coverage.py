@@ -2,16 +2,18 @@
 which activations; and the counts of cases and checks by status.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...reference import ACTIVATIONS, DTYPES, base_of
-from ..checks.verdict import STATUSES, Status, Verdict, status
+from ..checks.verdict import STATUSES, Check, Status, Verdict, status
 from ..expectations.audit import Key
 
 _NOT_JUDGED = ("unsupported", "inconclusive")
+JUDGED: tuple[Status, ...] = ("passed", "expected")
+"""The statuses of a check of an inconclusive case that was judged all the same."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,20 @@ def uncovered_lines(
         yield f"{name} declares but no case judged: {'; '.join(missing)}"
 
 
-def count_cases(adapters: Sequence[str], planned: Sequence[Key], answered: Mapping[Key, Status]) -> dict[str, Any]:
-    """The part of a footer that counts cases: in all and by adapter, what was judged, and what has no answer."""
+def is_partly_judged(verdicts: Sequence[Verdict]) -> bool:
+    """Whether a case is inconclusive, and a check of it is not."""
+    by_check: dict[Check, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        by_check[verdict.check].append(verdict)
+    return status(verdicts) == "inconclusive" and any(status(some) in JUDGED for some in by_check.values())
+
+
+def count_cases(
+    adapters: Sequence[str], planned: Sequence[Key], answered: Mapping[Key, Status], partly: Collection[Key] = ()
+) -> dict[str, Any]:
+    """The part of a footer that counts cases: in all and by adapter, what was judged, and what has no answer. Of a
+    trace, the cases that are inconclusive and were judged in part (`partly`) count as judged.
+    """
     counts = Counter(answered.values())
     by_adapter = {name: {"planned": 0, **dict.fromkeys(STATUSES, 0)} for name in adapters}
     for name, _ in planned:
@@ -73,7 +87,7 @@ def count_cases(adapters: Sequence[str], planned: Sequence[Key], answered: Mappi
     by_name: dict[str, list[tuple[str, Status]]] = {name: [] for name in adapters}
     for (name, case), found in answered.items():
         by_adapter[name][found] += 1
-        by_name[name].append((case, found))
+        by_name[name].append((case, "passed" if (name, case) in partly else found))
     return {
         "accounting": {"planned": len(planned), **{name: counts[name] for name in STATUSES}},
         "by_adapter": by_adapter,

@@ -25,7 +25,7 @@ from ..diagnosis.causes import Cause
 from ..expectations.audit import ExpectationAudit, Key, count_matched
 from ..expectations.expectation import Expectation
 from . import whole_run
-from .coverage import count_cases, count_checks
+from .coverage import count_cases, count_checks, is_partly_judged
 from .form.lines import SCHEMA, PartLine, VerdictLine
 from .form.verdicts import dumps, format_group, hash_plan, to_verdict
 
@@ -39,10 +39,11 @@ def write_part(
     verdicts: Sequence[Sequence[Verdict]],
     expectations: Sequence[Expectation] = (),
     moments: Moments | None = None,
+    layer: str | None = None,
 ) -> None:
     """Write one group's verdicts (a sequence a case) behind their tally, whole or not at all; `number` is its place
     in the plan, `expectations` are those that concern the adapter, and `moments` what the group adds to the checks of
-    the run.
+    the run. `layer` is the layer of a trace that all of it is about.
     """
     path = folder / f"{number:06}.jsonl"
     scratch = path.with_suffix(f".{os.getpid()}")
@@ -53,6 +54,7 @@ def write_part(
         "verdicts": sum(line.startswith(_VERDICT) for line in lines),
         "covered": count_matched(expectations, (v for some in verdicts for v in some)),
         "moments": to_rows(moments or {}),
+        **({} if layer is None else {"layer": layer, "partly": [v[0].case for v in verdicts if is_partly_judged(v)]}),
     }
     scratch.write_text(f"{dumps(tally)}\n{body}", encoding="utf-8")
     scratch.replace(path)
@@ -182,16 +184,23 @@ def _footer(
         findings.update(tally["covered"])
         for check, found in tally["checks"].items():
             checks[tally["adapter"]][check].update(found)
-    moments = whole_run.merge_rows([adapter.name for adapter in adapters], tallies)
+    is_traced = any("layer" in tally for tally in tallies)
+    names = dict.fromkeys(map(whole_run.name_of, tallies)) if is_traced else [adapter.name for adapter in adapters]
+    moments = whole_run.merge_rows(names, tallies)
+    partly = {(tally["adapter"], case) for tally in tallies for case in tally.get("partly", ())}
     of_run: dict[str, list[Verdict]] = {}
     judged: dict[str, list[Judged]] = {}
     for adapter in adapters:
         name, entries = adapter.name, audit.of(adapter)
-        judged[name] = whole_run.judge_rows(moments[name], entries, adapter)
+        judged[name] = (
+            whole_run.judge_traced_rows(moments, entries)
+            if is_traced
+            else whole_run.judge_rows(moments[name], entries, adapter)
+        )
         of_run[name] = list(verdicts_of(judged[name]))
         findings.update(count_matched(entries, of_run[name]))
     return {
-        **count_cases([adapter.name for adapter in adapters], planned, answered),
+        **count_cases([adapter.name for adapter in adapters], planned, answered, partly),
         "checks": count_checks(checks, of_run),
         "verdicts": sum(tally["verdicts"] for tally in tallies),
         "below_level": sum(tally["below_level"] for tally in tallies),

@@ -39,6 +39,11 @@ class Record:
     verdicts: dict[Key, list[Verdict]]
     footer: dict[str, Any]
 
+    @property
+    def is_of_trace(self) -> bool:
+        """Whether it is the record of a trace of a user's own model, and not of a run of the suite."""
+        return "trace" in self.header
+
     def statuses(self) -> dict[Key, Status]:
         """The status of each case that has a result."""
         return {key: one.status for key, one in self.cases.items()}
@@ -78,6 +83,8 @@ class Record:
     def judged(self) -> dict[str, list[Judged]]:
         """What the run as a whole says of each adapter, from the moments in the footer."""
         moments = self.footer["moments"]
+        if self.is_of_trace:
+            return {name: whole_run.judge_traced_rows(moments, self.concerning(name)) for name in self.adapters}
         return {
             name: whole_run.judge_rows(moments[name], self.concerning(name), adapter)
             for name, adapter in self.adapters.items()
@@ -184,7 +191,7 @@ def _check(record: Record, against_plan: bool) -> None:
         raise Inconsistency(trouble)
     with _refused("its footer names causes of cases that it does not hold as failed"):
         _ = record.causes
-    if against_plan:
+    if against_plan or record.is_of_trace:  # what a trace has to show stands in its header
         with _refused("its header describes no run"):
             trouble = check_plan(content)
         if trouble:

@@ -20,6 +20,7 @@ from ...reference.arithmetic import Arithmetic
 from ...reference.rounding import SIGMAS
 from ..arithmetic.differences import explain_by_arithmetic
 from ..arithmetic.fingerprint import Fingerprint
+from ..cases.case import traced_layer
 from ..cases.description import Description
 from ..cases.level import Level
 from ..cases.limited import describe_cut
@@ -32,6 +33,7 @@ from . import whole_run
 from .coverage import uncovered_lines
 from .form.console import natural_width
 from .form.text import count, printable
+from .form.verdicts import split_case
 from .record import Record
 from .severity import below_line, heading, size_lines
 
@@ -44,6 +46,8 @@ _MOST_NAMED = 3
 def title(header: dict[str, Any]) -> str:
     """One line: what is checked, in which versions, how much of it."""
     adapters = ", ".join(map(versioned, header["adapters"]))
+    if "trace" in header:
+        return printable(f"kterm {header['suite']}: {adapters}; {_describe_trace(header)}")
     kept = "".join(f", {name} only" for name in (*header["dtypes"], *header["activations"]))
     kept += "".join(f", regime {name} only" for name in header.get("regimes", ()))
     kept += f", {count(len(header['like']), 'structure')} of a trace" if header.get("like") else ""
@@ -52,10 +56,20 @@ def title(header: dict[str, Any]) -> str:
     return printable(f"kterm {header['suite']}: {adapters}; {profile}")
 
 
+def _describe_trace(header: Mapping[str, Any]) -> str:
+    """What a record of a trace is about: 48 dense layers, 3 steps of a trace."""
+    trace = header["trace"]
+    layers = len({traced_layer(one["group"]) for one in trace["layers"]})
+    steps = {step for one in trace["layers"] for first, last in one["steps"] for step in range(first, last + 1)}
+    kept = ", layers " + " ".join(trace["only_layers"]) + " only" if trace.get("only_layers") else ""
+    level = ", level normwise" if header["level"] == "normwise" else ""
+    return f"{count(layers, 'layer')}, {count(len(steps), 'step')} of a trace{kept}{level}"
+
+
 def versioned(adapter: dict[str, Any]) -> str:
     """An adapter's name and version, and the mutant planted in it."""
     mutant = f" with mutant {adapter['mutant']}" if adapter["mutant"] else ""
-    return printable(f"{adapter['name']} {adapter['version']}{mutant}")
+    return printable(f"{adapter['name']} {adapter['version']}".rstrip() + mutant)
 
 
 def words(adapter: dict[str, Any], device: str | None = None) -> str:
@@ -69,7 +83,11 @@ def words(adapter: dict[str, Any], device: str | None = None) -> str:
 
 
 def command_lines(case: str, adapter: dict[str, Any], device: str | None = None) -> list[str]:
-    """The commands that show more of a failing case; none for an adapter that no command line can name."""
+    """The commands that show more of a failing case; none for an adapter that no command line can name. For a layer of
+    a trace, TRACE stands for the folder of the trace, which a record does not name.
+    """
+    if (layer := traced_layer(case)) is not None:
+        return [f"kterm reproduce TRACE {shlex.quote(layer)} --step {split_case(case)[2]} -o bug.py"]
     if not adapter["spec"]:
         return []
     named = words(adapter, device)
@@ -156,7 +174,7 @@ def summary_lines(
     before its end, so that cases without a result are counted and not listed.
     """
     footer, header = record.footer, record.header
-    lines = []
+    lines = [*header.get("trace", {}).get("notes", ())]
     for adapter in header["adapters"]:
         if adapter["unsupported"]:
             lines.append(f"{adapter['name']} does not declare: {', '.join(adapter['unsupported'])}")
@@ -315,6 +333,8 @@ def finding_lines(finding: Verdict) -> list[str]:
 
 def diagnosis_lines(cause: Cause) -> list[str]:
     """What explains a cause, or what is known of it; no line where a message says it already."""
+    if cause.text:
+        return [f"  cause: {cause.text}"]
     if cause.mistakes:
         named = [f"the rule with {e.mistake} (residual {e.sigmas:.2g} σ)" for e in cause.mistakes[:_MOST_NAMED]]
         more = f", or {len(cause.mistakes) - _MOST_NAMED} more" if len(cause.mistakes) > _MOST_NAMED else ""

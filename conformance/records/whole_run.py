@@ -1,14 +1,15 @@
 """The checks of a run as a whole in a record: the merged sums of its parts, the verdicts on them, and lines of text."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..cases.case import traced_layer
 from ..cases.description import Description
 from ..checks.verdict import RUN_CHECKS, Check, Verdict
 from ..checks.whole_run.causes import describe_bias, describe_spread
 from ..checks.whole_run.moments import from_rows, merge, to_rows
-from ..checks.whole_run.verdicts import SUMS_ALONE, Judged, judge_run, missing_reason, verdicts_of
+from ..checks.whole_run.verdicts import SUMS_ALONE, Judged, judge_layers, judge_run, missing_reason, verdicts_of
 from ..expectations.expectation import Expectation, expectation_for
 
 Rows = Sequence[Sequence[str | int]]
@@ -17,12 +18,17 @@ _NUMBERS = ("worst", "power", "observed", "expected", "tolerance")
 _DIGITS = 6
 
 
-def merge_rows(adapters: Sequence[str], tallies: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str | int]]]:
-    """The moments of each adapter, from the tallies of the parts of a record."""
+def merge_rows(names: Iterable[str], tallies: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str | int]]]:
+    """The moments of each adapter, or of each layer of a trace, from the tallies of the parts of a record."""
     return {
-        name: to_rows(merge(from_rows(tally["moments"]) for tally in tallies if tally["adapter"] == name))
-        for name in adapters
+        name: to_rows(merge(from_rows(tally["moments"]) for tally in tallies if name_of(tally) == name))
+        for name in names
     }
+
+
+def name_of(tally: Mapping[str, Any]) -> str:
+    """Whose moments a tally has: those of an adapter, or of a layer of a trace."""
+    return tally.get("layer", tally["adapter"])
 
 
 def judge_rows(rows: Rows, entries: Sequence[Expectation], adapter: Description) -> list[Judged]:
@@ -30,6 +36,15 @@ def judge_rows(rows: Rows, entries: Sequence[Expectation], adapter: Description)
     that are no moments.
     """
     return judge_run(from_rows(rows), lambda verdict: expectation_for(verdict, entries), adapter.one_sided)
+
+
+def judge_traced_rows(rows: Mapping[str, Rows], entries: Sequence[Expectation]) -> list[Judged]:
+    """The verdicts on the moments of the layers of a trace: on all together, then on each. Raises ValueError for rows
+    that are no moments.
+    """
+    moments = {layer: from_rows(some) for layer, some in rows.items()}
+    whole, by_layer = judge_layers(moments, lambda verdict: expectation_for(verdict, entries))
+    return [*whole, *(one for some in by_layer.values() for one in some)]
 
 
 def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
@@ -72,13 +87,14 @@ def _same(stored: Any, due: dict[str, Any]) -> bool:
 def finding_lines(adapter: str, judged: Sequence[Judged]) -> Iterator[str]:
     """The findings of a run as a whole: a few lines for each quantity, and the activations of an x or a k together."""
     for check in RUN_CHECKS:
-        found: dict[tuple[str, str, bool], list[Judged]] = {}
+        found: dict[tuple[str, str, str | None, bool], list[Judged]] = {}
         for one in sorted(judged, key=lambda one: one.quantity not in SUMS_ALONE):
             for verdict in one.verdicts:
                 if verdict.check == check and verdict.is_finding:
-                    found.setdefault((one.dtype, one.quantity, verdict.expectation is not None), []).append(one)
-        for (dtype, quantity, is_expected), some in found.items():
-            where = f"{adapter}: {check} in {dtype}, {quantity}{_activations(some)}"
+                    place = one.dtype, one.quantity, traced_layer(verdict.case), verdict.expectation is not None
+                    found.setdefault(place, []).append(one)
+        for (dtype, quantity, layer, is_expected), some in found.items():
+            where = f"{adapter}: {check} in {dtype}, {quantity}{_activations(some)}{f' of {layer}' if layer else ''}"
             worst = max(some, key=lambda one: max(v.worst for v in one.verdicts if v.check == check))
             if is_expected:
                 yield f"{where}, expected"
@@ -89,7 +105,7 @@ def finding_lines(adapter: str, judged: Sequence[Judged]) -> Iterator[str]:
                 yield from describe_spread(worst)
             else:
                 # What activations pass on begins in the sums, where there is something to name.
-                in_sums = any((dtype, name, False) in found for name in SUMS_ALONE)
+                in_sums = any((dtype, name, layer, False) in found for name in SUMS_ALONE)
                 yield from describe_bias(worst, with_cause=quantity in SUMS_ALONE or not in_sums)
 
 
@@ -117,8 +133,8 @@ def _measured(check: Check, one: Judged) -> str:
 def power_lines(adapter: str, judged: Sequence[Judged], dtypes: Sequence[str]) -> Iterator[str]:
     """One line for each dtype: the smallest relative error in all entries that the run as a whole would have seen."""
     for dtype in dtypes:
-        mine = [one for one in judged if one.dtype == dtype]
-        verdicts = [verdict for one in mine for verdict in one.verdicts]
+        of_dtype = (verdict for one in judged if one.dtype == dtype for verdict in one.verdicts)
+        verdicts = [verdict for verdict in of_dtype if traced_layer(verdict.case) is None]
         if not verdicts:
             yield f"{adapter} {dtype}, whole run: not judged; {missing_reason(dtype)}"
             continue

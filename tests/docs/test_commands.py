@@ -113,6 +113,7 @@ ELSEWHERE = {
     "kterm merge shard-1.jsonl shard-2.jsonl shard-3.jsonl shard-4.jsonl -o run.jsonl": "tests/conformance/records",
     "kterm judge trace": "tests/docs",
     "kterm judge port-trace": "tests/docs",
+    "kterm judge trace --report model.jsonl": "tests/conformance/interfaces/models",
     "kterm cases trace": "tests/conformance/interfaces/models",
     "kterm check torch --like trace": "tests/conformance/interfaces/models",
     "kterm judge numpy-trace": "tests/docs",

@@ -16,8 +16,9 @@ import numpy as np
 from scipy import special
 
 from ....reference import DTYPES
+from ...cases.case import traced_place
 from ..verdict import RUN_CHECKS, Check, Grade, Verdict
-from .moments import UNIT, Moments, Sums, is_exact_formula, total
+from .moments import UNIT, Moments, Sums, is_exact_formula, merge, total
 from .wide_oracle import has_wider_float
 
 FAMILY_RATE = 1e-6
@@ -76,9 +77,11 @@ class Judged:
     verdicts: tuple[Verdict, ...]
 
 
-def run_case(dtype: str) -> str:
-    """What stands for a case id in a verdict about a whole run. A pattern such as *-f32-* matches it."""
-    return f"all-{dtype}-run"
+def run_case(dtype: str, layer: str | None = None) -> str:
+    """What stands for a case id in a verdict about a whole run, or about a layer of a trace in all steps. A pattern
+    such as *-f32-* matches it.
+    """
+    return f"{'all' if layer is None else traced_place(layer)}-{dtype}-run"
 
 
 def judge_run(
@@ -98,6 +101,20 @@ def judge_run(
     count = sum(1 + 2 * _has_baseline(quantity, activation) for _, quantity, activation in groups)
     rate = rate_for(count) if count else 0.0
     return [_judge(key, parts, rate, expectation_for, key[0] in one_sided) for key, parts in groups.items()]
+
+
+def judge_layers(
+    moments: Mapping[str, Moments], expectation_for: ExpectationFor = lambda _: None
+) -> tuple[list[Judged], dict[str, list[Judged]]]:
+    """The verdicts on the layers of a trace: on all together, and on each, which has its share of the rate."""
+    layers = max(1, len(moments))
+
+    def judge_one(layer: str) -> Iterator[Judged]:
+        for one in judge_run(moments[layer], expectation_for, rate_for=lambda means: FAMILY_RATE / means / layers):
+            case = run_case(one.dtype, layer)
+            yield replace(one, verdicts=tuple(replace(verdict, case=case) for verdict in one.verdicts))
+
+    return judge_run(merge(moments.values()), expectation_for), {layer: [*judge_one(layer)] for layer in moments}
 
 
 def _has_baseline(quantity: str, activation: str) -> bool:

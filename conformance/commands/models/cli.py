@@ -52,6 +52,9 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
         workers: Workers = "auto",
         level: LevelName = "componentwise",
         expectations: Expectations = None,
+        report: Annotated[
+            Path | None, typer.Option(help="Write the record of the judging to this file.", show_default=False)
+        ] = None,
         quiet: Quiet = False,
         verbose: Verbose = False,
     ) -> None:
@@ -60,9 +63,8 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             from .judge import JudgeOptions, run_judge
 
             detail = choose_detail(quiet, verbose)
-            raise typer.Exit(
-                run_judge(trace, JudgeOptions(steps, tuple(layer or ()), workers, level, expectations, detail))
-            )
+            asked = JudgeOptions(steps, tuple(layer or ()), workers, level, expectations, report, detail)
+            raise typer.Exit(run_judge(trace, asked))
 
     @app.command()
     def cases(trace: TracePath) -> None:

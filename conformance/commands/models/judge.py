@@ -12,7 +12,9 @@ from ...cases.plan import OptionError
 from ...interfaces.models.judgement import Judgement, Options, verdict_line
 from ...interfaces.models.lines import coverage_lines, finding_lines, run_lines, table_of_layers
 from ...interfaces.models.read import read_trace
+from ...interfaces.models.record import deliver_record
 from ...interfaces.models.run import judge_with, read_expectations
+from ...records.folder import RunFolder
 from ...records.form.console import TextConsole
 from ...runners.workers import parse_workers
 from ..exit_codes import CONFORMS, DOES_NOT
@@ -32,13 +34,15 @@ class JudgeOptions:
     workers: str = "auto"
     level: str = "componentwise"
     expectations: Path | None = None
+    report: Path | None = None
     detail: Detail = "normal"
 
 
 def run_judge(path: Path, asked: JudgeOptions) -> int:
-    """Judge a trace and print the judgement. The exit code is 0 if it conforms, else 1.
+    """Judge a trace, print the judgement, and write its record if that is asked for. The exit code is 0 if the trace
+    conforms, else 1.
 
-    Raises TraceError, OptionError and ExpectationError.
+    Raises TraceError, OptionError, ExpectationError and RecordError.
     """
     started = time.monotonic()
     workers = parse_workers(asked.workers)
@@ -48,15 +52,21 @@ def run_judge(path: Path, asked: JudgeOptions) -> int:
     if asked.workers == "auto" and trace.bytes < _LEAST_BYTES:
         workers = 0
     console = TextConsole(quiet=asked.detail == "quiet")
+    expected = read_expectations(trace, asked.expectations)
     console.print(f"{trace} in {path}")
     with ExitStack() as stack:
+        # A report that cannot be written is refused before any work.
+        folder = None if asked.report is None else stack.enter_context(RunFolder(asked.report))
+        with ExitStack() as shown:
 
-        def begin(total: int) -> Callable[[], None]:
-            return stack.enter_context(show_progress(console, "pieces", total))
+            def begin(total: int) -> Callable[[], None]:
+                return shown.enter_context(show_progress(console, "pieces", total))
 
-        judgement = judge_with(trace, path, options, read_expectations(trace, asked.expectations), workers, begin)
-    print_judgement(judgement, asked.detail)
-    console.print(f"{time.monotonic() - started:.1f} s")
+            judgement = judge_with(trace, path, options, expected, workers, begin)
+        print_judgement(judgement, asked.detail)
+        console.print(f"{time.monotonic() - started:.1f} s")
+        if folder is not None:
+            deliver_record(judgement, expected, asked.expectations is not None, folder)
     return CONFORMS if judgement.conforms else DOES_NOT
 
 

@@ -41,6 +41,10 @@ def run_recheck(source: Path, sample: int, seed: int, trusts: bool = False, deta
     pin_here()
     console = TextConsole(quiet=detail == "quiet")
     record = read(source)
+    if record.is_of_trace:
+        raise OptionError(
+            f"record {source}: is of a trace; judge the trace again with kterm judge TRACE --report FILE, and compare"
+        )
     known = registered()
     for adapter in record.adapters.values():
         if not trusts and (adapter.spec not in known or adapter.python):

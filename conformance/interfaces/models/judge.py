@@ -7,7 +7,6 @@ judgement.conforms
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import partial
 
 import numpy as np
 
@@ -16,8 +15,8 @@ from ....adapters.traces.trace import Trace
 from ....reference import DTYPES, Array
 from ...checks.findings import with_level
 from ...checks.verdict import NOTHING_EXPECTED, ExpectationFor, Grade, Verdict
-from ...checks.whole_run.moments import Key, collect, merge
-from ...checks.whole_run.verdicts import judge_run
+from ...checks.whole_run.moments import Key, collect
+from ...checks.whole_run.verdicts import judge_layers
 from .causes.elementwise import find_activation_cause, find_passing_cause
 from .causes.find import find_cause
 from .causes.hypotheses import Around
@@ -34,6 +33,7 @@ from .products.quantities import (
     list_quantities,
     view_of,
 )
+from .structures import case_of
 
 CONCLUSIVE_POWER = 10.0
 _RUN_NAMES = {"z": ("z", ""), "dL/dx": ("k", "identity"), "dL/dW": ("dE/dW", ""), "dL/db": ("dE/db", "")}
@@ -112,6 +112,10 @@ def _judge_unit(trace: Trace, unit: Unit, options: Options, expectation_for: Exp
     return _judge_quantities(around, unit.step, listed, options)
 
 
+def _case(view: StepView, layer: str, step: int) -> str:
+    return case_of(next(one for one in view.step.layers if one.name == layer), view.arrays, step)
+
+
 def _view(trace: Trace, number: int) -> StepView | None:
     return view_of(trace.manifest, number, trace.steps[number]) if 0 <= number < len(trace.steps) else None
 
@@ -120,16 +124,17 @@ def _judge_layer(around: Around, step: int, layer: Layer, options: Options, expe
     view = around.view
     part = _judge_quantities(around, step, list_quantities(view, layer), options)
     found = list(part.verdicts)
+    case = case_of(layer, view.arrays, step)
     if layer.kind == "lookup":
         found += _judge_lookup(view, step, layer)
     for number, call in enumerate(layer.calls):
         if call.activation is not None and call.output is not None:
             z = view.arrays[call.output]
             for verdict in judge_activation(
-                call.activation, NAMES[z.dtype], z, view.arrays, expectation_for, options.level
+                call.activation, case, NAMES[z.dtype], z, view.arrays, expectation_for, options.level
             ):
                 at = tuple(int(i) for i in np.unravel_index(verdict.at[0], z.shape))
-                one = replace(verdict, case=case_of(layer.name, step), at=at)
+                one = replace(verdict, at=at)
                 cause = None
                 if one.fails:
                     known = call.activation, one.quantity, NAMES[z.dtype], z, view.arrays, verdict.at[0], one.case
@@ -146,7 +151,7 @@ def _judge_passed_on(view: StepView, step: int, layer: Layer, number: int) -> It
     if behind is None or not behind.is_alone or behind.input_gradient is None or call.output_gradient is None:
         return
     expected, observed = view.arrays[behind.input_gradient], view.arrays[call.output_gradient]
-    one = _judge_equal(layer, step, number, "k_terms", "dL/dz behind", expected, observed)
+    one = _judge_equal(view, layer, step, number, "k_terms", "dL/dz behind", expected, observed)
     if one.verdict.fails:
         one = replace(one, cause=find_passing_cause(expected, observed, NAMES[observed.dtype], one.verdict.case))
     yield one
@@ -156,18 +161,18 @@ def _judge_lookup(view: StepView, step: int, layer: Layer) -> Iterator[LayerVerd
     for number, call in enumerate(layer.calls):
         if call.input is not None and call.output is not None:
             expected = view.arrays[call.weight][view.arrays[call.input]]
-            yield _judge_equal(layer, step, number, "forward", "z", expected, view.arrays[call.output])
+            yield _judge_equal(view, layer, step, number, "forward", "z", expected, view.arrays[call.output])
 
 
 def _judge_equal(
-    layer: Layer, step: int, number: int, check: str, name: str, expected: Array, observed: Array
+    view: StepView, layer: Layer, step: int, number: int, check: str, name: str, expected: Array, observed: Array
 ) -> LayerVerdict:
     wide, seen = expected.astype(np.float64), observed.astype(np.float64)
     differs = ~((wide == seen) | (np.isnan(wide) & np.isnan(seen)))
     at = tuple(int(i) for i in np.argwhere(differs)[0]) if differs.any() else (0,) * wide.ndim
     wrong = bool(differs.any())
     verdict = Verdict(
-        case_of(layer.name, step),
+        case_of(layer, view.arrays, step),
         "forward" if check == "forward" else "k_terms",
         name,
         "wrong" if wrong else "pass",
@@ -189,7 +194,7 @@ def _judge_quantities(around: Around, step: int, listed: Iterator[Quantity | Unj
             continue
         name = f"{one.layer} {one.label}"
         found = compare(one.due, one.most, one.observed, DTYPES[one.dtype], name, options.budget)
-        verdict = with_level(_verdict(one, step, found), options.level)
+        verdict = with_level(_verdict(one, _case(around.view, one.layer, step), found), options.level)
         cause = find_cause(around, one, found) if verdict.fails else None
         verdicts.append(LayerVerdict(one.layer, step, verdict, one.call, one.axes, replace(found, sums=None), cause))
         if found.sums is not None and not found.departs:
@@ -198,14 +203,14 @@ def _judge_quantities(around: Around, step: int, listed: Iterator[Quantity | Unj
     return Part(tuple(verdicts), tuple(unjudged), tuple(sums))
 
 
-def _verdict(one: Quantity, step: int, found: Compared) -> Verdict:
+def _verdict(one: Quantity, case: str, found: Compared) -> Verdict:
     worst = found.worst
     grade: Grade = "pass" if found.power >= CONCLUSIVE_POWER else "inconclusive"
     if found.departs:
         grade = "inaccurate" if found.within_bound else "wrong"
     passed = not found.departs
     return Verdict(
-        case_of(one.layer, step),
+        case,
         one.check,
         one.name,
         grade,
@@ -220,38 +225,33 @@ def _verdict(one: Quantity, step: int, found: Compared) -> Verdict:
     )
 
 
-def case_of(layer: str, step: int) -> str:
-    """The case id of a layer in a step."""
-    return f"{layer}@{step}"
-
-
 def _call(layer: Layer, number: int) -> int | None:
     return number if len(layer.calls) > 1 else None
 
 
-def collect_parts(trace: Trace, options: Options, units: Sequence[Unit], parts: Sequence[Part]) -> Judgement:
+def collect_parts(
+    trace: Trace,
+    options: Options,
+    units: Sequence[Unit],
+    parts: Sequence[Part],
+    expectation_for: ExpectationFor = NOTHING_EXPECTED,
+) -> Judgement:
     """The judgement from the parts of all units, in their order."""
     rows: dict[str, list[tuple[Key, Array]]] = {}
     for part in parts:
         for layer, key, sums in part.sums:
             rows.setdefault(layer, []).append((key, sums[None]))
     moments = {layer: collect(some) for layer, some in rows.items()}
-    layers = max(1, len(moments))
+    whole, by_layer = judge_layers(moments, expectation_for)
     return Judgement(
         trace,
         options,
         tuple(verdict for part in parts for verdict in part.verdicts),
         tuple((unit.step, one) for unit, part in zip(units, parts, strict=True) for one in part.unjudged),
-        tuple(judge_run(merge(moments.values()))),
-        # Each layer has its share of the rate of a false alarm.
-        {layer: tuple(judge_run(one, rate_for=partial(_rate, layers))) for layer, one in moments.items()},
+        tuple(whole),
+        {layer: tuple(some) for layer, some in by_layer.items()},
+        moments,
     )
-
-
-def _rate(layers: int, means: int) -> float:
-    from ...checks.whole_run.verdicts import FAMILY_RATE
-
-    return FAMILY_RATE / means / layers
 
 
 def judge_trace(
@@ -267,7 +267,7 @@ def judge_trace(
     for number, unit in enumerate(units):
         parts.append(judge_unit(trace, unit, options, expectation_for))
         progress(number + 1, len(units))
-    return collect_parts(trace, options, units, parts)
+    return collect_parts(trace, options, units, parts, expectation_for)
 
 
 __all__ = [

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from ....adapters.traces.trace import Trace
 from ....reference.rounding import SIGMAS
 from ...cases.level import Level
-from ...checks.verdict import Verdict
+from ...checks.verdict import Verdict, status
+from ...checks.whole_run.moments import Moments
 from ...checks.whole_run.verdicts import Judged
+from ...records.coverage import is_partly_judged
 from ...records.form.text import count, printable
 from .causes.find import Cause
 from .products.compare import MOST_PRODUCTS, Compared
@@ -53,7 +55,7 @@ class Options:
 @dataclass(frozen=True)
 class Judgement:
     """All verdicts on a trace, in the order of the steps and of the backward pass. `whole` are the verdicts of bias and
-    spread over all layers, and `by_layer` those of each layer.
+    spread over all layers, and `by_layer` those of each layer, from its `moments`.
     """
 
     trace: Trace = field(repr=False)
@@ -62,6 +64,7 @@ class Judgement:
     unjudged: tuple[tuple[int, Unjudged], ...]
     whole: tuple[Judged, ...]
     by_layer: Mapping[str, tuple[Judged, ...]]
+    moments: Mapping[str, Moments] = field(repr=False)
 
     @property
     def findings(self) -> list[LayerVerdict]:
@@ -69,10 +72,25 @@ class Judgement:
         return [one for one in self.verdicts if one.verdict.fails]
 
     @property
+    def by_case(self) -> dict[tuple[str, int], list[LayerVerdict]]:
+        """The verdicts on each layer in each step, in the order of the layers, and of the steps of each."""
+        found: dict[tuple[str, int], list[LayerVerdict]] = {}
+        for one in self.verdicts:
+            found.setdefault((one.layer, one.step), []).append(one)
+        places = {layer: place for place, layer in enumerate(dict.fromkeys(layer for layer, _ in found))}
+        return dict(sorted(found.items(), key=lambda one: (places[one[0][0]], one[0][1])))
+
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether a check of a layer in a step is not inconclusive."""
+        cases = ([one.verdict for one in some] for some in self.by_case.values())
+        return any(status(some) != "inconclusive" or is_partly_judged(some) for some in cases)
+
+    @property
     def conforms(self) -> bool:
-        """Whether something was judged, and nothing failed."""
+        """Whether something was judged that is not inconclusive, and nothing failed."""
         of_run = (v for judged in (self.whole, *self.by_layer.values()) for one in judged for v in one.verdicts)
-        return bool(self.verdicts) and not self.findings and not any(v.fails for v in of_run)
+        return self.is_conclusive and not self.findings and not any(v.fails for v in of_run)
 
     def raise_if_failed(self) -> None:
         """Raise Departure, with the verdict and the first finding, where the trace does not conform."""
@@ -96,6 +114,8 @@ def verdict_line(judgement: Judgement) -> str:
     sizes = f"{count(len(names), 'dense layer')}, {count(len(steps), 'step')}"
     if not judgement.verdicts:
         return printable(f"FAIL {what}: nothing was judged")
+    if not judgement.is_conclusive:
+        return printable(f"FAIL {what}: {sizes}: undecided: rounding may be as large as a tenth of each tensor")
     if judgement.conforms:
         worst = find_worst(judgement.verdicts)
         said = "" if worst is None else f"; worst {_sigmas(worst)}, {place_of(worst)}"

@@ -13,11 +13,13 @@ from ...cases.level import parse_level
 from ...cases.plan import OptionError
 from ...checks.verdict import ExpectationFor
 from ...expectations import expectation as known
+from ...records.folder import RunFolder
 from ...runners.threads import pin_here
 from ...runners.workers import open_executor, wait_for
 from .judge import Part, Unit, collect_parts, is_chosen, judge_unit, list_units
 from .judgement import Judgement, Options
 from .read import TraceError, check_trace, read_trace
+from .record import deliver_record
 
 
 class HasTrace(Protocol):
@@ -38,6 +40,7 @@ def judge(
     level: str = "componentwise",
     workers: int = 0,
     expectations: str | os.PathLike[str] | None = None,
+    report: str | os.PathLike[str] | None = None,
 ) -> Judgement:
     """Judge every dense layer of a trace against the rule.
 
@@ -46,10 +49,10 @@ def judge(
 
     `steps` are numbers of steps, counted from 0, and `layers` patterns of names, such as "blocks.*.mlp.*"; empty for
     all. `workers` are further processes, for a trace in a folder. `expectations` is a file of known divergences, in
-    place of the shipped ones.
+    place of the shipped ones. `report` is the file that the record of the judging is written to.
 
     Raises TraceError for a trace that cannot be read or does not fit together, OptionError for an unknown level or for
-    steps and layers that the trace does not have, and ExpectationError.
+    steps and layers that the trace does not have, ExpectationError, and RecordError.
     """
     path = None if isinstance(source, Trace) or hasattr(source, "trace") else Path(source)  # pyright: ignore
     if path is not None:
@@ -58,7 +61,13 @@ def judge(
         trace = source if isinstance(source, Trace) else source.trace()  # pyright: ignore
         check_trace(trace)
     options = Options(parse_level(level), tuple(layers), tuple(steps))
-    return judge_with(trace, path, options, read_expectations(trace, expectations), workers)
+    expected = read_expectations(trace, expectations)
+    if report is None:
+        return judge_with(trace, path, options, expected, workers)
+    with RunFolder(Path(report)) as folder:
+        judgement = judge_with(trace, path, options, expected, workers)
+        deliver_record(judgement, expected, expectations is not None, folder)
+    return judgement
 
 
 def read_expectations(trace: Trace, file: str | os.PathLike[str] | None) -> tuple[known.Expectation, ...]:
@@ -86,18 +95,18 @@ def judge_with(
     require_chosen(trace, options)
     units = list_units(trace, options)
     advance = started(len(units))
+    expectation_for = known.matcher(expected)
     if path is None or workers == 0 or len(units) < 2:
-        expectation_for = known.matcher(expected)
         parts = []
         for unit in units:
             parts.append(judge_unit(trace, unit, options, expectation_for))
             advance()
-        return collect_parts(trace, options, units, parts)
+        return collect_parts(trace, options, units, parts, expectation_for)
     with open_executor(workers, _prepare, _Work(path, options, tuple(expected))) as executor:
         futures = [executor.submit(_judge_units, some) for some in _batches(units)]
         wait_for(futures, done=advance)
         parts = [part for future in futures for part in future.result()]
-    return collect_parts(trace, options, units, parts)
+    return collect_parts(trace, options, units, parts, expectation_for)
 
 
 def require_chosen(trace: Trace, options: Options) -> None:

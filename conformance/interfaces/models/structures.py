@@ -11,7 +11,7 @@ from ....adapters.traces.container import FORMATS
 from ....adapters.traces.manifest import Call, Layer
 from ....adapters.traces.trace import StoredArrays, Trace
 from ....reference import Array, Network, Structure
-from ...cases.case import CaseError, parse_case, structure_id
+from ...cases.case import CaseError, parse_case, structure_id, traced_id
 from ...cases.draw import REGIMES
 from .products.quantities import NAMES
 from .read import read_trace
@@ -64,7 +64,7 @@ def list_structures(trace: Trace) -> tuple[tuple[TracedStructure, ...], tuple[st
 
 
 def _structure_of(layer: Layer, call: Call, arrays: Mapping[str, Array]) -> Structure | None:
-    weight, dtype = _shape_of(arrays, call.weight)
+    weight, dtype = _shape_of(arrays, call.weight), _dtype_of(arrays, call.weight)
     inputs, outputs = weight if layer.layout == "in_out" else weight[::-1]
     known = next(_rows(call, arrays), None)
     if known is None:
@@ -76,21 +76,45 @@ def _structure_of(layer: Layer, call: Call, arrays: Mapping[str, Array]) -> Stru
     return Structure(network, known, dtype)
 
 
+def case_of(layer: Layer, arrays: Mapping[str, Array], step: int) -> str:
+    """The id of a layer in a step, as the record of a trace has it. Its batch are the rows of all calls, 0 if no call
+    has them; its activation, bias and dtype are those of the first call.
+    """
+    if not layer.calls:
+        return f"{traced_id(Structure(Network((0, 0), ('identity',)), 0, 'f32'), layer.name)}-s{step}"
+    first = layer.calls[0]
+    weight, dtype = _shape_of(arrays, first.weight), _dtype_of(arrays, first.weight)
+    behind = first.activation
+    if behind is not None and first.output is not None:
+        # Known divergences have sizes in the roundoff of the dtype that the activation is computed in.
+        dtype = _dtype_of(arrays, first.output)
+    elif first.products is not None and first.products.dtype is not None:
+        dtype = first.products.dtype
+    widths = weight[::-1] if layer.kind == "dense" and layer.layout == "out_in" else weight
+    name = "identity" if behind is None else behind.name
+    network = Network((widths[0], widths[1]), (name,), "none" if first.bias is None else "pre")
+    rows = sum(next(_rows(call, arrays), 0) for call in layer.calls)
+    return f"{traced_id(Structure(network, rows, dtype), layer.name)}-s{step}"
+
+
 def _rows(call: Call, arrays: Mapping[str, Array]) -> Iterator[int]:
     for name in (call.input, call.output, call.output_gradient, call.input_gradient):
         if name is not None:
-            yield _shape_of(arrays, name)[0][0]
+            yield _shape_of(arrays, name)[0]
     if call.axes:
         yield prod(call.axes)
 
 
-def _shape_of(arrays: Mapping[str, Array], name: str) -> tuple[tuple[int, ...], str]:
-    """The shape and the name of the dtype of an array, which is not read."""
+def _shape_of(arrays: Mapping[str, Array], name: str) -> tuple[int, ...]:
+    """The shape of an array, which is not read."""
+    return arrays.entries[name].shape if isinstance(arrays, StoredArrays) else arrays[name].shape
+
+
+def _dtype_of(arrays: Mapping[str, Array], name: str) -> str:
+    """The name of the dtype of an array of floating-point numbers, which is not read."""
     if isinstance(arrays, StoredArrays):
-        entry = arrays.entries[name]
-        return entry.shape, NAMES[np.dtype(FORMATS[entry.dtype])]
-    array = arrays[name]
-    return array.shape, NAMES[array.dtype]
+        return NAMES[np.dtype(FORMATS[arrays.entries[name].dtype])]
+    return NAMES[arrays[name].dtype]
 
 
 def _problem_of(structure: Structure) -> str:

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from ...cases.case import traced_layer
 from ...checks.verdict import CHECKS, Check, Status, Verdict, failure_to_show, status
 from ...diagnosis.causes import Cause
 from ..form.verdicts import CaseResult
@@ -105,13 +106,14 @@ def _key(cause: Cause) -> tuple[object, ...]:
     if cause.mistakes:
         return ("mistake", frozenset(one.name for one in cause.mistakes))
     worst = cause.worst
-    return ("found", worst.check, worst.kind, worst.activation, worst.gist)
+    return ("found", worst.check, worst.kind, worst.activation, worst.gist, replace(worst, message=cause.text).gist)
 
 
 def compare_runs(pair: Pair, old: Recorded, new: Recorded) -> list[RunChange]:
     """What the runs as a whole say differently of an adapter: in bias and spread."""
     before, after = (
-        {f"{v.check} of {v.quantity} in {v.case.split('-')[1]}{f' of {v.activation}' if v.activation else ''}": v
+        {f"{v.check} of {v.quantity} in {v.case.split('-')[1]}{f' of {v.activation}' if v.activation else ''}"
+         f"{f' of {layer}' if (layer := traced_layer(v.case)) else ''}": v
          for v in record.of_run[name]}
         for record, name in ((old, pair.old), (new, pair.new))
     )  # fmt: skip

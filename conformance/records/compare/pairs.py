@@ -42,7 +42,11 @@ class Fact:
 
 
 def pair_adapters(old: Recorded, new: Recorded) -> tuple[Pair, ...]:
-    """The adapters with one name, and if one of each run is left, these two. Raises ComparisonError without one."""
+    """The adapters with one name, and if one of each run is left, these two. Raises ComparisonError without one, and
+    for a run and a trace.
+    """
+    if ("trace" in old.header) != ("trace" in new.header):
+        raise ComparisonError("one is of a trace, and the other of a run; compare two of a kind")
     before, after = list(adapters_of(old)), list(adapters_of(new))
     pairs = [Pair(name, name) for name in before if name in after]
     left, right = ([n for n in names if n not in {p.old for p in pairs}] for names in (before, after))
@@ -67,18 +71,11 @@ def compare_environments(old: Recorded, new: Recorded, pairs: tuple[Pair, ...]) 
 def _facts(record: Recorded, pairs: tuple[Pair, ...], side: str) -> Iterator[tuple[str, str]]:
     header = record.header
     yield "kterm", header["suite"]
-    for name in (
-        "profile",
-        "seed",
-        "level",
-        "dtypes",
-        "activations",
-        "regimes",
-        "like",
-        "device",
-        "platform",
-        "python",
-    ):
+    if (trace := header.get("trace")) is not None:
+        yield "manifest of the trace", trace["manifest"][:16]
+        yield "steps of the trace", str(trace["steps"])
+    names = ("level", "device", "platform", "python")
+    for name in names if trace is not None else ("profile", "seed", "dtypes", "activations", "regimes", "like", *names):
         value = header.get(name)
         yield name, ", ".join(value) if isinstance(value, list) else "-" if value in (None, "") else str(value)
     yield from _flat(header.get("environment", {}))

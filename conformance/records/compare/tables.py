@@ -136,6 +136,8 @@ def _worst(some: Sequence[Change]) -> str:
 def _cause_words(cause: Cause) -> str:
     if cause.mistakes:
         return cause.mistakes[0].mistake
+    if cause.text:
+        return f"{cause.worst.quantity}: {cause.text}"
     return cause.worst.message or f"{' and '.join(cause.checks)} {cause.worst.grade} in {cause.worst.quantity}"
 
 

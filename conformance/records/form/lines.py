@@ -49,6 +49,27 @@ class Adapter(Struct, frozen=True, kw_only=True):
     unsupported: tuple[str, ...] = ()
 
 
+class TracedLayer(Struct, frozen=True, kw_only=True):
+    """Cases of a trace: one layer in some steps, [first, last] of each unbroken range, and what is judged of it."""
+
+    group: str
+    steps: tuple[tuple[Count, Count], ...]
+    checks: dict[Check, tuple[str, ...]]
+
+
+class Traced(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a record of a trace says of it: the SHA-256 of its manifest, its number of steps, what was judged, and in
+    sentences what was not. `only_steps` and `only_layers` are what the judging was restricted to; empty means all.
+    """
+
+    manifest: str
+    steps: Count
+    layers: tuple[TracedLayer, ...]
+    only_steps: tuple[Count, ...] = ()
+    only_layers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Header(Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     """The first line."""
 
@@ -70,6 +91,7 @@ class Header(Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     environment: Environment = Environment()
     selected: tuple[tuple[Count, Count], ...] | UnsetType = UNSET
     shard: tuple[Count, Count] | UnsetType = UNSET
+    trace: Traced | UnsetType = UNSET
     expectations: tuple[dict[str, Any], ...] = ()
 
 

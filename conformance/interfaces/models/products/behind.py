@@ -30,6 +30,7 @@ NAMES = {"x_1": "a", "k_1": "dL/dz"}
 
 def judge_activation(
     activation: Activation,
+    case: str,
     dtype: str,
     z: Array,
     arrays: Mapping[str, Array],
@@ -37,7 +38,7 @@ def judge_activation(
     level: Level,
 ) -> Iterator[Verdict]:
     """The verdicts on the output of an activation and on what it gives back, the worst piece of each. `z` (N, n) is its
-    input. Case and index are left to the caller: `at` is the flat index of the entry.
+    input, and `case` the id of the layer in its step. `at` is the flat index of the entry.
     """
     worst: dict[str, Verdict] = {}
     for start in range(0, z.size, _MOST_ENTRIES):
@@ -47,7 +48,8 @@ def judge_activation(
             for field in ("output", "output_gradient", "input_gradient")
             if (name := getattr(activation, field)) is not None
         }
-        for verdict in _judge_piece(activation.name, dtype, z.reshape(-1)[piece, None], column, expectation_for, level):
+        piece_of_z = z.reshape(-1)[piece, None]
+        for verdict in _judge_piece(activation.name, case, dtype, piece_of_z, column, expectation_for, level):
             found = replace(verdict, at=(start + (verdict.at[0] if verdict.at else 0),))
             best = worst.get(found.quantity)
             if best is None or (found.fails, found.worst) > (best.fails, best.worst):
@@ -57,6 +59,7 @@ def judge_activation(
 
 def _judge_piece(
     name: str,
+    case_id: str,
     dtype: str,
     z: Array,
     column: Mapping[str, Array],
@@ -80,7 +83,7 @@ def _judge_piece(
         return exact(back.astype(np.float64)[None], w.reading)
 
     residual: Made = ({"r": given}, lambda i, n: True)
-    formulas = expectation_for.formulas_for([case.id])
+    formulas = expectation_for.formulas_for([case_id])
 
     def compared(changes: tuple[Made, ...] | list[Made]) -> list:
         found = compare(structure, draw, (seen,), case.regime, changes=[residual, *changes])
@@ -88,5 +91,10 @@ def _judge_piece(
 
     found = with_formulas(compared(()), formulas, lambda changes: compared(list(changes)))
     group = Group(structure, case.regime, 0, (0,))
-    for verdict in judge(group, case, found, 0, expectation_for, level=level):
-        yield replace(verdict, quantity=NAMES[verdict.quantity])
+
+    def of_trace(verdict: Verdict) -> Verdict:
+        return replace(verdict, case=case_id, quantity=NAMES[verdict.quantity])
+
+    # A finding is matched as a record has it.
+    known = replace(expectation_for, find=lambda finding: expectation_for(of_trace(finding)))
+    yield from map(of_trace, judge(group, case, found, 0, known, level=level))

@@ -69,6 +69,12 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("vectors", "verify", "vectors", "results"),
     ("vectors", "verify", HOSTILE, "results"),
     ("judge", "trace"),
+    ("judge", "trace", "--report", HOSTILE),
+    ("view", "traced.jsonl", "--verbose", "--github"),
+    ("rows", "traced.jsonl"),
+    ("expect", "traced.jsonl"),
+    ("recheck", "traced.jsonl"),
+    ("compare", "traced.jsonl", "traced.jsonl", "--verbose"),
     ("judge", "trace", "--layer", HOSTILE),
     ("judge", HOSTILE),
     ("reproduce", "trace", HOSTILE),
@@ -91,6 +97,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 1, done.stderr
     make_hostile(made / "plain.jsonl", made / "hostile.jsonl", "numpy")
     _write_trace(made / "trace")
+    done = kterm_here("judge", "trace", "--report", "traced.jsonl", folder=made)
+    assert done.returncode == 1, done.stderr
     return made
 
 

@@ -79,8 +79,9 @@ def test_a_product_that_is_judged_in_part_shows_what_departs_anywhere() -> None:
         spoil(row, column)
 
 
-def test_a_bias_over_steps_is_a_finding_of_its_layer() -> None:
-    # Rounded toward zero: no entry departs, and the mean of the errors does.
+def chopped_trace() -> Trace:
+    """Thirty steps in which z of layers.1 is rounded toward zero."""
+
     def chop(arrays: Arrays) -> None:
         exact = arrays["x"].astype(float) @ arrays["W"].astype(float) + arrays["b"].astype(float)
         z = exact.astype(np.float32)
@@ -88,7 +89,12 @@ def test_a_bias_over_steps_is_a_finding_of_its_layer() -> None:
         arrays["a"] = np.tanh(arrays["z"].astype(float)).astype(np.float32)
 
     model = Small(steps=30, widths=(12, 20, 16), axes=(8, 5))
-    judgement = judge_trace(model.trace({(step, 0, 1): chop for step in range(30)}))
+    return model.trace({(step, 0, 1): chop for step in range(30)})
+
+
+def test_a_bias_over_steps_is_a_finding_of_its_layer() -> None:
+    # No entry departs, and the mean of the errors does.
+    judgement = judge_trace(chopped_trace())
     assert judgement.findings == []
     assert not judgement.conforms
     failing = {name for name, judged in judgement.by_layer.items() for one in judged for v in one.verdicts if v.fails}
