@@ -45,8 +45,13 @@ def cover(statuses: Iterable[tuple[str, Status]]) -> Coverage:
     return Coverage(
         count,
         tuple(name for name in DTYPES if name in dtypes),
-        tuple(sorted(names, key=lambda name: (list(ACTIVATIONS).index(base_of(name)), name))),
+        sort_activations(names),
     )
+
+
+def sort_activations(names: Iterable[str]) -> tuple[str, ...]:
+    """Activations in the order of the table, with those that have other values of its parameters behind their row."""
+    return tuple(sorted(names, key=lambda name: (list(ACTIVATIONS).index(base_of(name)), name)))
 
 
 def uncovered_lines(

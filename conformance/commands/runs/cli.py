@@ -112,6 +112,25 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             raise typer.Exit(code)
 
     @app.command()
+    def report(
+        records: Annotated[list[Path], typer.Argument(help="Records, as --report writes them.", show_default=False)],
+        output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the pages.")] = Path("report"),
+        ulp: Annotated[Path | None, typer.Option(help="Show the accuracies that kterm ulp --json wrote.")] = None,
+        kills: Annotated[Path | None, typer.Option(help="Show the kills that kterm mutants --json wrote.")] = None,
+        replay: Annotated[
+            bool, typer.Option("--replay", help="Run the adapters: show whole passes and smallest cases of failures.")
+        ] = False,
+        trust: Annotated[
+            bool, typer.Option("--trust", help="With --replay, run adapters that are no registered names too.")
+        ] = False,
+    ) -> None:
+        """Write records as pages of HTML, each one file; two records are compared too."""
+        with one_line_errors():
+            from .views.report import run_report
+
+            raise typer.Exit(run_report(records, output, ulp, kills, replay, trust))
+
+    @app.command()
     def compare(
         old: Annotated[Path, typer.Argument(help="The record of the run before.", show_default=False)],
         new: Annotated[Path, typer.Argument(help="The record of the run after.", show_default=False)],

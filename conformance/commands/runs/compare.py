@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
@@ -12,11 +11,11 @@ from ...cases.plan import OptionError
 from ...records.compare.comparison import Comparison, FailOn, compare_records
 from ...records.compare.forms import Tables, to_json, to_markdown
 from ...records.compare.pairs import ComparisonError
-from ...records.compare.recorded import Recorded
+from ...records.compare.recorded import what_is_recorded
 from ...records.compare.tables import MOST_ROWS, Section, first_view, second_view, verdict_line
 from ...records.form.console import TextConsole
-from ...records.record import Record, RecordError, read
-from ...records.report import words
+from ...records.record import RecordError, read
+from ...records.report import replay_commands
 from ...records.views.annotations import Annotation, OnGitHub
 from ...records.views.summary import join_parts
 from ..exit_codes import CONFORMS, DOES_NOT
@@ -79,21 +78,3 @@ def _annotation(comparison: Comparison, sections: Sequence[Section], limit: Fail
     shown = [line for one in sections if one.title in ("causes", "to look at one") for line in map("  ".join, one.rows)]
     fails = comparison.fails(limit)
     return Annotation("error" if fails else "notice", verdict_line(comparison), tuple(shown if fails else ()))
-
-
-def what_is_recorded(record: Record) -> Recorded:
-    """What a comparison needs of a record."""
-    names = [field.name for field in fields(Recorded)]
-    return Recorded(**{name: getattr(record, name) for name in names})
-
-
-def replay_commands(record: Record) -> Callable[[str, str], str]:
-    """A function that gives the command that replays a case of an adapter of a run, by name; empty if none can."""
-    described = {one["name"]: one for one in record.header["adapters"]}
-    device = record.header.get("device")
-
-    def command_for(case: str, adapter: str) -> str:
-        one = described[adapter]
-        return f"kterm replay {case} {words(one, device)}" if one["spec"] else ""
-
-    return command_for

@@ -21,6 +21,8 @@ COLUMN, ONE_HOT = 4096, 256
 
 _LEAST, _MOST = -3, 10
 _DENSER = 7
+_CURVE = (-12, 10)
+"""The binades of z that a curve shows: the exponents of its ends."""
 
 
 def choose_points(row: Activation, dtype: DType, samples: int, seed: int) -> Array:
@@ -187,7 +189,8 @@ class Measurement:
     all points in units of u times the row's terms, after the allowed underflow is subtracted; `stated` is the row's
     figure for it, and `given` and `true` are f or f' at `units_at`. `flushed` counts zeros for values that the format
     can hold, `nans` counts NaNs, and `infinities` counts infinities for finite values that an error within the row's
-    does not explain; `nan_at` and `infinity_at` are the points nearest to 0 where these occur.
+    does not explain; `nan_at` and `infinity_at` are the points nearest to 0 where these occur. `curve` has [z, ulp] of
+    the largest error of each sign and half binade of z from 2**-12 to 2**10, ascending.
     """
 
     activation: str
@@ -209,6 +212,7 @@ class Measurement:
     nan_at: float | None
     infinities: int
     infinity_at: float | None
+    curve: tuple[tuple[float, float], ...] = ()
 
     @property
     def is_sound(self) -> bool:
@@ -253,7 +257,21 @@ def measure_errors(row: Activation, dtype: DType, slope: bool, z: Array, given: 
         nan_at=_find_nearest(z, nan),
         infinities=int(infinite.sum()),
         infinity_at=_find_nearest(z, infinite),
+        curve=_make_curve(z, ulps, usual),
     )
+
+
+def _make_curve(z: Array, ulps: Array, usual: Array) -> tuple[tuple[float, float], ...]:
+    low, high = _CURVE
+    with np.errstate(divide="ignore"):
+        half = np.floor(2 * np.log2(np.abs(z)))
+    inside = usual & (half >= 2 * low) & (half < 2 * high)
+    found = []
+    for place in np.unique(np.sign(z[inside]) * (half[inside] - 2 * low + 1)):
+        there = np.flatnonzero(inside & (np.sign(z) * (half - 2 * low + 1) == place))
+        at = there[np.argmax(ulps[there])]
+        found.append((float(z[at]), float(f"{ulps[at]:.3g}")))
+    return tuple(sorted(found))
 
 
 def _compute_ulps(

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ....adapters.traces.manifest import Manifest
-from ....reference import ACTIVATIONS, BIASES, DTYPES, base_of
+from ....reference import BIASES, DTYPES
 from ...cases.case import traced_layer
 from ...cases.description import Description
 from ...cases.draw import NUMBERS
@@ -21,6 +21,7 @@ from ...checks.verdict import Verdict, failure_to_show, severity_of
 from ...diagnosis.causes import Cause, order, sort_checks
 from ...expectations.audit import ExpectationAudit
 from ...expectations.expectation import Expectation
+from ...records.coverage import sort_activations
 from ...records.folder import RunFolder
 from ...records.form.environment import describe_environment
 from ...records.form.files import RecordError
@@ -104,14 +105,13 @@ def _ranges(steps: Sequence[int]) -> tuple[tuple[int, int], ...]:
 def _describe(manifest: Manifest, cases: Sequence[str]) -> Description:
     """The framework of a trace as a record describes an adapter. No command line can name it."""
     fields = [case.split("-") for case in cases]
-    names = {one[1] for one in fields}
     return Description(
         "",
         manifest.framework or "trace",
         manifest.framework_version,
         "",
         tuple(name for name in DTYPES if name in {one[4] for one in fields}),
-        tuple(sorted(names, key=lambda name: (list(ACTIVATIONS).index(base_of(name)), name))),
+        sort_activations({one[1] for one in fields}),
         tuple(name for name in BIASES if name in {one[3] for one in fields}),
         manifest.device or "cpu",
         None,

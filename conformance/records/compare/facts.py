@@ -24,8 +24,8 @@ def _differing(pair: Pair, old: Mapping[str, str], new: Mapping[str, str]) -> li
     return [fact for fact in facts if fact.differs]
 
 
-def _slopes(cases: Mapping[str, CaseResult]) -> dict[str, str]:
-    """The values of f' at each kink as text, by activation, point and dtype."""
+def collect_slopes(cases: Mapping[str, CaseResult]) -> dict[tuple[str, float, str], list[float]]:
+    """The values of f' at each kink that some cases show, by activation, point and dtype."""
     found: dict[tuple[str, float, str], list[float]] = defaultdict(list)
     for case, one in cases.items():
         for chosen in one.line.chosen.values():
@@ -33,8 +33,13 @@ def _slopes(cases: Mapping[str, CaseResult]) -> dict[str, str]:
             activation = structure.network.activations[aimed_layer(structure) - 1]
             for point, slope in chosen:
                 found[activation, float(point), structure.dtype].append(float(slope))
+    return found
+
+
+def _slopes(cases: Mapping[str, CaseResult]) -> dict[str, str]:
+    """The values of f' at each kink as text, by activation, point and dtype."""
     said = {}
-    for (activation, point, dtype), slopes in found.items():
+    for (activation, point, dtype), slopes in collect_slopes(cases).items():
         sides = points(ACTIVATIONS[activation]).get(point)
         if sides is not None:
             said[f"{activation} at {point:g} in {dtype}"] = convention(slopes, *sides, DTYPES[dtype].u)

@@ -1,13 +1,14 @@
 """What a comparison needs of a record."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ...checks.verdict import Verdict
 from ...diagnosis.causes import Cause
 from ...expectations.audit import AuditResult, Key
 from ..form.verdicts import CaseResult
+from ..record import Record
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class Recorded:
     of_run: Mapping[str, Sequence[Verdict]]
     audited: Sequence[AuditResult]
     conforms: bool
+
+
+def what_is_recorded(record: Record) -> Recorded:
+    """What a comparison needs of a record."""
+    names = [field.name for field in fields(Recorded)]
+    return Recorded(**{name: getattr(record, name) for name in names})
 
 
 def adapters_of(run: Recorded) -> dict[str, dict[str, Any]]:
