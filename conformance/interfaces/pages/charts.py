@@ -126,21 +126,25 @@ def chart_kills(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> Ch
         alt.Chart(alt.Data(values=list(rows)))
         .add_params(choice)
         .transform_filter("datum.choice === choice")
-        .transform_calculate(size="datum.margin > 0 ? max(0, log(datum.margin) / log(10)) : null")
+        .transform_calculate(size="datum.margin > 0 ? max(0, log(datum.margin) / log(10)) : 0")
         .mark_rect(stroke=None)
         .encode(
             x=alt.X("regime:N", title=None, sort=list(columns), axis=alt.Axis(orient="top", labelAngle=-45)),
             y=alt.Y("mutant:N", title=None, sort=None, axis=alt.Axis(labelLimit=240)),
-            color=alt.Color(
-                "size:Q", title="tolerances, as a power of 10", scale=alt.Scale(scheme="viridis"),
-                legend=alt.Legend(orient="top"),
+            color=alt.condition(
+                "datum.margin > 0",
+                alt.Color(
+                    "size:Q", title="tolerances, as a power of 10", legend=alt.Legend(orient="top"),
+                    scale=alt.Scale(scheme="viridis", domain=[0, 16], clamp=True),
+                ),
+                alt.value("#9aa0a8"),
             ),
             tooltip=["mutant:N", "mistake:N", "regime:N", "shown:N"],
         )
         .properties(width=alt.Step(26), height=alt.Step(13))
     )  # fmt: skip
     text = (
-        "By how many tolerances each planted mistake is found at most, in each regime. An empty cell: the regime has "
-        "no case that shows it."
+        "By how many tolerances each planted mistake is found at most, in each regime. Grey: its cases do not show the "
+        "mistake, which takes other cases. Empty: it has no case."
     )
     return Chart("mutants", "Planted mistakes", text, chart.to_dict(), choices)
