@@ -6,7 +6,7 @@ with characters that end a line or control a terminal.
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +93,6 @@ def command_lines(case: str, adapter: dict[str, Any], device: str | None = None)
     named = words(adapter, device)
     lines = [f"kterm shrink {case} {named}", f"kterm replay {case} {named}"]
     return [*lines, f"kterm reproduce {case} {named} -o bug.py"] if adapter.get("has_script") else lines
-
-
-def replay_commands(record: Record) -> Callable[[str, str], str]:
-    """A function that gives the command that replays a case of an adapter of a run, by name; empty if none can."""
-    described = {one["name"]: one for one in record.header["adapters"]}
-    device = record.header.get("device")
-
-    def command_for(case: str, adapter: str) -> str:
-        one = described[adapter]
-        return f"kterm replay {case} {words(one, device)}" if one["spec"] else ""
-
-    return command_for
 
 
 def entries(array: Array, width: int = 110) -> str:

@@ -49,6 +49,13 @@ INSTEAD: dict[str, str] = {
     ),
     "kterm check numpy --profile quick --report run.jsonl": "kterm check numpy --profile smoke -n 0 --report run.jsonl",
     "kterm check torch --level normwise": "kterm check numpy --profile smoke --level normwise -n 0",
+    "kterm check torch --report run.jsonl": "kterm check numpy --profile smoke -n 0 --report run.jsonl",
+    "kterm ulp torch --json ulp.jsonl": (
+        "kterm ulp numpy --dtype f32 --activation relu --samples 0 -n 0 --json ulp.jsonl"
+    ),
+    "kterm mutants torch --json kills.json": (
+        "kterm mutants numpy --profile smoke --dtype f64 --mutant sign -n 0 --json kills.json"
+    ),
     "kterm arithmetic torch jax numpy": "kterm arithmetic numpy --dtype f32",
     "kterm arithmetic jax jax-eager --bitwise": "kterm arithmetic numpy --dtype f32 --bitwise",
     "kterm ulp torch": "kterm ulp numpy --dtype f32 --activation relu --samples 0 -n 0",
@@ -90,6 +97,8 @@ CODES: dict[str, int] = {
     "kterm recheck run.jsonl --sample 20": 0,
     "kterm compare before.jsonl after.jsonl --github": 0,
     "kterm view run.jsonl --summary run.md --junit junit.xml": 0,
+    "kterm report run.jsonl -o report": 0,
+    "kterm report run.jsonl --ulp ulp.jsonl --kills kills.json --replay -o report": 0,
     **dict.fromkeys(FAILS, 1),
     **dict.fromkeys(INSTEAD, 0),
 }
@@ -133,6 +142,7 @@ NEEDS = (
     ("torch", " torch "),
     ("jax", " jax "),
     ("mpmath", "kterm ulp "),
+    ("altair", "kterm report "),
 )
 """Packages, and what is in a command that needs them."""
 
@@ -142,6 +152,7 @@ LIGHT = (
     "kterm compare ",
     "kterm recheck ",
     "kterm view ",
+    "kterm report ",
     "kterm mutants --list",
     "kterm new-adapter ",
     "kterm vectors ",
@@ -160,6 +171,12 @@ _WRITES = {
     "kterm expect port.jsonl -o port.toml": [f"{TAILS} --report port.jsonl"],
     "kterm rows run.jsonl -o run.csv": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
     "kterm recheck run.jsonl --sample 20": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
+    "kterm report run.jsonl -o report": ["kterm check numpy --profile smoke -n 0 --report run.jsonl"],
+    "kterm report run.jsonl --ulp ulp.jsonl --kills kills.json --replay -o report": [
+        "kterm check numpy --profile smoke -n 0 --report run.jsonl",
+        "kterm ulp numpy --dtype f32 --activation relu --samples 0 -n 0 --json ulp.jsonl",
+        "kterm mutants numpy --profile smoke --dtype f64 --mutant sign -n 0 --json kills.json",
+    ],
     "kterm view run.jsonl --summary run.md --junit junit.xml": [
         "kterm check numpy --profile smoke -n 0 --report run.jsonl"
     ],

@@ -11,12 +11,11 @@ from ...cases.plan import OptionError
 from ...records.compare.comparison import Comparison, FailOn, compare_records
 from ...records.compare.forms import Tables, to_json, to_markdown
 from ...records.compare.pairs import ComparisonError
-from ...records.compare.recorded import what_is_recorded
 from ...records.compare.tables import MOST_ROWS, Section, first_view, second_view, verdict_line
 from ...records.form.console import TextConsole
 from ...records.record import RecordError, read
-from ...records.report import replay_commands
 from ...records.views.annotations import Annotation, OnGitHub
+from ...records.views.compared import replay_commands, what_is_recorded
 from ...records.views.summary import join_parts
 from ..exit_codes import CONFORMS, DOES_NOT
 from ..output import open_output

@@ -262,16 +262,12 @@ def measure_errors(row: Activation, dtype: DType, slope: bool, z: Array, given: 
 
 
 def _make_curve(z: Array, ulps: Array, usual: Array) -> tuple[tuple[float, float], ...]:
+    """[z, ulp] of the largest error in each half binade of each sign."""
     low, high = _CURVE
-    with np.errstate(divide="ignore"):
-        half = np.floor(2 * np.log2(np.abs(z)))
-    inside = usual & (half >= 2 * low) & (half < 2 * high)
-    found = []
-    for place in np.unique(np.sign(z[inside]) * (half[inside] - 2 * low + 1)):
-        there = np.flatnonzero(inside & (np.sign(z) * (half - 2 * low + 1) == place))
-        at = there[np.argmax(ulps[there])]
-        found.append((float(z[at]), float(f"{ulps[at]:.3g}")))
-    return tuple(sorted(found))
+    at = np.flatnonzero(usual & (np.abs(z) >= 2.0**low) & (np.abs(z) < 2.0**high))
+    place = np.copysign(np.floor(2 * np.log2(np.abs(z[at]))) - 2 * low + 1, z[at])
+    worst = [max(at[place == one], key=lambda i: ulps[i]) for one in np.unique(place)]
+    return tuple(sorted((float(z[i]), float(f"{ulps[i]:.3g}")) for i in worst))
 
 
 def _compute_ulps(

@@ -19,8 +19,8 @@ _COLOURS = ("#3b6fb6", "#c2571a", "#2e8b57", "#8a4fae", "#a08000", "#b03a5b", "#
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its title, a sentence that says what it shows, and its specification. `choices` are the values of
-    the parameter `choice`, of which a reader chooses one; empty if there is none.
+    """A chart with its title, a sentence that says what it shows, and its specification. A reader chooses one
+    of `choices` as the parameter `choice`; it is empty if there is nothing to choose.
     """
 
     id: str

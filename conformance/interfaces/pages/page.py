@@ -4,8 +4,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
@@ -54,6 +54,8 @@ class Page:
     shown_cases: int = 0
     packed: str = ""
     commands: Mapping[str, str] | None = None
+    targets: Mapping[int, str] = field(default_factory=dict)
+    """The pages that verdicts lead to, by the index of the verdict."""
 
 
 def make_page(
@@ -72,16 +74,22 @@ def make_page(
         tuple(make_matrices(record)),
         tuple(list_failures(record, replays)),
         (*([errors] if errors else []), *charts),
-        (
-            make_bias_table(record), make_kinks_table(record), make_arithmetic_table(record), make_known_table(record),
-            make_environment_table(record),
-        ),
+        tuple(_list_tables(record)),
         tuple(summary_lines(record)),
         len(record.cases),
         shown,
         packed,
         {one["name"]: words(one, device) for one in record.header["adapters"] if one["spec"]},
     )  # fmt: skip
+
+
+def _list_tables(record: Record) -> Iterator[Table]:
+    yield make_bias_table(record)
+    if not record.is_of_trace:
+        yield make_kinks_table(record)
+        yield make_arithmetic_table(record)
+    yield make_known_table(record)
+    yield make_environment_table(record)
 
 
 def render(page: Page) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 from ...cases.plan import OptionError
 from ...records.compare.comparison import compare_records
 from ...records.compare.pairs import ComparisonError
-from ...records.compare.recorded import what_is_recorded
 from ...records.compare.tables import first_view, second_view, verdict_line
 from ...records.record import Record
-from ...records.report import replay_commands, verdict_lines
+from ...records.report import verdict_lines
+from ...records.views.compared import replay_commands, what_is_recorded
 from .charts import Chart
 from .failures import Replays
 from .page import Link, Page, make_page, render
@@ -52,8 +52,12 @@ def _make_several(
     compared = _compare(records)
     if compared is not None:
         links.append(Link("Comparison", "compare.html"))
-    verdicts = [(f"{name}: {line}", good) for name, record in records for line, good in verdict_lines(record)]
-    pages[INDEX] = Page("kterm: reports", tuple(verdicts), links=tuple(links))
+    verdicts, targets = list[tuple[str, bool]](), dict[int, str]()
+    for (name, record), file in zip(records, files, strict=True):
+        for line, good in verdict_lines(record):
+            targets[len(verdicts)] = file
+            verdicts.append((f"{name}: {line}", good))
+    pages[INDEX] = Page("kterm: reports", tuple(verdicts), links=tuple(links), targets=targets)
     for (_, record), file, replay in zip(records, files, replays, strict=True):
         pages[file] = make_page(record, (home, *links), charts, replay)
     if compared is not None:
@@ -72,8 +76,8 @@ def _compare(records: Sequence[tuple[str, Record]]) -> Page | None:
         return None
     sections = [*first_view(comparison, None), *second_view(comparison, replay_commands(new), None)]
     tables = [
-        Table(f"section-{number}", section.title, section.columns, section.rows, note=section.note)
-        for number, section in enumerate(sections, 1)
+        Table(f"section-{number}", _begin(one.title), one.columns, one.rows, note=one.note)
+        for number, one in enumerate(sections, 1)
     ]
     good = not comparison.regressions
     links = (Link("All records", INDEX), Link(old_name, "record-1.html"), Link(new_name, "record-2.html"))
@@ -81,3 +85,8 @@ def _compare(records: Sequence[tuple[str, Record]]) -> Page | None:
         "kterm: comparison", ((verdict_line(comparison), good),), f"old: {old_name}; new: {new_name}", links,
         tables=tuple(tables),
     )  # fmt: skip
+
+
+def _begin(title: str) -> str:
+    """A title of the terminal as one of a page."""
+    return title[:1].upper() + title[1:]

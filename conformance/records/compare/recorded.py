@@ -1,14 +1,13 @@
 """What a comparison needs of a record."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from ...checks.verdict import Verdict
 from ...diagnosis.causes import Cause
 from ...expectations.audit import AuditResult, Key
 from ..form.verdicts import CaseResult
-from ..record import Record
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,6 @@ class Recorded:
     of_run: Mapping[str, Sequence[Verdict]]
     audited: Sequence[AuditResult]
     conforms: bool
-
-
-def what_is_recorded(record: Record) -> Recorded:
-    """What a comparison needs of a record."""
-    names = [field.name for field in fields(Recorded)]
-    return Recorded(**{name: getattr(record, name) for name in names})
 
 
 def adapters_of(run: Recorded) -> dict[str, dict[str, Any]]:

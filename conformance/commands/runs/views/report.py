@@ -1,28 +1,25 @@
 """What `kterm report` does: write records as pages of HTML."""
 
-import io
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .....adapters.registry import AdapterError, registered
-from ....cases.case import CaseError
+from .....adapters.registry import registered
 from ....cases.plan import OptionError
-from ....failures.shrinking.budget import DEFAULT_BUDGET
 from ....interfaces.pages.charts import Chart, load_altair, load_scripts
 from ....interfaces.pages.failures import Replays
 from ....interfaces.pages.inputs import read_accuracy, read_kills
 from ....interfaces.pages.write import write_report
 from ....records.form.console import TextConsole
 from ....records.record import Record, read
-from ....runners.runner import NoAnswer
 from ...exit_codes import CONFORMS
-from ...replay import run_replay
-from ...reproduce import run_reproduce
-from ...shrink import run_shrink
 
 _MOST_REPLAYED = 8
 """So many causes are replayed: a report shows the most frequent first."""
+_SECONDS = 300.0
+_MOST_BYTES = 100_000
+"""The time of a command, and the bytes that are kept of what it prints."""
 
 
 def run_report(
@@ -64,31 +61,33 @@ def replay_failures(record: Record, trusts: bool) -> Replays:
     what is to run.
     """
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    device = record.header.get("device")
     for cause in record.causes[:_MOST_REPLAYED]:
         adapter = record.adapters[cause.adapter]
         if not adapter.spec:
             continue
         if not trusts and (adapter.spec not in registered() or adapter.python):
             raise OptionError(f"the record names {adapter.spec!r}, which is to be run; if you trust it, add --trust")
-        case, known = cause.worst.case, (adapter.spec, device, adapter.mutant)
+        case = cause.worst.case
         texts = [
-            ("The pass beside the rule's", _capture(run_replay, case, *known, adapter.python)),
-            ("The smallest case", _capture(run_shrink, case, *known, DEFAULT_BUDGET, adapter.python)),
+            ("The pass beside the rule's", _run("replay", case, record, cause.adapter)),
+            ("The smallest case", _run("shrink", case, record, cause.adapter)),
         ]
         if adapter.has_script:
-            script = _capture(run_reproduce, case, adapter.spec, None, device, adapter.mutant, True, adapter.python)
-            texts.append(("A script of the framework's own calls", script))
+            texts.append(("A script of the framework's own calls", _run("reproduce", case, record, cause.adapter)))
         found[cause.adapter, case] = texts
     return found
 
 
-def _capture(command: Callable[..., int], *arguments: object) -> str:
-    """What a command prints, or why it could not."""
-    out = io.StringIO()
+def _run(command: str, case: str, record: Record, name: str) -> str:
+    """What a command of kterm prints of a case, in a process of its own: an adapter may end its process, or hang."""
+    adapter, device = record.adapters[name], record.header.get("device")
+    words = [sys.executable, "-m", "kterm", command, case, adapter.spec]
+    for option, value in (("--mutant", adapter.mutant), ("--device", device), ("--python", adapter.python)):
+        words += [option, value] if value else []
     try:
-        with redirect_stdout(out), redirect_stderr(out):
-            command(*arguments)
-    except (AdapterError, CaseError, NoAnswer, OptionError) as error:
-        print(f"not available here: {error}", file=out)
-    return out.getvalue()
+        done = subprocess.run(words, capture_output=True, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_SECONDS:.0f} s"
+    except (OSError, ValueError) as error:
+        return f"not available here: {error}"
+    return (done.stdout + done.stderr)[:_MOST_BYTES].decode("utf-8", "replace")

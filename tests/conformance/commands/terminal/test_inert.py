@@ -57,6 +57,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("merge", "hostile.jsonl", "-o", "all.jsonl"),
     ("view", "hostile.jsonl", "--verbose"),
     ("view", "plain.jsonl", "--summary", HOSTILE),
+    ("report", "hostile.jsonl", "--ulp", HOSTILE),
+    ("report", "plain.jsonl", "-o", f"{HOSTILE}/x"),
     ("campaign", "hostile.py:Wrong", "--cases", "20", "--profile", "smoke", "-n", "0", "-o", "campaign"),
     ("campaign", "hostile.py:Unloadable", "--cases", "20", "-o", "campaign"),
     ("compare", "plain.jsonl", "hostile.jsonl"),

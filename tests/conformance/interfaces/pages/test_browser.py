@@ -96,6 +96,8 @@ def test_a_page_is_quiet_fits_and_is_accessible(browser: Any, report: Path, name
         opened.draw_all()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.get_attribute("html", "data-theme") == theme
+        if width != 1000:
+            return
         page.evaluate("location.hash = document.querySelector('#list a').getAttribute('href')")
         page.wait_for_selector("#case:visible")
         for one in page.query_selector_all("details"):
