@@ -1,8 +1,13 @@
 """Where a printed address leads: to a page of the site and a heading on it, or to a file of the repository."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import unquote
 
+import typer
+
+from kterm.conformance.commands.cli import app
 from kterm.conformance.records.views.links import DOCUMENTATION, REPOSITORY
 
 from .. import ROOT
@@ -45,3 +50,16 @@ def trouble_with(address: str) -> str:
     if fragment and fragment not in anchors(path.read_text(encoding="utf-8")):
         return f"{address}: the page has no such heading"
     return ""
+
+
+def command_names() -> list[tuple[str, ...]]:
+    """The names of all commands, each with those of its groups before it."""
+    return sorted(_names(typer.main.get_command(app)))
+
+
+def _names(group: Any, *names: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _names(command, *names, name)
+        else:
+            yield (*names, name)

@@ -7,33 +7,19 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
-from kterm.conformance.commands.cli import app
 from kterm.conformance.interfaces.kit.write import STYLES, write_new_adapter
 from kterm.conformance.records.views import links
 
 from ...support.here import kterm_here
 from .. import NAMES, ROOT, page
-from . import addresses, trouble_with
+from . import addresses, command_names, trouble_with
 
 MAKERS = {"page_link", "read_on"}
 """The functions that make an address of a page."""
 SOURCES = [path for room in ("reference", "adapters", "conformance") for path in sorted((ROOT / room).rglob("*.py"))]
-
-
-def _names(group: Any, *names: str) -> Iterator[tuple[str, ...]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _names(command, *names, name)
-        else:
-            yield (*names, name)
-
-
-COMMANDS = sorted(_names(typer.main.get_command(app)))
 
 
 def _made(path: Path) -> Iterator[str]:
@@ -82,7 +68,7 @@ def test_every_address_that_is_made_leads_somewhere() -> None:
     assert [trouble for one in sorted(made) if (trouble := trouble_with(one))] == []
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", command_names(), ids=" ".join)
 def test_the_help_of_a_command_says_where_to_read_on(
     command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
