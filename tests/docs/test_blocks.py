@@ -62,7 +62,7 @@ def _is_story(block: Block) -> bool:
 def _keeper(block: Block) -> str:
     """What looks after a block; empty if nothing does."""
     if block.mark:
-        return MARKED.get(block.mark.split(":")[0], "")
+        return MARKED.get(re.split(":| with ", block.mark)[0], "")
     if block.kind == "sh":
         return "commands" if set(block.text.splitlines()) <= {*PRINTED, *SCRIPTS} else ""
     if _is_story(block):
@@ -82,7 +82,7 @@ def test_every_check_has_its_block() -> None:
 @pytest.mark.parametrize(("mark", "module"), MARKED.items(), ids=lambda one: one.rpartition("/")[2])
 def test_a_mark_is_read_by_its_test(mark: str, module: str) -> None:
     assert re.search(rf"<!-- {mark}|_table\(.*\"{mark}\"|workflow\(\"{mark}\"\)", page(module))
-    assert any(one.mark.split(":")[0] == mark for one in blocks())
+    assert any(re.split(":| with ", one.mark)[0] == mark for one in blocks())
 
 
 @pytest.mark.parametrize(
