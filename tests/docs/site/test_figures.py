@@ -74,6 +74,13 @@ def test_the_page_says_what_the_data_say() -> None:
     assert f"{max(row['largest'] for row in last if (row['adapter'], row['quantity']) != ('jax', 'k')):.2f}" == "2.45"
     (jax_k,) = (row for row in last if (row["adapter"], row["quantity"]) == ("jax", "k"))
     assert f"errors up to {jax_k['largest']:,.0f} σ" in text
+    spread: dict[tuple[str, str], float] = {}
+    for row in DATA["histogram"]:
+        middle = row["sigma"] + (measure.EDGES[1] - measure.EDGES[0]) / 2
+        key = row["adapter"], row["quantity"]
+        spread[key] = spread.get(key, 0.0) + middle**2 * row["density"] * (measure.EDGES[1] - measure.EDGES[0])
+    assert "by a factor of 3 to 5 in these cases" in text
+    assert all(3 <= round(one**-0.5, 1) <= 5 for one in spread.values())
     counts = sorted(row["entries"] for row in last)
     assert f"{counts[0]:,} to {counts[-1]:,} entries" in text
     assert "No error reaches a quarter of the tolerance" in text
