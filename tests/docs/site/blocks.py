@@ -23,9 +23,9 @@ from kterm.conformance.checks.verdict import RUN_CHECKS
 from kterm.conformance.expectations.expectation import SHIPPED, read
 from kterm.conformance.records.form.lines import CaseLine, Footer, GroupLine, Header, VerdictLine
 
-from ..support.frameworks.biased import ScaledWeights
-from ..support.here import kterm_here
-from . import ROOT
+from ...support.frameworks.biased import ScaledWeights
+from ...support.here import kterm_here
+from .. import ROOT
 
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
 _DIGITS = re.compile(r"-?\d+\.\d+(e[+-]\d+)?|-?\d+e[+-]?\d+")

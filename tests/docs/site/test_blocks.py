@@ -14,10 +14,10 @@ import pytest
 
 import kterm
 
-from . import PAGES, ROOT, page
+from .. import PAGES, ROOT, page
+from ..test_commands import PRINTED
+from ..test_own_model import STORIES
 from .blocks import CHECKS, Block
-from .test_commands import PRINTED
-from .test_own_model import STORIES
 
 MARKED = {
     "runnable": "tests/test_docs.py",
