@@ -56,9 +56,8 @@ def test_an_import_of_what_windows_lacks_is_found(tmp_path: Path) -> None:
 
 
 def test_ci_finds_calls_of_what_windows_lacks(tmp_path: Path) -> None:
-    stage = re.search(r'stage .* (pyright --pythonplatform) "\$system" (.*)', (ROOT / ".ci/run").read_text("utf-8"))
+    stage = re.search(r"^on\(\) \{ (pyright --pythonplatform) \"\$1\" \$callers; \}$", _CI, re.M)
     assert stage is not None
-    assert set(stage[2].split()) == {"reference", "adapters", "conformance"}
     calls = ("os.fork()", "os.killpg(1, 9)", "os.getuid()", "signal.SIGKILL", "signal.alarm(1)", "os.O_NOFOLLOW")
     path = tmp_path / "module.py"
     path.write_text("import os\nimport signal\n" + "".join(f"print({call})\n" for call in calls))
@@ -66,6 +65,32 @@ def test_ci_finds_calls_of_what_windows_lacks(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert len(re.findall("is not a known attribute", done.stdout)) == len(calls), done.stdout
+
+
+_CI = (ROOT / ".ci/run").read_text(encoding="utf-8")
+
+
+def test_ci_looks_at_every_module_that_could_call_it() -> None:
+    modules = re.search(r"^modules='(.*)'$", _CI, re.M)
+    rooms = re.search(r"^callers=.*--include='\*\.py' (.*)\)$", _CI, re.M)
+    assert modules is not None
+    assert rooms is not None
+    assert set(rooms[1].split()) == {"reference", "adapters", "conformance"}
+    # All that these modules import of the standard library, beside what is the same on every system.
+    same = {
+        "__future__", "abc", "argparse", "array", "ast", "base64", "binascii", "bisect", "builtins", "bz2", "code",
+        "collections", "concurrent", "contextlib", "copy", "csv", "ctypes", "dataclasses", "datetime", "decimal",
+        "difflib", "enum", "fnmatch", "fractions", "functools", "gc", "glob", "gzip", "hashlib", "heapq", "html",
+        "importlib", "inspect", "io", "itertools", "json", "keyword", "linecache", "logging", "lzma", "math",
+        "numbers", "operator", "pathlib", "pickle", "platform", "pprint", "queue", "random", "re", "reprlib",
+        "runpy", "secrets", "shlex", "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading", "tokenize",
+        "tomllib", "traceback", "types", "typing", "unicodedata", "urllib", "uuid", "venv", "warnings", "weakref",
+        "xml", "zipfile", "zlib",
+    }  # fmt: skip
+    used: set[str] = set()
+    for path in (path for room in rooms[1].split() for path in (ROOT / room).rglob("*.py")):
+        used |= set(re.findall(r"^ *(?:import|from) (\w+)", path.read_text(encoding="utf-8"), re.M))
+    assert (used & set(sys.stdlib_module_names)) - same <= set(modules[1].split("|"))
 
 
 @pytest.mark.parametrize("most", [61, 1024])
