@@ -83,8 +83,8 @@ def test_ci_looks_at_every_module_that_could_call_it() -> None:
         "difflib", "enum", "fnmatch", "fractions", "functools", "gc", "glob", "gzip", "hashlib", "heapq", "html",
         "importlib", "inspect", "io", "itertools", "json", "keyword", "linecache", "logging", "lzma", "math",
         "numbers", "operator", "pathlib", "pickle", "platform", "pprint", "queue", "random", "re", "reprlib",
-        "runpy", "secrets", "shlex", "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading", "tokenize",
-        "tomllib", "traceback", "types", "typing", "unicodedata", "urllib", "uuid", "venv", "warnings", "weakref",
+        "runpy", "secrets", "shlex", "statistics", "string", "struct", "sys", "tempfile", "textwrap", "threading",
+        "tokenize", "tomllib", "traceback", "types", "typing", "unicodedata", "urllib", "uuid", "venv", "warnings", "weakref",
         "xml", "zipfile", "zlib",
     }  # fmt: skip
     used: set[str] = set()
