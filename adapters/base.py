@@ -39,6 +39,9 @@ class Observation:
 
 
 Program = Callable[[Parameters, Array, Array], Observation]
+"""What `Adapter.build` returns: takes the parameters, `x` of shape (B, n_0) and `y` of shape (B, n_n), in the dtype of
+the structure, and returns what the framework gives for them.
+"""
 
 
 class Adapter(ABC):

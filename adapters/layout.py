@@ -31,4 +31,6 @@ def _transpose(matrix: Array) -> Array:
 
 
 IN_OUT = WeightLayout("(in, out)", _same, _same)
+"""Weights of shape (n_{i-1}, n_i), for `x @ W`."""
 OUT_IN = WeightLayout("(out, in)", _transpose, _transpose)
+"""Weights of shape (n_i, n_{i-1}), for `x @ W.T`."""

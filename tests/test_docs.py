@@ -26,6 +26,7 @@ from kterm.conformance.mutants import EQUIVALENTS, MISTAKES
 from kterm.conformance.records import record
 from kterm.reference import ACTIVATIONS
 
+from .docs.site import anchors
 from .support.command import kterm, pytest_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,12 +39,6 @@ def _page(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def _anchors(page: str) -> set[str]:
-    """The fragments that GitHub gives to a page's headings."""
-    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page, flags=re.M | re.S), re.M)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_relative_links_resolve(name: str) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", _page(name)):
@@ -53,7 +48,7 @@ def test_relative_links_resolve(name: str) -> None:
         path = (ROOT / name).parent / where if where else ROOT / name
         assert path.exists(), f"{name} links to {target}"
         if fragment and path.suffix == ".md":
-            assert fragment in _anchors(path.read_text(encoding="utf-8")), f"{name} links to {target}"
+            assert fragment in anchors(path.read_text(encoding="utf-8")), f"{name} links to {target}"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -40,7 +40,7 @@ MOST_LEVELS = 14
 MODULES = sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 SOURCES = sorted(
     path.relative_to(ROOT)
-    for folder in (*FOLDERS, "benchmarks", "examples", "src", "tests")
+    for folder in (*FOLDERS, "benchmarks", "docs", "examples", "src", "tests")
     for path in (ROOT / folder).rglob("*.py")
 )
 INNER_FOLDERS = sorted(

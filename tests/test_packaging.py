@@ -1,5 +1,6 @@
 """What users install: the wheel, the source archive and the editable installation, each away from the checkout."""
 
+import json
 import os
 import re
 import shutil
@@ -19,9 +20,20 @@ from packaging.version import Version
 
 from kterm.conformance.runners.environments import read_environments
 
+from .docs.site import addresses, command_names, trouble_with
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("reference", "adapters", "conformance")
 FACE = ("__init__.py", "__main__.py", "py.typed")
+KEPT = (
+    ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "README.md", "adapters",
+    "benchmarks", "conformance", "constraints.txt", "docs", "examples", "mkdocs.yml", "pyproject.toml", "reference",
+    "src", "tests",
+)  # fmt: skip
+"""What is in the repository, and so in the source archive."""
+_LEFT = shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules", ".*_cache")
+CASE = "4x8x3-silu.tanh-b5-pre-f32-normal-s0"
+SMALL = "--profile smoke --dtype f32 --activation tanh --activation relu -n 0"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -55,12 +67,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest-xdist may build two at a time.
     """
     copy = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    for name in (*FOLDERS, "src", "tests"):
-        shutil.copytree(
-            ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
+    for name in KEPT:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=_LEFT)
+        else:
+            shutil.copy(ROOT / name, copy)
+    (copy / "examples" / "c" / "adapter").unlink(missing_ok=True)  # what a test compiles
     # A new folder with an __init__.py is a package, without any list of packages.
     (copy / "conformance" / "new_room").mkdir()
     (copy / "conformance" / "new_room" / "__init__.py").write_text("")
@@ -149,7 +161,38 @@ def test_the_source_archive_holds_files_and_no_links(built: Path) -> None:
     assert all(member.isfile() or member.isdir() for member in members)
     names = {member.name.partition("/")[2] for member in members if member.isfile()}
     assert {name for name in names if name.startswith("src/kterm/")} == _due("src/kterm/")
-    assert {"pyproject.toml", "README.md", "LICENSE"} <= names
+
+
+def test_the_source_archive_holds_the_whole_repository(built: Path, source: Path) -> None:
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {member.name.partition("/")[2] for member in opened.getmembers() if member.isfile()}
+    whole = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file() and not path.is_symlink()}
+    # setuptools adds its own, and the folders that src/kterm links to are files there.
+    added = {one for one in names if one.startswith("src/kterm.egg-info/") or one in ("PKG-INFO", "setup.cfg")}
+    assert names - added == {one for one in whole if ".egg-info/" not in one} | _due("src/kterm/")
+
+
+def test_the_repository_holds_nothing_else() -> None:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("this is no checkout")
+    tracked = _run(["git", "ls-files"], ROOT).split()
+    assert {name.partition("/")[0] for name in tracked} == set(KEPT)
+
+
+def test_what_was_installed_from_the_source_archive_passes_tests_of_the_archive(
+    built: Path, source: Path, tmp_path: Path
+) -> None:
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        opened.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    binaries = _environment(tmp_path / "environment", (*NEEDED, "setuptools"))
+    _install(binaries, unpacked, folder=tmp_path)
+    part = ["tests/test_layering.py", "tests/reference/test_network.py", "tests/docs/test_architecture.py"]
+    shutil.rmtree(unpacked / "conformance" / "new_room")  # it was planted, and is no room
+    said = _run([binaries / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *part], unpacked)
+    assert re.search(r"^\d{3,} passed", said, re.M), said
 
 
 def test_the_wheel_alone_checks_the_numpy_adapter(installed: Path, tmp_path: Path) -> None:
@@ -159,6 +202,87 @@ def test_the_wheel_alone_checks_the_numpy_adapter(installed: Path, tmp_path: Pat
     assert checked.splitlines()[1].startswith(f"kterm {PROJECT['version']}: numpy ")
     suite = ["--pyargs", "kterm.conformance", "--kterm-adapter", "numpy", "--kterm-profile", "smoke"]
     assert " passed" in _run([installed / "python", "-m", "pytest", "-q", *suite], tmp_path)
+
+
+FROM_THE_WHEEL: dict[str, int] = {
+    "adapters": 0,
+    "arithmetic numpy --dtype f32": 0,
+    "calibrate numpy --draws 40 --networks 0 --activation tanh --dtype f32 -n 0": 0,
+    "campaign numpy --cases 20 --profile smoke -n 0 -o campaign": 2,  # it needs an extra, and says which
+    "cases numpy-trace": 0,
+    f"check numpy {SMALL} -o run.jsonl": 0,
+    f"check numpy {SMALL} --mutant no-slope-hidden -o wrong.jsonl": 1,
+    "compare run.jsonl wrong.jsonl": 1,
+    "env create no-such-framework": 2,
+    "env list": 0,
+    "expect wrong.jsonl": 0,
+    "judge numpy-trace": 0,
+    "kinks numpy": 0,
+    "merge run.jsonl -o whole.jsonl": 2,  # it is no part of a run
+    "mutants --list": 0,
+    "new-adapter my-port": 0,
+    "nonfinite numpy": 0,
+    "recheck run.jsonl --sample 2": 0,
+    f"replay {CASE} numpy": 0,
+    f"reproduce {CASE} numpy --mutant no-slope-hidden --no-shrink -o bug.py": 0,
+    "rows run.jsonl -o run.csv": 0,
+    f"shrink {CASE} numpy --mutant no-slope-hidden --builds 4": 0,
+    "smoke my-port/adapter.py:MyPort": 3,  # its holes are not filled in
+    "ulp numpy": 2,  # it needs an extra, and says which
+    "vectors answer vectors numpy results": 0,
+    "vectors export vectors --profile smoke --dtype f64 --activation tanh": 0,
+    "vectors verify vectors results": 0,
+    "view run.jsonl": 0,
+}
+"""Every command, from the wheel alone, and its exit code."""
+_FIRST = (f"check numpy {SMALL} -o run.jsonl", "new-adapter my-port", "vectors export", "vectors answer")
+_DRIVER = """
+import contextlib, io, json, shlex, sys
+from kterm.conformance.commands.cli import app
+printed = {}
+for line in json.load(sys.stdin):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            app(shlex.split(line), prog_name="kterm")
+            code = 0
+        except SystemExit as end:
+            code = end.code
+    printed[line] = [code, said.getvalue()]
+json.dump(printed, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def printed(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """The exit code of each of these commands, run in a folder that was empty, and what it printed."""
+    folder = tmp_path_factory.mktemp("empty")
+    _run([installed / "python", ROOT / "examples" / "own_model" / "trace_from_numpy.py"], folder)
+    lines = sorted(FROM_THE_WHEEL, key=lambda line: not line.startswith(_FIRST))
+    lines.sort(key=lambda line: line.startswith(("compare", "vectors answer")) + 2 * line.startswith("vectors verify"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "KTERM_"))}
+    done = subprocess.run(
+        [installed / "python", "-c", _DRIVER], cwd=folder, input=json.dumps(lines), env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return {line: (code, said) for line, (code, said) in json.loads(done.stdout).items()}
+
+
+@pytest.mark.parametrize("line", FROM_THE_WHEEL)
+def test_a_command_works_from_the_wheel_alone(line: str, printed: dict[str, tuple[int, str]]) -> None:
+    code, said = printed[line]
+    assert code == FROM_THE_WHEEL[line], said
+    assert "Traceback" not in said
+    assert [trouble for one in addresses(said) if (trouble := trouble_with(one))] == []
+    # No file of the repository is there to be read.
+    assert re.findall(r"\b(?:docs|examples|tests|benchmarks)/[\w./-]+|\b[\w-]+\.md\b|constraints\.txt", said) == []
+    assert str(ROOT) not in said
+
+
+def test_every_command_is_run_from_the_wheel() -> None:
+    run = {" ".join(line.split()[:count]) for line in FROM_THE_WHEEL for count in (1, 2)}
+    assert {" ".join(name) for name in command_names()} - run == set()
 
 
 def test_the_module_is_the_command(installed: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ AVOIDED = re.compile(
     r"|\bin\s+the\s+place\s+of\b",
     re.I,
 )
-_FOLDERS = ("reference", "adapters", "conformance", "examples", "benchmarks", "tests/support", "tests/docs")
+_FOLDERS = ("reference", "adapters", "conformance", "examples", "benchmarks", "docs", "tests/support", "tests/docs")
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 DATA = [path for folder in _FOLDERS for path in (ROOT / folder).rglob("*.toml")]
 MODULES = [path for folder in _FOLDERS for path in (ROOT / folder).rglob("*.py")]

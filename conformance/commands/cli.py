@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from ..records.views.links import read_on
 from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
 from .facts import cli as facts
 from .facts import environments
@@ -47,6 +48,7 @@ from .runs.views.detail import Quiet, Verbose, announce_loading, choose_detail
 app = typer.Typer(
     name="kterm",
     help="Check a framework's backward pass against the k-term rule, with derived tolerances.",
+    epilog=read_on(),
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -102,7 +104,7 @@ def _stop(message: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=read_on("checks"))
 def check(
     adapters: Adapters = None,
     profile: Profile = "standard",
@@ -173,7 +175,7 @@ def check(
         raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=read_on("diagnosis"))
 def replay(
     case: CaseId,
     adapter: OneAdapter,
@@ -188,7 +190,7 @@ def replay(
         raise typer.Exit(run_replay(case, adapter, device, mutant, python))
 
 
-@app.command()
+@app.command(epilog=read_on("reproducers"))
 def reproduce(
     case: CaseOrTrace,
     adapter: AdapterOrLayer,
@@ -216,7 +218,7 @@ def reproduce(
         raise typer.Exit(run_reproduce(case, adapter, output, device, mutant, not no_shrink, python))
 
 
-@app.command()
+@app.command(epilog=read_on("shrinking"))
 def shrink(
     case: CaseId,
     adapter: OneAdapter,
@@ -237,7 +239,7 @@ def shrink(
         raise typer.Exit(run_shrink(case, adapter, device, mutant, budget, python))
 
 
-@app.command()
+@app.command(epilog=read_on("divergences", "values-chosen-at-kinks"))
 def kinks(
     adapters: Adapters = None,
     record: Annotated[Path | None, typer.Option(help="Read the table from this record, and run nothing.")] = None,
@@ -253,7 +255,7 @@ def kinks(
         raise typer.Exit(run_kinks(adapters or [], seed, dtype or [], device, record, python))
 
 
-@app.command()
+@app.command(epilog=read_on("arithmetic"))
 def arithmetic(
     adapters: Adapters = None,
     dtype: Dtypes = None,
@@ -269,7 +271,7 @@ def arithmetic(
         raise typer.Exit(run_arithmetic(adapters or [], dtype or [], device, json, bitwise, python))
 
 
-@app.command()
+@app.command(epilog=read_on("accuracy"))
 def ulp(
     adapters: Annotated[list[str], typer.Argument(help=NAMED)],
     dtype: Dtypes = None,
@@ -297,7 +299,7 @@ def ulp(
             raise typer.Exit(run_ulp(options))
 
 
-@app.command()
+@app.command(epilog=read_on("calibration"))
 def calibrate(
     adapters: Adapters = None,
     draws: Annotated[int, typer.Option(help="Cases for each adapter.")] = 20_000,
@@ -325,7 +327,7 @@ def calibrate(
         raise typer.Exit(run_calibrate(options))
 
 
-@app.command()
+@app.command(epilog=read_on("mutants"))
 def mutants(
     adapters: Annotated[
         list[str] | None,

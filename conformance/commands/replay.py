@@ -29,7 +29,8 @@ from ..failures.histories.recording import RecordingRunner
 from ..failures.known_causes import shipped_expectation_for
 from ..failures.shrinking.shrink import shrink
 from ..records.form.console import TextConsole
-from ..records.report import describe_rule, entries, finding_lines, versioned
+from ..records.form.words import describe_rule, finding_lines, versioned
+from ..records.report import entries
 from ..runners.process import ProcessRunner
 from ..runners.runner import NoAnswer
 from ..runners.threads import pin_here

@@ -15,7 +15,8 @@ from ..failures.shrinking.budget import Budget
 from ..failures.shrinking.shrink import TRIED, Shrunk, shrink
 from ..records.form.console import TextConsole
 from ..records.form.text import print_aside
-from ..records.report import diagnosis_lines, entries, finding_lines, versioned, words
+from ..records.form.words import diagnosis_lines, finding_lines, versioned, words
+from ..records.report import entries
 from ..runners.process import ProcessRunner
 from ..runners.threads import pin_here
 

@@ -230,6 +230,9 @@ def check_adapter(
 
 
 CaseCheck = Callable[[], None]
+"""The argument `check` of a test under `parametrize_with_cases`: judges the cases of one structure when it is called.
+It fails the test, by `pytest.fail`, where a case fails, and skips it where nothing was judged.
+"""
 
 
 def parametrize_with_cases(

@@ -12,8 +12,9 @@ import pytest
 
 from ..checks.verdict import Status, Verdict, status
 from ..expectations.expectation import Expectation
+from ..records.form.words import reason_of
 from ..records.record import RecordError
-from ..records.report import failure_lines, printable, reason_of
+from ..records.report import failure_lines, printable
 from ..records.run import Worker
 
 SUITE = Path(__file__).resolve()

@@ -4,7 +4,6 @@ What adapters and users wrote (names, versions, messages, reasons) is printed as
 with characters that end a line or control a terminal.
 """
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from rich.text import Text
 
 from ...reference import Array
 from ...reference.arithmetic import Arithmetic
-from ...reference.rounding import SIGMAS
 from ..arithmetic.differences import explain_by_arithmetic
 from ..arithmetic.fingerprint import Fingerprint
 from ..cases.case import traced_layer
@@ -28,12 +26,11 @@ from ..checks.verdict import CHECKS, RUN_CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
 from ..diagnosis.explanation import origin_of
 from ..expectations.audit import FAILING
-from ..expectations.expectation import Expectation
 from . import whole_run
 from .coverage import uncovered_lines
 from .form.console import natural_width
 from .form.text import count, printable
-from .form.verdicts import split_case
+from .form.words import command_lines, diagnosis_lines, finding_lines, reason_of, versioned
 from .record import Record
 from .severity import below_line, heading, size_lines
 
@@ -64,35 +61,6 @@ def _describe_trace(header: Mapping[str, Any]) -> str:
     kept = ", layers " + " ".join(trace["only_layers"]) + " only" if trace.get("only_layers") else ""
     level = ", level normwise" if header["level"] == "normwise" else ""
     return f"{count(layers, 'layer')}, {count(len(steps), 'step')} of a trace{kept}{level}"
-
-
-def versioned(adapter: dict[str, Any]) -> str:
-    """An adapter's name and version, and the mutant planted in it."""
-    mutant = f" with mutant {adapter['mutant']}" if adapter["mutant"] else ""
-    return printable(f"{adapter['name']} {adapter['version']}".rstrip() + mutant)
-
-
-def words(adapter: dict[str, Any], device: str | None = None) -> str:
-    """The arguments that name an adapter, its mutant, its device and its interpreter to a command of kterm, quoted for
-    a shell.
-    """
-    named = shlex.quote(adapter["spec"])
-    for option, value in (("mutant", adapter["mutant"]), ("device", device), ("python", adapter.get("python"))):
-        named += f" --{option} {shlex.quote(value)}" if value else ""
-    return named
-
-
-def command_lines(case: str, adapter: dict[str, Any], device: str | None = None) -> list[str]:
-    """The commands that show more of a failing case; none for an adapter that no command line can name. For a layer of
-    a trace, TRACE stands for the folder of the trace, which a record does not name.
-    """
-    if (layer := traced_layer(case)) is not None:
-        return [f"kterm reproduce TRACE {shlex.quote(layer)} --step {split_case(case)[2]} -o bug.py"]
-    if not adapter["spec"]:
-        return []
-    named = words(adapter, device)
-    lines = [f"kterm shrink {case} {named}", f"kterm replay {case} {named}"]
-    return [*lines, f"kterm reproduce {case} {named} -o bug.py"] if adapter.get("has_script") else lines
 
 
 def entries(array: Array, width: int = 110) -> str:
@@ -277,11 +245,6 @@ def _cause_lines(
         yield from (*describe_cause(cause, named[cause.adapter], device, is_searched), "")
 
 
-def reason_of(expectation: Expectation) -> str:
-    """Why a divergence is expected, with the issue that describes it where there is one."""
-    return f"{expectation.reason} ({expectation.issue})" if expectation.issue else expectation.reason
-
-
 def expected_lines(record: Record) -> list[str]:
     """The known divergences that the run met, each with its reason and how often."""
     reasons: Counter[tuple[str, str]] = Counter()
@@ -305,47 +268,6 @@ def describe_cause(cause: Cause, adapter: dict[str, Any], device: str | None, is
     lines += finding_lines(shown)
     lines += [f"  {line}" for line in command_lines(shown.case, adapter, device)]
     return [*map(printable, lines)]
-
-
-def describe_rule(expected: float | None, jump: float | None) -> str:
-    """The rule's number in words; where a kink leaves a choice, both ends of what it allows."""
-    if not jump or expected is None:
-        return f"{expected!r}"
-    # The jump has a little rounding error in it, which digits of the ends would show.
-    low, high = (end if abs(end) > jump / 100 else 0.0 for end in (expected - jump, expected + jump))
-    return f"anything from about {low:.4g} to {high:.4g}"
-
-
-def finding_lines(finding: Verdict) -> list[str]:
-    """What is wrong: in words, or the worst entry with both numbers."""
-    if finding.message:
-        return [f"  {finding.label}: {finding.message}"]
-    if finding.observed is None:
-        return []
-    at = f"[{', '.join(map(str, finding.at))}]" if finding.at else ""
-    layer = f" ({finding.activation})" if finding.activation else ""
-    return [
-        f"  {finding.label}{at}{layer}: the framework gives {finding.observed!r}, "
-        f"the rule {describe_rule(finding.expected, finding.jump)}; "
-        f"{finding.worst * SIGMAS:.3g} σ, {finding.worst:.3g} times the tolerance {finding.tolerance:.3g}"
-    ]
-
-
-def diagnosis_lines(cause: Cause) -> list[str]:
-    """What explains a cause, or what is known of it; no line where a message says it already."""
-    if cause.text:
-        return [f"  cause: {cause.text}"]
-    if cause.mistakes:
-        named = [f"the rule with {e.mistake} (residual {e.sigmas:.2g} σ)" for e in cause.mistakes[:_MOST_NAMED]]
-        more = f", or {len(cause.mistakes) - _MOST_NAMED} more" if len(cause.mistakes) > _MOST_NAMED else ""
-        best = "" if cause.next_best is None else f"; next best explanation {cause.next_best:.2g} σ"
-        equals = "equals" if cause.is_fact else "is consistent with"
-        compared = f"; compared in {cause.compared:,} calls" if cause.compared else ""
-        return [f"  it {equals} {', or '.join(named)}{more}{best}{compared}"]
-    known = [f"  {line}" for line in cause.description]
-    if cause.worst.message or cause.worst.grade == "errored" or cause.worst.below_level:
-        return known  # what the run lets pass is not diagnosed
-    return ["  no known mistake explains this", *known]
 
 
 class CheckTable:

@@ -25,7 +25,9 @@ _POLL = 0.1  # seconds
 
 def core_count() -> int:
     """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def parse_workers(text: str) -> int:
@@ -35,7 +37,7 @@ def parse_workers(text: str) -> int:
     Raises OptionError for anything else.
     """
     if text == "auto":
-        return core_count()
+        return min(core_count(), MOST_WORKERS)
     if not (text.isascii() and text.isdecimal()):
         raise OptionError(f"-n {text}: give a number of workers, or auto")
     # The length is compared first: Python refuses to convert thousands of digits.

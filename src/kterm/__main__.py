@@ -1,6 +1,7 @@
 """The `kterm` command, also as `python -m kterm`."""
 
 import sys
+from pathlib import Path
 
 
 def main() -> None:
@@ -10,8 +11,14 @@ def main() -> None:
 
         print(f"kterm {version('kterm')}")
         return
-    from .conformance.commands.cli import main as run
-
+    try:
+        from .conformance.commands.cli import main as run
+    except ModuleNotFoundError as error:
+        folder = Path(__file__).with_name("conformance")
+        if error.name != "kterm.conformance" or not folder.is_file():
+            raise
+        # Git on Windows writes small files instead of symbolic links, unless it is asked for links.
+        sys.exit(f"kterm: {folder} should be a link to a folder; clone again with git clone -c core.symlinks=true")
     run()
 
 

@@ -5,13 +5,14 @@ works.
 import glob
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ..support.here import kterm_here
-from . import page
+from . import ROOT, page
 
 PAGE = "docs/ci.md"
 SMALL = {"torch jax": "numpy --profile smoke -n 0"}
@@ -21,7 +22,7 @@ INPUTS = {
     "actions/setup-python@v5": {"python-version", "cache"},
     "actions/cache@v4": {"path", "key"},
     "actions/upload-artifact@v4": {"name", "path"},
-    "actions/download-artifact@v4": {"pattern", "merge-multiple"},
+    "actions/download-artifact@v4": {"name", "path", "pattern", "merge-multiple"},
 }
 """The actions that are used, with those of their inputs that are given; each was looked up in its action.yml."""
 
@@ -70,7 +71,7 @@ def test_the_workflow_for_github_runs(tmp_path: Path, monkeypatch: pytest.Monkey
                     assert "${{" not in line
                     codes.append(run(line, tmp_path))
                 else:
-                    assert {*step.get("with", {})} == INPUTS[step["uses"]]
+                    assert {*step.get("with", {})} <= INPUTS[step["uses"]]
         for step in job["steps"]:
             if step.get("uses", "").startswith("actions/upload"):
                 name = step["with"]["path"].replace("${{ matrix.shard }}", "4")
@@ -95,3 +96,31 @@ def test_the_workflow_for_gitlab_runs(tmp_path: Path) -> None:
             for path in (*job["artifacts"]["paths"], *job["artifacts"].get("reports", {}).values()):
                 assert glob.glob(path, root_dir=tmp_path), path
     assert codes == [None, 0] * (count + 1)
+
+
+def test_the_workflow_for_the_package_runs(tmp_path: Path) -> None:
+    project = tomllib.loads(page("pyproject.toml"))["project"]
+    jobs = workflow("package")["jobs"]
+    assert [*jobs] == ["build", "wheel", "tests"]
+    assert jobs["wheel"]["needs"] == "build"
+    claimed = [one.rpartition(" ")[2] for one in project["classifiers"] if re.search(r" :: 3\.\d+$", one)]
+    for job in ("wheel", "tests"):
+        assert jobs[job]["strategy"]["matrix"]["python"] == claimed
+    assert len(jobs["wheel"]["strategy"]["matrix"]["system"]) == 3
+    codes: dict[str, int] = {}
+    for job in jobs.values():
+        for step in job["steps"]:
+            if "uses" in step:
+                assert {*step.get("with", {})} <= INPUTS[step["uses"]]
+            elif step["run"].startswith("kterm "):
+                # All shells of the three systems read it in the same way.
+                assert not re.search(r"[^\w .=-]", step["run"])
+                line = step["run"] + (" -n 0" if " check " in step["run"] else "")
+                codes[step["run"]] = kterm_here(*shlex.split(line)[1:], folder=tmp_path).returncode
+    assert set(codes.values()) == {0}
+    assert len(codes) == 4
+    lines = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    # test_packaging.py builds and installs; that these name what there is:
+    assert f"pip install --find-links dist kterm=={project['version']}" in lines
+    assert (ROOT / ".ci/run").is_file()
+    assert "bash .ci/run" in lines

@@ -9,8 +9,11 @@ import pytest
 from . import NAMES, defined_names, linked_names, page
 
 WALK = "docs/how-a-case-becomes-a-verdict.md"
+DERIVATION = "docs/derivation.md"
 _STEP = re.compile(
-    r"<!-- executed -->\n```python\n(?P<code>.*?)^```\n(?:\n<!-- prints -->\n```\n(?P<output>.*?)^```\n)?", re.M | re.S
+    r"<!-- executed(?P<torch> with torch)? -->\n```python\n(?P<code>.*?)^```\n"
+    r"(?:\n<!-- prints -->\n```\n(?P<output>.*?)^```\n)?",
+    re.M | re.S,
 )
 
 
@@ -34,12 +37,45 @@ def test_the_walk_through_prints_what_it_shows() -> None:
     steps = list(_STEP.finditer(page(WALK)))
     assert len(steps) == page(WALK).count("```python\n") >= 8
     for step in steps:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(step["code"], f"<{WALK}>", "exec"), names)
-        assert _without_rounding(printed.getvalue()) == _without_rounding(step["output"] or ""), step["code"]
+        printed = _printed(step["code"], names)
+        assert _without_rounding(printed) == _without_rounding(step["output"] or ""), step["code"]
 
 
 def _without_rounding(text: str) -> str:
     """The text without the figures that are rounding errors: how far right numbers are off differs with the machine."""
     return re.sub(r'(?<="worst":)[\d.e-]+|\d\.\d+(?= tolerances)|[\d.]+(?= σ, fits)|(?<=residual )[\d.]+', "...", text)
+
+
+def test_the_derivation_prints_what_it_shows() -> None:
+    # Its numbers are exact, so every digit counts.
+    names: dict[str, object] = {"__name__": "docs"}
+    steps = list(_STEP.finditer(page(DERIVATION)))
+    assert len(steps) == page(DERIVATION).count("```python\n") >= 10
+    assert [bool(step["torch"]) for step in steps] == [*[False] * (len(steps) - 1), True]
+    for step in steps:
+        if step["torch"]:
+            pytest.importorskip("torch")
+        assert _printed(step["code"], names) == step["output"], step["code"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("* slope_1\n", "\n"), ("x_0.T @ k_1", "x_0.T @ k_1 * 2"), ("W_3.T)", "W_3)")]
+)
+def test_a_mistake_in_the_derivation_is_found(right: str, wrong: str) -> None:
+    text = page(DERIVATION)
+    assert right in text
+    with pytest.raises((AssertionError, ValueError)):
+        _follow(text.replace(right, wrong))
+
+
+def _follow(text: str) -> None:
+    names: dict[str, object] = {"__name__": "docs"}
+    for step in _STEP.finditer(text):
+        assert _printed(step["code"], names) == step["output"]
+
+
+def _printed(code: str, names: dict[str, object]) -> str:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "<docs>", "exec"), names)
+    return printed.getvalue()

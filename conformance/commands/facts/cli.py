@@ -5,13 +5,14 @@ from contextlib import AbstractContextManager
 
 import typer
 
+from ...records.views.links import read_on
 from ..runs.options import Activations, Adapters, Device, Dtypes, Python
 
 
 def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:
     """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code."""
 
-    @app.command()
+    @app.command(epilog=read_on("divergences", "infinities-and-nan"))
     def nonfinite(
         adapters: Adapters = None,
         dtype: Dtypes = None,

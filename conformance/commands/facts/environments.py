@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
+from ...records.views.links import read_on
 from ..exit_codes import DOES_NOT, USAGE
 
 app = typer.Typer(help="Environments of their own for frameworks.", no_args_is_help=True)
 
 
-@app.command("create")
+@app.command("create", epilog=read_on("frameworks", "environments"))
 def create(name: Annotated[str, typer.Argument(help="The name of an adapter or of an environment.")]) -> None:
     """Make an environment with the pinned packages of a framework; `kterm check NAME` then uses it."""
     from ...records.form.text import print_aside
@@ -30,7 +31,7 @@ def create(name: Annotated[str, typer.Argument(help="The name of an adapter or o
         print(environment.notes)
 
 
-@app.command("list")
+@app.command("list", epilog=read_on("frameworks", "environments"))
 def list_all() -> None:
     """List the environments, the adapters of each, and whether they are made."""
     from ...runners.environments import environments_folder, read_environments

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...records.views.links import read_on
 from ..runs.options import Expectations, LevelName, Workers
 from ..runs.views.detail import Quiet, Verbose, choose_detail
 
@@ -42,7 +43,7 @@ def refuse(options: Mapping[str, object], why: str) -> None:
 def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:
     """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code."""
 
-    @app.command()
+    @app.command(epilog=read_on("judge-your-model"))
     def judge(
         trace: TracePath,
         steps: Annotated[str, typer.Option(help="Keep to these steps, counted from 0, such as 0,4-7.")] = "",
@@ -66,7 +67,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             asked = JudgeOptions(steps, tuple(layer or ()), workers, level, expectations, report, detail)
             raise typer.Exit(run_judge(trace, asked))
 
-    @app.command()
+    @app.command(epilog=read_on("judge-your-model"))
     def cases(trace: TracePath) -> None:
         """List what the dense layers of a trace compute as structures of cases, with calls, cost and layers."""
         with one_line_errors():

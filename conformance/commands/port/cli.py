@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...records.views.links import read_on
 from ..runs.options import Activations, Device, Dtypes, OneAdapter, PlantedMutant, Profile, Python, Seed
 
 _VECTORS = "The folder that kterm vectors export wrote."
@@ -49,7 +50,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
         rich_markup_mode=None,
     )
 
-    @vectors.command()
+    @vectors.command(epilog=read_on("vectors"))
     def export(
         folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
         profile: Profile = "quick",
@@ -66,7 +67,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             options = make_options(profile, seed, dtype or (), activation or ())
             raise typer.Exit(run_export(folder, options, bias or ()))
 
-    @vectors.command()
+    @vectors.command(epilog=read_on("vectors"))
     def verify(
         folder: Annotated[Path, typer.Argument(help=_VECTORS, show_default=False)],
         results: Annotated[Path, typer.Argument(help="A folder of results, in files of the same names.")],
@@ -78,7 +79,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
 
             raise typer.Exit(run_verify(folder, results, json))
 
-    @vectors.command()
+    @vectors.command(epilog=read_on("vectors"))
     def answer(
         folder: Annotated[Path, typer.Argument(help=_VECTORS, show_default=False)],
         adapter: OneAdapter,
@@ -95,7 +96,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
 
     app.add_typer(vectors, name="vectors")
 
-    @app.command()
+    @app.command(epilog=read_on("validate-a-port"))
     def smoke(
         adapter: OneAdapter,
         device: Device = None,
@@ -112,7 +113,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             request = RunRequest((adapter,), device=device, timeout=patience, mutant=mutant, python=python)
             raise typer.Exit(run_smoke(request))
 
-    @app.command()
+    @app.command(epilog=read_on("adapters"))
     def adapters() -> None:
         """List the registered adapters, whether their frameworks are installed, and how to name one of your own."""
         from ....adapters.registry import is_installed, registered
@@ -125,7 +126,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
             print(printable(f"{name:{wide}}  {state}  {entry.value}"))
         print(_OWN_ADAPTER)
 
-    @app.command("new-adapter")
+    @app.command("new-adapter", epilog=read_on("validate-a-port"))
     def new_adapter(
         name: Annotated[str, typer.Argument(help="What to call it, as in my-port; also the new folder.")],
         style: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...records.views.links import read_on
 from .options import (
     Activations,
     Adapters,
@@ -33,7 +34,7 @@ _RECORD = "A record, as --report writes it."
 def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContextManager[None]]) -> None:
     """Add the commands to `app`. `one_line_errors` turns the suite's errors into one line and an exit code."""
 
-    @app.command()
+    @app.command(epilog=read_on("expectations"))
     def expect(
         record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
         output: Annotated[Path | None, typer.Option("-o", "--output", help="Write them to this new file.")] = None,
@@ -44,7 +45,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
 
             raise typer.Exit(run_expect(record, output))
 
-    @app.command()
+    @app.command(epilog=read_on("record", "repeating-a-record"))
     def recheck(
         record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
         sample: Annotated[int, typer.Option(min=0, help="How many cases to repeat, beside the extremes.")] = 100,
@@ -61,7 +62,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
 
             raise typer.Exit(run_recheck(record, sample, seed, trust, choose_detail(quiet, verbose)))
 
-    @app.command()
+    @app.command(epilog=read_on("record", "a-table"))
     def rows(
         record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
         output: Annotated[
@@ -74,7 +75,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
 
             raise typer.Exit(run_rows(record, output))
 
-    @app.command()
+    @app.command(epilog=read_on("record", "a-run-on-several-machines"))
     def merge(
         records: Annotated[list[Path], typer.Argument(help="The records of all shards.", show_default=False)],
         output: Annotated[Path, typer.Option("-o", "--output", help="Write the record of the whole run here.")],
@@ -93,7 +94,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
                 code = run_merge(records, output, choose_detail(quiet, verbose), keep)
             raise typer.Exit(code)
 
-    @app.command()
+    @app.command(epilog=read_on("ci", "other-services"))
     def view(
         record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
         summary: Summary = None,
@@ -111,7 +112,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
                 code = run_view(record, choose_detail(quiet, verbose), keep)
             raise typer.Exit(code)
 
-    @app.command()
+    @app.command(epilog=read_on("report"))
     def report(
         records: Annotated[list[Path], typer.Argument(help="Records, as --report writes them.", show_default=False)],
         output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the pages.")] = Path("report"),
@@ -130,7 +131,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
 
             raise typer.Exit(run_report(records, output, ulp, kills, replay, trust))
 
-    @app.command()
+    @app.command(epilog=read_on("compare"))
     def compare(
         old: Annotated[Path, typer.Argument(help="The record of the run before.", show_default=False)],
         new: Annotated[Path, typer.Argument(help="The record of the run after.", show_default=False)],
@@ -150,7 +151,7 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
                 code = run_compare(old, new, form, fail_on, output, choose_detail(quiet, verbose), shown.append)
             raise typer.Exit(code)
 
-    @app.command()
+    @app.command(epilog=read_on("scale"))
     def campaign(
         adapters: Adapters = None,
         output: Annotated[

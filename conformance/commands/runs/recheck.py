@@ -16,8 +16,8 @@ from ...records.consistency import options_of, planned_groups
 from ...records.form.console import TextConsole
 from ...records.form.environment import describe_environment
 from ...records.form.verdicts import CaseResult, case_id, summarize_group
+from ...records.form.words import versioned
 from ...records.record import Record, read
-from ...records.report import versioned
 from ...records.run import Run, Worker
 from ...runners.threads import pin_here
 from ..exit_codes import CONFORMS, DOES_NOT

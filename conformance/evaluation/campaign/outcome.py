@@ -15,7 +15,8 @@ from ...expectations.audit import FAILING, AuditResult, Key, count_matched
 from ...records.form.files import RecordError
 from ...records.form.text import count, printable
 from ...records.form.verdicts import to_number
-from ...records.report import failure_lines, format_verdict, reason_of, words
+from ...records.form.words import reason_of, words
+from ...records.report import failure_lines, format_verdict
 from ...records.run import Run
 from ...records.whole_run import finding_lines, power_lines
 from ...records.whole_run import to_json as judged_to_json

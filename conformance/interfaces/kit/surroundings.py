@@ -1,5 +1,7 @@
 """The files beside a new adapter: its test, what is to be installed, a note and a workflow."""
 
+from ...records.views.links import page_link
+
 TEST = '''"""Checks the gradients of @NAME@, one test for each structure: pytest test_adapter.py"""
 
 from collections.abc import Callable
@@ -42,7 +44,7 @@ REQUIREMENTS = """\
 # HOLE: kterm and the framework, a line each, as you install them where the tests run.
 """
 
-NOTE = """\
+NOTE = f"""\
 # The gradients of @NAME@
 
 `adapter.py` runs the framework for kterm. Its holes are marked with HOLE, in the order to fill them in. In this folder,
@@ -55,6 +57,8 @@ with `--profile standard` once that conforms.
 `test_adapter.py` does the same under pytest, with the known divergences in `expectations.toml` if there is such a file.
 `.github/workflows/gradients.yml` runs it on every push, once `requirements.txt` names what is to be installed; copy the
 folder `.github` to the root of the repository.
+
+{page_link("validate-a-port")} goes through all of it with an example.
 """
 
 WORKFLOW = """\

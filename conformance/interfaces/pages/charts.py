@@ -11,10 +11,24 @@ from typing import Any
 
 from ....reference.rounding import SIGMAS
 from ...cases.plan import OptionError
-from .overview import BIN, Distribution
 
 _COLOURS = ("#3b6fb6", "#c2571a", "#2e8b57", "#8a4fae", "#a08000", "#b03a5b", "#3a8fa8", "#6b6b6b")
 """Hues that differ in lightness too, for adapters in their order."""
+
+
+BIN = 0.5
+"""The width of a bin of the distribution of errors, in σ."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How many cases of an adapter in a regime have their largest error in each bin: `counts` of [0, 0.5) σ and so on,
+    and last of all from 10 σ on, which are findings.
+    """
+
+    adapter: str
+    regime: str
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from ....reference.rounding import SIGMAS
 from ...checks.verdict import CHECKS, Verdict
 from ...diagnosis.causes import Cause
 from ...diagnosis.explanation import origin_of
+from ...records.form.words import command_lines, describe_rule, diagnosis_lines
 from ...records.record import Record
-from ...records.report import command_lines, describe_rule, diagnosis_lines, expected_lines
 from ...records.severity import size_lines
-from .tables import MISSING, Table
 
 
 @dataclass(frozen=True)
@@ -120,12 +119,3 @@ def show_verdict(verdict: Verdict) -> Shown:
     expected = "" if verdict.expected is None else describe_rule(verdict.expected, verdict.jump)
     sigmas = f"{SIGMAS * verdict.worst:.3g}"
     return Shown(verdict.label, verdict.grade, at, observed, expected, sigmas, verdict.is_finding)
-
-
-def make_known_table(record: Record) -> Table:
-    """The known divergences that the run met."""
-    rows = tuple((line,) for line in expected_lines(record))
-    return Table("known", "Known divergences", ("",), rows, note="" if rows else "The run met none.")
-
-
-__all__ = ["MISSING", "Failure", "Replays", "Shown", "list_failures", "make_known_table", "make_steps", "show_verdict"]

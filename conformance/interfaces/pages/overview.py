@@ -12,6 +12,7 @@ from ...checks.verdict import Status, Verdict, failure_of
 from ...records.coverage import sort_activations
 from ...records.form.verdicts import CaseResult
 from ...records.record import Record
+from .charts import BIN, Distribution
 
 Grade = Literal["fail", "known", "pass", "undecided", "none"]
 """Of a cell: something in it fails a run; known divergences only; all within tolerance; nothing is decided; nothing."""
@@ -126,21 +127,6 @@ def _make_traced(record: Record) -> Matrix:
 def cases_of(record: Record, adapter: str) -> Iterator[tuple[str, CaseResult]]:
     """The cases of an adapter, by id, in the order of the record."""
     return ((case, one) for (name, case), one in record.cases.items() if name == adapter)
-
-
-BIN = 0.5
-"""The width of a bin of the distribution of errors, in σ."""
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """How many cases of an adapter in a regime have their largest error in each bin: `counts` of [0, 0.5) σ and so on,
-    and last of all from 10 σ on, which are findings.
-    """
-
-    adapter: str
-    regime: str
-    counts: tuple[int, ...]
 
 
 def make_distributions(record: Record) -> list[Distribution]:

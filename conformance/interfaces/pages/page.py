@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -14,13 +14,10 @@ from urllib.parse import quote
 
 from ...cases.plan import OptionError
 from ...records.form.text import printable
-from ...records.record import Record
-from ...records.report import summary_lines, title, verdict_lines, words
-from .cases import pack_cases
-from .charts import Chart, chart_errors, load_scripts
-from .failures import Failure, Replays, list_failures, make_known_table
-from .overview import Matrix, describe_counts, make_distributions, make_matrices
-from .tables import Table, make_arithmetic_table, make_bias_table, make_environment_table, make_kinks_table
+from .charts import Chart, load_scripts
+from .failures import Failure
+from .overview import Matrix, describe_counts
+from .tables import Table
 
 _PACKAGE = __name__.rpartition(".")[0]
 _GLYPHS = {"fail": "✗", "known": "≈", "pass": "✓", "undecided": "?", "none": "·"}
@@ -56,40 +53,6 @@ class Page:
     commands: Mapping[str, str] | None = None
     targets: Mapping[int, str] = field(default_factory=dict)
     """The pages that verdicts lead to, by the index of the verdict."""
-
-
-def make_page(
-    record: Record, links: Sequence[Link] = (), charts: Sequence[Chart] = (), replays: Replays | None = None
-) -> Page:
-    """The page of a record. `charts` are made of other files; `replays` are texts of failures."""
-    adapters = list(record.adapters)
-    errors = chart_errors(make_distributions(record), adapters)
-    packed, shown = pack_cases(record)
-    device = record.header.get("device")
-    return Page(
-        f"kterm: {'conforms' if record.conforms else 'does not conform'}",
-        tuple(verdict_lines(record)),
-        title(record.header),
-        tuple(links),
-        tuple(make_matrices(record)),
-        tuple(list_failures(record, replays)),
-        (*([errors] if errors else []), *charts),
-        tuple(_list_tables(record)),
-        tuple(summary_lines(record)),
-        len(record.cases),
-        shown,
-        packed,
-        {one["name"]: words(one, device) for one in record.header["adapters"] if one["spec"]},
-    )  # fmt: skip
-
-
-def _list_tables(record: Record) -> Iterator[Table]:
-    yield make_bias_table(record)
-    if not record.is_of_trace:
-        yield make_kinks_table(record)
-        yield make_arithmetic_table(record)
-    yield make_known_table(record)
-    yield make_environment_table(record)
 
 
 def render(page: Page) -> str:

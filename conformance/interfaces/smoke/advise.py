@@ -11,7 +11,7 @@ from ...cases.regimes import REGIMES
 from ...checks.verdict import Verdict
 from ...diagnosis.causes import Cause
 from ...diagnosis.explanation import Explanation
-from ...records.report import finding_lines
+from ...records.form.words import finding_lines
 from .finding import Advice, Finding, Whose
 from .look import Look
 from .numbers import advise_on_numbers

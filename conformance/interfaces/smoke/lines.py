@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from ...records.report import printable, words
+from ...records.form.words import words
+from ...records.report import printable
 from .finding import Finding
 from .look import Look
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import fields
 
 from ..compare.recorded import Recorded
+from ..form.words import words
 from ..record import Record
-from ..report import words
 
 
 def what_is_recorded(record: Record) -> Recorded:

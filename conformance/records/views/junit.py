@@ -19,8 +19,9 @@ from ...diagnosis.explanation import origin_of
 from ...expectations.audit import FAILING, Key
 from ..form.text import shorten
 from ..form.verdicts import CaseResult, split_case
+from ..form.words import diagnosis_lines, finding_lines, reason_of, words
 from ..record import Record
-from ..report import diagnosis_lines, finding_lines, reason_of, verdict_lines, words
+from ..report import verdict_lines
 from ..whole_run import finding_lines as run_lines
 
 _MOST_CHARACTERS = 2000

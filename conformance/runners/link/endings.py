@@ -56,11 +56,12 @@ def end(process: subprocess.Popen[bytes], mark: str) -> None:
     process.kill()
     with suppress(subprocess.TimeoutExpired):  # a process in a system call that cannot be interrupted
         process.wait(_LAST_WAIT)
-    if sys.platform == "linux":
-        _end_marked(f"{MARK}={mark}".encode())
+    _end_marked(f"{MARK}={mark}".encode())
 
 
 def _end_marked(entry: bytes) -> None:
+    if sys.platform != "linux":
+        return  # nothing says which processes have the mark
     # A process may start another while it is looked for.
     for _ in range(_ROUNDS):
         found = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _is_marked(pid, entry)]

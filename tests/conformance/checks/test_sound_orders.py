@@ -1,6 +1,6 @@
 """Nothing is found in a framework that differs from another only in the order of its sums or in where it rounds.
 
-benchmarks/sound_orders.py runs many more cases.
+benchmarks/rounding/sound_orders.py runs many more cases.
 """
 
 from dataclasses import replace

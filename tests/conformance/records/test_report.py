@@ -27,14 +27,13 @@ from kterm.conformance.diagnosis.causes import causes
 from kterm.conformance.expectations.audit import ExpectationAudit
 from kterm.conformance.records.form.lines import VerdictLine
 from kterm.conformance.records.form.verdicts import format_verdict, to_verdict
+from kterm.conformance.records.form.words import command_lines, finding_lines
 from kterm.conformance.records.parts import failing_adapters, finish, write_part
 from kterm.conformance.records.record import Record, read
 from kterm.conformance.records.report import (
     CheckTable,
     cause_lines,
-    command_lines,
     failure_lines,
-    finding_lines,
     printable,
     summary_lines,
     title,

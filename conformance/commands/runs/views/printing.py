@@ -7,16 +7,9 @@ from ....checks.verdict import Verdict
 from ....records.form.console import TextConsole
 from ....records.form.text import count
 from ....records.form.timings import GroupTiming
+from ....records.form.words import finding_lines, versioned
 from ....records.record import Record
-from ....records.report import (
-    CheckTable,
-    cause_lines,
-    expected_lines,
-    finding_lines,
-    summary_lines,
-    verdict_lines,
-    versioned,
-)
+from ....records.report import CheckTable, cause_lines, expected_lines, summary_lines, verdict_lines
 from .detail import Detail
 
 

@@ -10,7 +10,8 @@ from ....cases.plan import OptionError
 from ....interfaces.pages.charts import Chart, load_altair, load_scripts
 from ....interfaces.pages.failures import Replays
 from ....interfaces.pages.inputs import read_accuracy, read_kills
-from ....interfaces.pages.write import write_report
+from ....interfaces.pages.make import make_pages
+from ....interfaces.pages.write import write_pages
 from ....records.form.console import TextConsole
 from ....records.record import Record, read
 from ...exit_codes import CONFORMS
@@ -35,7 +36,7 @@ def run_report(
     records = [(_name(source, sources), read(source)) for source in sources]
     charts = [chart for chart in _read_charts(ulp, kills) if chart is not None]
     texts = [replay_failures(record, trusts) if replays else {} for _, record in records]
-    written = write_report(records, folder, charts, texts)
+    written = write_pages(make_pages(records, charts, texts), folder)
     console = TextConsole()
     for path in written:
         console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

@@ -1,6 +1,7 @@
 """Sound frameworks with sums in every order that may occur: their false alarms, and their largest errors in σ.
 
-python -m benchmarks.sound_orders [--cases 10000] [--profile quick] [--regime tails] [--seed 1] [-n 1] [NAME ...]
+python -m benchmarks.rounding.sound_orders [--cases 10000] [--profile quick] [--regime tails] [--seed 1] [-n 1]
+    [NAME ...]
 
 Each sound framework of tests/support/frameworks/sound.py runs a profile under one fresh seed after another, showing z,
 x and k and showing gradients alone in turn, until it has had this many cases. Exits with 1 if there was an alarm.
