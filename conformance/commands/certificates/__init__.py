@@ -1,0 +1,1 @@
+"""The command that writes certificates and compares them with their records."""
