@@ -13,7 +13,6 @@ from typing import Annotated
 
 import typer
 
-from .certificates import cli as certificates
 from .exit_codes import DOES_NOT, INTERRUPTED, NOT_LOADED, USAGE
 from .facts import cli as facts
 from .facts import environments
@@ -378,7 +377,6 @@ port.add_commands(app, _one_line_errors)
 facts.add_commands(app, _one_line_errors)
 runs.add_commands(app, _one_line_errors)
 models.add_commands(app, _one_line_errors)
-certificates.add_commands(app, _one_line_errors)
 
 
 def main() -> None:

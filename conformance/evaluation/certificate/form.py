@@ -32,7 +32,7 @@ class _Part(Struct, frozen=True, forbid_unknown_fields=True):
     """What all parts of a certificate have in common."""
 
 
-class LeftOut(_Part):
+class LeftOut(_Part, frozen=True):
     """What a run left out, in words, why, and in which dtypes."""
 
     why: Reason
@@ -40,7 +40,7 @@ class LeftOut(_Part):
     dtypes: tuple[str, ...]
 
 
-class RecordFile(_Part):
+class RecordFile(_Part, frozen=True):
     """The record: SHA-256 of its lines, decompressed; the version of kterm that wrote it, the version of the draws,
     what was asked for, and the hash of the plan.
     """
@@ -54,7 +54,7 @@ class RecordFile(_Part):
     plan: str
 
 
-class Subject(_Part):
+class Subject(_Part, frozen=True):
     """The adapter that was checked, in what versions, and what it declares. `activations` and `biases` by name."""
 
     name: str
@@ -71,7 +71,7 @@ class Subject(_Part):
     """The wider dtypes of results that it declares, by quantity."""
 
 
-class Place(_Part):
+class Place(_Part, frozen=True):
     """Where the run took place."""
 
     platform: str
@@ -79,7 +79,7 @@ class Place(_Part):
     environment: Environment
 
 
-class Tolerance(_Part):
+class Tolerance(_Part, frozen=True):
     """What the tolerances rest on: how many standard deviations a tolerance has, the least power of a pass, and the
     rate at which a sound adapter has a finding of `bias` or `spread` in a whole run, at most.
     """
@@ -89,7 +89,7 @@ class Tolerance(_Part):
     run_false_alarms: float
 
 
-class Smallest(_Part):
+class Smallest(_Part, frozen=True):
     """The smallest relative error of a tensor that would have been seen, in passes of one check and dtype, from their
     power: in the weakest of them, in half of them, and in the strongest. Draws in which nothing rounds do not count.
     """
@@ -99,7 +99,7 @@ class Smallest(_Part):
     in_the_strongest_case: Relative
 
 
-class CheckGrade(_Part):
+class CheckGrade(_Part, frozen=True):
     """What one check said in one dtype: cases by status, the largest error of a pass in units of its tolerance, and the
     smallest mistake; these two are null if it compares no numbers, or nothing passed with numbers that round.
     """
@@ -111,7 +111,7 @@ class CheckGrade(_Part):
     smallest_mistake: Smallest | None
 
 
-class RunGrade(_Part):
+class RunGrade(_Part, frozen=True):
     """What the run as a whole said of one quantity: the grade, and for `bias` the smallest relative error in all of its
     entries that would have been seen; null if none would.
     """
@@ -124,7 +124,7 @@ class RunGrade(_Part):
     smallest_mistake: Relative | None
 
 
-class Cell(_Part):
+class Cell(_Part, frozen=True):
     """One activation in one dtype: the cases that have it in a layer, by status, and in how many layers its values (`x`
     or the outputs) and its slopes (`k`; of an adapter that shows none, `dE/dW`) were judged with power. `worst` is the
     largest error of any check that passed in these cases, in units of its tolerance.
@@ -142,7 +142,7 @@ class Cell(_Part):
     worst: float | None
 
 
-class Divergence(_Part):
+class Divergence(_Part, frozen=True):
     """A known divergence that the run met: why, in how many cases and which dtypes, and how findings are bounded.
     `shipped` says whether the entry is one of this version of kterm.
     """
@@ -155,7 +155,7 @@ class Divergence(_Part):
     shipped: bool
 
 
-class Kills(_Part):
+class Kills(_Part, frozen=True):
     """How many of the known mistakes the checks find when they are planted in this adapter, in one dtype. `score` is
     `killed` over `killed` and `survived`; mistakes that change no answer are not applicable. If the profile is smoke,
     which every profile begins with, the score is a lower limit.
@@ -169,14 +169,14 @@ class Kills(_Part):
     score: float
 
 
-class KillScore(_Part):
+class KillScore(_Part, frozen=True):
     """What `kterm mutants --json` measured of this adapter, and the SHA-256 of that file."""
 
     sha256: Sha256
     by_dtype: tuple[Kills, ...]
 
 
-class CalibrationScore(_Part):
+class CalibrationScore(_Part, frozen=True):
     """What `kterm calibrate --json` measured of this adapter, and the SHA-256 of that file: false alarms in so many
     cases, and the upper limit of their rate at a confidence.
     """
@@ -188,7 +188,7 @@ class CalibrationScore(_Part):
     confidence: float
 
 
-class Repeated(_Part):
+class Repeated(_Part, frozen=True):
     """What `--recheck` repeated and found as recorded: how many cases were chosen, how many were repeated with their
     groups, and whether margins and powers agreed in all their digits, as they must on the machine of the record.
     """
@@ -198,7 +198,7 @@ class Repeated(_Part):
     to_the_last_digit: bool
 
 
-class Certificate(_Part, tag_field="kind", tag="kterm certificate"):
+class Certificate(_Part, frozen=True, tag_field="kind", tag="kterm certificate"):
     """What a record shows of one adapter whose run conforms. `levels` are those of the dtypes that it declares, and
     `level` is the least of them.
     """

@@ -18,7 +18,7 @@ from ...cases.plan import OptionError, Options
 from ...mutants import MISTAKES, MUTANTS
 from ...records.form.lines import Count
 from ...records.form.text import count
-from ..calibration.spread import CONFIDENCE, compute_upper_limit
+from ..calibration.limit import CONFIDENCE, compute_upper_limit
 from .form import CalibrationScore, Kills, KillScore
 
 _SMALLEST = "smoke"

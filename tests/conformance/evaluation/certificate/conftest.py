@@ -20,7 +20,12 @@ class Port(Coarse):
     name = "port"
     version = "1.0"
     activations = {{name: Coarse.activations[name] for name in ("identity", "tanh", "relu")}}
-    max_structures = 40
+    max_structures = 10
+
+
+class Wide(Port):
+    name = "wide"
+    max_structures = 24
 
 
 class Off(Port):
@@ -30,12 +35,19 @@ class Off(Port):
         return super().slope(name, z) * z.dtype.type(1.001 if name == "tanh" else 1)
 
 
-class Silent(Port):
+class Wild(Port):
+    name = "wild"
+
+    def slope(self, name, z):
+        return super().slope(name, z) + z.dtype.type(1)
+
+
+class Silent(Wide):
     name = "silent"
     is_silent = True
 
 
-class Lazy(Port):
+class Lazy(Wide):
     name = "lazy"
 
     def build(self, structure):
@@ -48,7 +60,8 @@ FILES = {
     "port.py": ADAPTERS,
     "bounded.toml": ENTRY + 'size = "0.01"\n',
     "unbounded.toml": ENTRY,
-    "stale.toml": '[[expectation]]\nadapter = "port"\ncheck = "k_terms"\nactivation = "relu"\nreason = "old"\n',
+    "wild.toml": '[[expectation]]\nadapter = "wild"\nreason = "anything"\n',
+    "unmatched.toml": '[[expectation]]\nadapter = "port"\ncase = "99x99-*"\nreason = "old"\n',
 }
 Recorder = Callable[..., Path]
 Rows = list[dict[str, Any]]

@@ -16,7 +16,7 @@ from .conftest import Recorder, Rows, read_rows
 
 GRAVEST = ("errored", "failed", "blocked", "expected", "unsupported", "inconclusive", "passed")
 RUNS = {
-    "port": ("port.py:Port",),
+    "wide": ("port.py:Wide",),
     "off": ("port.py:Off", "--expectations", "unbounded.toml"),
     "silent": ("port.py:Silent",),
     "lazy": ("port.py:Lazy",),
@@ -38,9 +38,8 @@ class Case:
         self.layers = names.split(".")
         self.checks = line.get("checks", group["checks"])
         self.statuses = {check: line.get("statuses", {}).get(check, "passed") for check in self.checks}
-        self.numbers = dict(
-            zip([c for c, names in self.checks.items() if names], zip(line["margins"], line["powers"], strict=True))
-        )  # fmt: skip
+        numbers = zip(line["margins"], line["powers"], strict=True)
+        self.numbers = {check: next(numbers) for check, names in self.checks.items() if names}
         for check in ("descent", "batch"):
             if check in line:
                 self.numbers[check] = line[check]

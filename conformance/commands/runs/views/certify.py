@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ...cases.plan import OptionError, require_known
-from ...evaluation.certificate.badge import badge_text, to_svg
-from ...evaluation.certificate.form import CalibrationScore, Certificate, KillScore, Repeated
-from ...evaluation.certificate.make import Beside, NoCertificate, certify, from_bytes, require_certifiable, to_text
-from ...records.form.console import TextConsole
-from ...records.form.text import count, print_aside, printable
-from ...records.record import Record, read
-from ..exit_codes import CONFORMS, DOES_NOT
-from ..runs.recheck import print_differences, repeat_part
+from ....cases.plan import OptionError, require_known
+from ....evaluation.certificate.badge import badge_text, to_svg
+from ....evaluation.certificate.form import CalibrationScore, Certificate, KillScore, Repeated
+from ....evaluation.certificate.make import Beside, NoCertificate, certify, from_bytes, require_certifiable, to_text
+from ....records.form.console import TextConsole
+from ....records.form.text import count, print_aside, printable
+from ....records.record import Record, read
+from ...exit_codes import CONFORMS, DOES_NOT
+from ..recheck import print_differences, repeat_part
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_+.-]")
 _MOST_BYTES = 2**24
@@ -83,7 +83,10 @@ def run_certify(options: CertifyOptions) -> int:
 
 def _lines(certificate: Certificate) -> Iterator[str]:
     """What keeps a certificate from being strict, and what was measured beside the run."""
-    yield from (f"left out: {one.what}" for one in certificate.left_out)
+    undeclared = [one.what for one in certificate.left_out if one.why == "undeclared"]
+    if undeclared:
+        yield f"does not declare: {', '.join(undeclared)}"
+    yield from (f"left out: {one.what}" for one in certificate.left_out if one.why != "undeclared")
     for met in certificate.divergences:
         source = "" if met.shipped else ", by an expectation that kterm does not ship"
         yield f"known divergence in {count(met.cases, 'case')}{source}: {met.reason}"

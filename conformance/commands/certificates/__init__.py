@@ -1,1 +1,0 @@
-"""The command that writes certificates and compares them with their records."""
