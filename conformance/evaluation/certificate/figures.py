@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from ....reference import ACTIVATIONS, DTYPES, base_of
+from ...checks.comparison.compare import CONCLUSIVE_POWER
 from ...checks.verdict import CHECKS, STATUSES, Check, Status
 from ...checks.whole_run.verdicts import verdicts_of
 from ...expectations import expectation as expectations
@@ -63,7 +64,16 @@ def find_smallest(powers: Sequence[float]) -> Smallest | None:
         return None
     # The lower of two middle powers: what is said of half of the cases holds.
     levels = min(powers), statistics.median_low(powers), max(powers)
-    return Smallest(*(_short(1 / power) for power in levels))
+    return Smallest(*(_short(1 / least_power(power)) for power in levels))
+
+
+def least_power(recorded: float) -> float:
+    """The smallest power that is recorded as this one: a record has one digit. A pass has at least
+    `CONCLUSIVE_POWER`.
+    """
+    digit, _, exponent = f"{recorded:.0e}".partition("e")
+    least = float(f"{int(digit) - 0.5 if digit != '1' else 0.95}e{exponent}")
+    return max(least, CONCLUSIVE_POWER)
 
 
 def _short(number: float, digits: int = _DIGITS) -> float:
