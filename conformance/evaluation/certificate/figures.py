@@ -2,6 +2,7 @@
 been seen.
 """
 
+import json
 import math
 import statistics
 from collections import Counter, defaultdict
@@ -148,18 +149,25 @@ def find_divergences(record: Record, name: str) -> list[Divergence]:
         if verdict.expectation:
             dtypes[verdict.expectation].add(verdict.case.split("-")[1])
     shipped = [_without_id(one) for one in expectations.read(expectations.SHIPPED)]
-    merged: dict[tuple[str, str, Bound, bool], tuple[set[str], set[str]]] = {}
+    merged: dict[tuple[str, str, Bound, str, bool], tuple[set[str], set[str]]] = {}
     for number, entry in record.expectations.items():
         if number in dtypes:
-            bound: Bound = "formula" if entry.formula else "size" if entry.size else "none"
-            key = entry.reason, entry.issue, bound, _without_id(entry) in shipped
+            key = entry.reason, entry.issue, *_bound_of(entry), _without_id(entry) in shipped
             some = merged.setdefault(key, (set(), set()))
             some[0].update(cases[number])
             some[1].update(dtypes[number])
     return [
-        Divergence(reason, issue, len(some), tuple(dtype for dtype in DTYPES if dtype in met), bound, is_shipped)
-        for (reason, issue, bound, is_shipped), (some, met) in merged.items()
+        Divergence(reason, issue, len(some), tuple(dtype for dtype in DTYPES if dtype in met), bound, limit, is_shipped)
+        for (reason, issue, bound, limit, is_shipped), (some, met) in merged.items()
     ]
+
+
+def _bound_of(entry: Expectation) -> tuple[Bound, str]:
+    """What keeps an entry from matching a mistake of any size."""
+    if entry.formula:
+        parameters = f" {json.dumps(entry.parameters)}" if entry.parameters else ""
+        return "formula", entry.formula + parameters
+    return ("size", entry.size) if entry.size else ("none", "")
 
 
 def _without_id(entry: Expectation) -> dict[str, object]:

@@ -143,8 +143,9 @@ class Cell(_Part, frozen=True):
 
 
 class Divergence(_Part, frozen=True):
-    """A known divergence that the run met: why, in how many cases and which dtypes, and how findings are bounded.
-    `shipped` says whether the entry is one of this version of kterm.
+    """A known divergence that the run met: why, in how many cases and which dtypes, and how findings are bounded. The
+    `limit` is the formula with its parameters, or the size. `shipped` says whether the entry is one of this version of
+    kterm.
     """
 
     reason: str
@@ -152,6 +153,7 @@ class Divergence(_Part, frozen=True):
     cases: Count
     dtypes: tuple[str, ...]
     bound: Bound
+    limit: str
     shipped: bool
 
 

@@ -13,6 +13,8 @@ TAILS = Path(__file__).resolve().parents[3] / "support" / "frameworks" / "tails.
 ADAPTERS = f"""
 from runpy import run_path
 
+from kterm.adapters import Limits
+
 Coarse = run_path({str(TAILS)!r})["Coarse"]
 
 
@@ -21,6 +23,11 @@ class Port(Coarse):
     version = "1.0"
     activations = {{name: Coarse.activations[name] for name in ("identity", "tanh", "relu")}}
     max_structures = 10
+
+
+class Narrow(Port):
+    name = "narrow"
+    limits = Limits(width=8)
 
 
 class Wide(Port):

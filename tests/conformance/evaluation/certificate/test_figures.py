@@ -176,7 +176,7 @@ def test_the_run_as_a_whole(derived: tuple[Rows, dict[str, Any]]) -> None:
 def test_divergences(derived: tuple[Rows, dict[str, Any]]) -> None:
     rows, certificate = derived
     matched = {row["case"] for row in rows if row["kind"] == "verdict" and row.get("expectation")}
-    due = {"reason": "coarse", "issue": "", "cases": len(matched), "bound": "none", "shipped": False}
+    due = {"reason": "coarse", "issue": "", "cases": len(matched), "bound": "none", "limit": "", "shipped": False}
     found = [{key: value for key, value in one.items() if key != "dtypes"} for one in certificate["divergences"]]
     assert found == ([due] if matched else [])
     assert {dtype for one in certificate["divergences"] for dtype in one["dtypes"]} == {

@@ -22,7 +22,7 @@ from ....support.here import kterm_here
 from .conftest import Recorder
 
 ADAPTER = replace(describe(Numpy(), "numpy"), dtypes=("f64", "f32", "bf16"))
-MET = Divergence("coarse", "", 3, ("f32",), "formula", True)
+MET = Divergence("coarse", "", 3, ("f32",), "formula", "flush-to-zero", True)
 LACKS = LeftOut("not judged", "f of tanh in bf16", ("bf16",))
 NO_F16 = LeftOut("undeclared", "dtype f16", ())
 
@@ -83,6 +83,12 @@ def test_what_a_small_port_leaves_out_is_listed(record: Recorder, tmp_path: Path
     assert planned < whole
 
 
+def test_what_limits_cut_is_listed(record: Recorder, tmp_path: Path) -> None:
+    _, found = _left_out(record("port.py:Narrow"), tmp_path)
+    assert any(one.startswith("the limits of narrow leave out ") for one in found["limits"])
+    assert any(one.startswith("the limits of narrow change structures: ") for one in found["limits"])
+
+
 def test_an_adapter_that_shows_gradients_alone_lacks_what_needs_the_others(record: Recorder, tmp_path: Path) -> None:
     certificate, found = _left_out(record("port.py:Silent"), tmp_path)
     assert {one.split(":")[0] for one in found["no pass"]} >= {
@@ -108,7 +114,8 @@ def test_an_expectation_without_a_bound_may_hide_a_mistake_of_any_size(record: R
     assert [one["bound"] for one in certificate["divergences"]] == ["none"]
     certificate, found = _left_out(record("port.py:Off", "--expectations", "bounded.toml"), tmp_path)
     assert "unbounded expectation" not in found
-    assert [(one["bound"], one["shipped"]) for one in certificate["divergences"]] == [("size", False)]
+    (met,) = certificate["divergences"]
+    assert (met["bound"], met["limit"], met["shipped"]) == ("size", "0.01", False)
 
 
 def test_an_expectation_for_everything_leaves_no_pass(record: Recorder, tmp_path: Path) -> None:
@@ -128,6 +135,7 @@ def test_an_entry_that_is_shipped_is_known_as_such(record: Recorder) -> None:
     path = record("torch", "--activation", "softplus", "--regime", "tails", "--dtype", "f64")
     (found,) = find_divergences(read(path), "torch")
     assert (found.shipped, found.bound, found.dtypes) == (True, "formula", ("f64",))
+    assert found.limit == 'softplus-threshold {"threshold": 20}'
     assert found.issue.startswith("https://")
 
 
