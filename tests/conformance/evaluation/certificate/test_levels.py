@@ -139,6 +139,12 @@ def test_an_entry_that_is_shipped_is_known_as_such(record: Recorder) -> None:
     assert found.issue.startswith("https://")
 
 
+def test_the_page_has_the_number_of_cases_that_are_planned() -> None:
+    cases = sum(len(group.draws) for group in plan(describe(Numpy(), "numpy"), make_options("standard", 0)).groups)
+    page = Path(__file__).resolve().parents[4] / "docs" / "certificate.md"
+    assert f"strict · f64 f32 · {cases:,} cases\n" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.heavy
 def test_the_reference_is_strict(tmp_path: Path) -> None:
     """All but bf16 and f16, which it does not have."""
