@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,8 @@ def repeat_part(
     adapters to keep to; empty for all.
 
     Raises AdapterError, and OptionError for the record of a trace, or where an adapter is another than that of the
-    record, or is a file, a module or a program and the user does not say `trusts`: who wrote the record chose it.
+    record or declares other things here, or is a file, a module or a program and the user does not say `trusts`: who
+    wrote the record chose it.
     """
     pin_here()
     if record.is_of_trace:
@@ -144,14 +145,15 @@ def _repeat(record: Record, chosen: Iterable[Key], exactly: bool) -> Iterator[tu
 
 
 def _require_same(run: Run, adapter: Description) -> None:
-    """Raise OptionError if an adapter is another here, and AdapterError if it does not load."""
+    """Raise OptionError if an adapter is another here, or declares other things, and AdapterError if it does not load.
+    """
     with closing(run.start(adapter)) as process:
         here = process.describe()
-    for what in ("name", "version", "framework", "framework_version", "mutant"):
+    for what in (one.name for one in fields(Description) if one.name not in ("spec", "python")):
         if getattr(here, what) != getattr(adapter, what):
             raise OptionError(
-                f"{versioned(adapter.to_json())}: its {what} is {getattr(here, what)!r} here, and "
-                f"{getattr(adapter, what)!r} in the record; repeat it where it was written"
+                f"{versioned(adapter.to_json())}: its {what} is {getattr(here, what)!r:.80} here, and "
+                f"{getattr(adapter, what)!r:.80} in the record; repeat it where it was written"
             )
 
 

@@ -221,3 +221,15 @@ def test_a_record_of_another_adapter_is_found_by_repeating_a_part(record: Record
     assert "passed in the record, failed now" in done.stdout
     assert "came out otherwise here" in done.stderr
     assert not (tmp_path / "c.json").exists()
+
+
+def test_declarations_that_widen_what_is_right_cannot_be_left_out_of_a_record_that_is_repeated(
+    record: Recorder, tmp_path: Path
+) -> None:
+    rows = read_rows(record(*PORT))
+    file = record(*PORT).parent / "port.py"
+    assert rows[0]["adapters"][0]["arithmetic"]["f32"]["flushing"] == "never"
+    _adapter(rows, spec=f"{file}:Port", arithmetic={})
+    path = write_rows(tmp_path / "run.jsonl", rows)
+    assert kterm_here("certify", str(path), folder=tmp_path).returncode == 0
+    assert "its arithmetic is " in _refused(path, tmp_path, 2, "--recheck", "1", "--trust")
