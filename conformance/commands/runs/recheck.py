@@ -145,8 +145,7 @@ def _repeat(record: Record, chosen: Iterable[Key], exactly: bool) -> Iterator[tu
 
 
 def _require_same(run: Run, adapter: Description) -> None:
-    """Raise OptionError if an adapter is another here, or declares other things, and AdapterError if it does not load.
-    """
+    """Raise OptionError if an adapter is or declares something else here, and AdapterError if it does not load."""
     with closing(run.start(adapter)) as process:
         here = process.describe()
     for what in (one.name for one in fields(Description) if one.name not in ("spec", "python")):

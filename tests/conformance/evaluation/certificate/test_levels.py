@@ -73,7 +73,10 @@ def _left_out(path: Path, folder: Path) -> tuple[dict[str, Any], dict[str, list[
 def test_what_a_small_port_leaves_out_is_listed(record: Recorder, tmp_path: Path) -> None:
     path = record("port.py:Port")
     header = read(path).header
-    _, found = _left_out(path, tmp_path)
+    certificate, found = _left_out(path, tmp_path)
+    assert {(one["what"], tuple(one["dtypes"])) for one in certificate["left_out"]} >= {
+        ("dtype bf16", ()), ("activation gelu", ("f64", "f32")),
+    }  # fmt: skip
     assert found["profile"] == ["profile quick, which has few cases; standard and thorough have enough"]
     assert found["undeclared"] == header["adapters"][0]["unsupported"]
     assert "activation gelu" in found["undeclared"]
