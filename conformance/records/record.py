@@ -5,6 +5,7 @@ header, and requires each planned case once, with each of its checks.
 """
 
 import gc
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -38,6 +39,8 @@ class Record:
     cases: dict[Key, CaseResult]
     verdicts: dict[Key, list[Verdict]]
     footer: dict[str, Any]
+    sha256: str = ""
+    """Of the lines of its file, decompressed, as hex digits; empty if it was not read from a file."""
 
     @property
     def is_of_trace(self) -> bool:
@@ -256,7 +259,7 @@ def _parse(data: bytes) -> Record:
         else:
             verdicts.setdefault(key, []).append(one)
     _decode(len(lines), lines[-1], Footer)
-    return Record(first, cases, verdicts, last)
+    return Record(first, cases, verdicts, last, hashlib.sha256(data).hexdigest())
 
 
 def _results(lines: list[bytes], adapters: set[str], is_shard: bool) -> Iterator[tuple[Key, CaseResult | Verdict]]:

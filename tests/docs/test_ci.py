@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from ..conformance.evaluation.certificate.conftest import FILES
 from ..support.here import kterm_here
 from . import ROOT, page
 
 PAGE = "docs/ci.md"
-SMALL = {"torch jax": "numpy --profile smoke -n 0"}
+SMALL = {"torch jax": "port.py:Port --profile quick -n 0"}
 """What is checked here instead."""
 INPUTS = {
     "actions/checkout@v4": set(),
@@ -31,6 +32,11 @@ INPUTS = {
 def _same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     # threadpoolctl sets it when it is first imported, and so only for the first of several runs in one process.
     monkeypatch.setenv("KMP_DUPLICATE_LIB_OK", "True")
+
+
+@pytest.fixture(autouse=True)
+def _port(tmp_path: Path) -> None:
+    (tmp_path / "port.py").write_text(FILES["port.py"], encoding="utf-8")
 
 
 def workflow(name: str) -> dict[Any, Any]:
@@ -75,8 +81,9 @@ def test_the_workflow_for_github_runs(tmp_path: Path, monkeypatch: pytest.Monkey
         for step in job["steps"]:
             if step.get("uses", "").startswith("actions/upload"):
                 name = step["with"]["path"].replace("${{ matrix.shard }}", "4")
-                assert (tmp_path / name).is_file()
-    assert codes == [None, 0] * 5
+                assert glob.glob(name, root_dir=tmp_path), name
+    assert codes == [*[None, 0] * 5, 0]
+    assert {path.name for path in tmp_path.glob("kterm-*")} == {"kterm-port.json", "kterm-port.svg"}
     assert (tmp_path / "run.jsonl.gz").is_file()
     assert (tmp_path / "step.md").read_text(encoding="utf-8").count("## kterm: conforms") == 5
 

@@ -66,6 +66,9 @@ INSTEAD: dict[str, str] = {
         "kterm calibrate numpy --draws 200 --networks 0 --activation tanh --dtype f32 -n 0"
     ),
     "kterm mutants": f"kterm mutants {MUTANT} --profile smoke -n 0",
+    "kterm check numpy --profile standard --report run.jsonl": (
+        "kterm check numpy --profile smoke -n 0 --report run.jsonl"
+    ),
     "kterm check torch -o before.jsonl": _BEFORE,
     "kterm check torch -o after.jsonl": _AFTER,
 }
@@ -120,6 +123,16 @@ ELSEWHERE = {
     "kterm check torch jax --shard 1/4 -o shard-1.jsonl": "tests/conformance/records",
     "kterm check torch --timings timings.json": "tests/conformance/records",
     "kterm merge shard-1.jsonl shard-2.jsonl shard-3.jsonl shard-4.jsonl -o run.jsonl": "tests/conformance/records",
+    "kterm certify run.jsonl": "tests/conformance/evaluation/certificate",
+    "kterm certify run.jsonl --recheck 100": "tests/conformance/evaluation/certificate",
+    "kterm certify run.jsonl --verify kterm-numpy.json": "tests/conformance/evaluation/certificate",
+    "kterm certify run.jsonl --kills kills.json --calibration calibration.json": (
+        "tests/conformance/evaluation/certificate"
+    ),
+    "kterm mutants numpy --profile smoke --json kills.json": "tests/conformance/evaluation/certificate",
+    "kterm calibrate numpy --draws 20000 --networks 0 --json calibration.json": (
+        "tests/conformance/evaluation/certificate"
+    ),
     "kterm judge trace": "tests/docs",
     "kterm judge port-trace": "tests/docs",
     "kterm judge trace --report model.jsonl": "tests/conformance/interfaces/models",
@@ -133,7 +146,8 @@ ELSEWHERE = {
     "kterm smoke command:examples/c/adapter": "tests/examples",
     "kterm check command:examples/c/adapter --profile quick": "tests/examples",
 }
-"""Run with other arguments: the solver on small sets of cases; virtual environments in other folders, without pip.
+"""Run with other arguments: certificates of runs in a larger profile than smoke; the solver on small sets of cases;
+virtual environments in other folders, without pip.
 """
 
 NEEDS = (

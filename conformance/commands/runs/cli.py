@@ -62,6 +62,44 @@ def add_commands(app: typer.Typer, one_line_errors: Callable[[], AbstractContext
 
             raise typer.Exit(run_recheck(record, sample, seed, trust, choose_detail(quiet, verbose)))
 
+    @app.command(epilog=read_on("certificate"))
+    def certify(
+        record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],
+        output: Annotated[
+            Path, typer.Option("-o", "--output", help="Folder for certificates and badges, or one file .json.")
+        ] = Path(),
+        badge: Annotated[
+            Path | None, typer.Option(help="Write the badge to this file .svg.", show_default=False)
+        ] = None,
+        only: Annotated[
+            list[str] | None, typer.Option("--adapter", help="Certify this adapter of the record; repeatable.")
+        ] = None,
+        kills: Annotated[
+            Path | None, typer.Option(help="A file of kterm mutants --json: adds the kill score.", show_default=False)
+        ] = None,
+        calibration: Annotated[
+            Path | None, typer.Option(help="A file of kterm calibrate --json: adds false alarms.", show_default=False)
+        ] = None,
+        recheck: Annotated[
+            int | None, typer.Option(min=0, help="Repeat so many cases first, and the extremes.", show_default=False)
+        ] = None,
+        trust: Annotated[
+            bool, typer.Option("--trust", help="Let --recheck run adapters that are no registered names.")
+        ] = False,
+        verify: Annotated[
+            Path | None, typer.Option(help="Compare this certificate with the record, and write nothing.")
+        ] = None,
+        quiet: Quiet = False,
+    ) -> None:
+        """Certify a run: write what its record shows as JSON with a badge, or say why it earns no certificate."""
+        with one_line_errors():
+            from .views.certify import CertifyOptions, run_certify
+
+            asked = CertifyOptions(
+                record, output, badge, tuple(only or ()), kills, calibration, recheck, trust, verify, quiet
+            )
+            raise typer.Exit(run_certify(asked))
+
     @app.command(epilog=read_on("record", "a-table"))
     def rows(
         record: Annotated[Path, typer.Argument(help=_RECORD, show_default=False)],

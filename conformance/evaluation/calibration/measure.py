@@ -22,8 +22,9 @@ from ...checks.verdict import Verdict
 from ...records.run import Run
 from ...runners.workers import open_executor, wait_for
 from ..figures import to_json_types
+from .limit import CONFIDENCE
 from .sensitivity import Sensitivity, measure_sensitivity
-from .spread import CONFIDENCE, THRESHOLDS, Sample, Spread, choose_groups, measure_sample, summarize_samples
+from .spread import THRESHOLDS, Sample, Spread, choose_groups, measure_sample, summarize_samples
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from ....reference.rounding import SIGMAS
 from ...checks.verdict import Verdict
 from ...records.run import Run
 from .gradient_checkers import CHECKERS
+from .limit import CONFIDENCE, compute_upper_limit
 from .measure import Calibration
 from .sensitivity import MOST, Sensitivity
-from .spread import CONFIDENCE, THRESHOLDS, Distribution, Spread, compute_normal_rate, compute_upper_limit
+from .spread import THRESHOLDS, Distribution, Spread, compute_normal_rate
 
 _MOST_LINES = 20
 _QUANTILES = ("median", "99 %", "99.99 %", "largest")

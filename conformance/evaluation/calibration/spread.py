@@ -27,12 +27,12 @@ from ...checks.verdict import Verdict, status
 from ...records.run import Run
 from ...runners.process import open_shared_runner
 from ...runners.runner import Answer
+from .limit import compute_upper_limit
 
 REGIMES = ("normal", "square")
 """Networks in general. Regimes that provoke one difficulty would measure how often they do so."""
 THRESHOLDS = (1, 2, 3, 4, 5, 6, 8, 10)
 """In σ: errors above each are counted."""
-CONFIDENCE = 0.95
 
 _PER_STRUCTURE, _LEAST, _STACK = 150, 8, 400  # draws of a structure, structures, draws judged at once
 
@@ -255,13 +255,6 @@ def _find_worst(samples: Sequence[Sample]) -> list[Array]:
 
 def _describe(parts: Sequence[Array]) -> Distribution | None:
     return describe_errors(np.concatenate(parts)) if parts else None
-
-
-def compute_upper_limit(found: int, of: int, confidence: float = CONFIDENCE) -> float:
-    """The one-sided upper confidence limit of a rate, where `found` of `of` were seen (Clopper and Pearson, exact)."""
-    from scipy.stats import beta  # takes half a second to import
-
-    return 1.0 if found >= of else float(beta.ppf(confidence, found + 1, of - found))
 
 
 def compute_normal_rate(threshold: float) -> float:

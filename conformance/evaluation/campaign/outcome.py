@@ -20,7 +20,7 @@ from ...records.report import failure_lines, format_verdict
 from ...records.run import Run
 from ...records.whole_run import finding_lines, power_lines
 from ...records.whole_run import to_json as judged_to_json
-from ..calibration.spread import CONFIDENCE, compute_upper_limit
+from ..calibration.limit import CONFIDENCE, compute_upper_limit
 from .causes import Diagnosis, find_causes
 from .line import UnitLine, decode, read_statuses
 from .store import SCHEMA, Store

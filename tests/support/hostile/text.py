@@ -16,11 +16,15 @@ from kterm.adapters.numpy_adapter import Numpy
 
 TEXT = {text!r}
 
-class Wrong(Numpy):
+class Sound(Numpy):
     name = "".join(c for c in TEXT if c.isprintable())
     version = TEXT + "v" * 10**6
     dtypes = ("f64",)
     activations = {{name: Numpy.activations[name] for name in ("identity", "tanh")}}
+    max_structures = 8
+
+class Wrong(Sound):
+    max_structures = None
 
     def build(self, structure):
         program = super().build(structure)
@@ -43,7 +47,7 @@ class Unloadable(Wrong):
 
 
 def write_adapters(folder: Path) -> None:
-    """The file hostile.py with the classes Wrong, Raises, Misnamed (whose name is no line) and Unloadable."""
+    """The file hostile.py with the classes Sound, Wrong, Raises, Misnamed (whose name is no line) and Unloadable."""
     (folder / "hostile.py").write_text(_ADAPTERS.format(text=HOSTILE), encoding="utf-8")
 
 

@@ -59,6 +59,16 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("view", "plain.jsonl", "--summary", HOSTILE),
     ("report", "hostile.jsonl", "--ulp", HOSTILE),
     ("report", "plain.jsonl", "-o", f"{HOSTILE}/x"),
+    ("certify", "hostile.jsonl"),
+    ("certify", "plain.jsonl", "--adapter", HOSTILE),
+    ("certify", "plain.jsonl", "--kills", HOSTILE),
+    ("certify", "sound.jsonl"),
+    ("certify", "sound.jsonl", "-o", HOSTILE),
+    ("certify", "sound.jsonl", "--recheck", "1"),
+    ("certify", "sound.jsonl", "--verify", "sound.json"),
+    ("certify", "plain.jsonl", "--verify", "sound.json"),
+    ("certify", "traced.jsonl"),
+    ("certify", f"{HOSTILE}.jsonl"),
     ("campaign", "hostile.py:Wrong", "--cases", "20", "--profile", "smoke", "-n", "0", "-o", "campaign"),
     ("campaign", "hostile.py:Unloadable", "--cases", "20", "-o", "campaign"),
     ("compare", "plain.jsonl", "hostile.jsonl"),
@@ -98,6 +108,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = kterm_here("check", "numpy", *SMALL, "--mutant", "no-slope-hidden", "-o", "plain.jsonl", folder=made)
     assert done.returncode == 1, done.stderr
     make_hostile(made / "plain.jsonl", made / "hostile.jsonl", "numpy")
+    for command in (
+        ("check", "hostile.py:Sound", "--profile", "quick", "-n", "0", "-o", "sound.jsonl"),
+        ("certify", "sound.jsonl", "-o", "sound.json"),
+    ):
+        done = kterm_here(*command, folder=made)
+        assert done.returncode == 0, done.stderr
     _write_trace(made / "trace")
     done = kterm_here("judge", "trace", "--report", "traced.jsonl", folder=made)
     assert done.returncode == 1, done.stderr

@@ -10,15 +10,14 @@ from scipy.stats import binom
 from kterm.adapters.numpy_adapter import Numpy
 from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.plan import make_options
+from kterm.conformance.evaluation.calibration.limit import CONFIDENCE, compute_upper_limit
 from kterm.conformance.evaluation.calibration.spread import (
-    CONFIDENCE,
     THRESHOLDS,
     Sample,
     Tensor,
     choose_groups,
     compute_errors,
     compute_normal_rate,
-    compute_upper_limit,
     describe_errors,
     measure_sample,
     summarize_samples,

@@ -1,0 +1,1 @@
+"""Certificates: what a record says of one adapter, and the level that it earns."""
