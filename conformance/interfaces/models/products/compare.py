@@ -112,8 +112,10 @@ class _Totals:
             self.departing += [(int(rows[a]), int(columns[b])) for a, b in above[::step][:64]]
 
     def measure(self, due: Estimate, seen: Array, u: float, tiny: float) -> None:
-        """Add to the sums of errors in σ. Entries below the normal range are left out: they may be flushed."""
-        if due.error is None:
+        """Add to the sums of errors in σ. Entries below the normal range are left out: they may be flushed. So are sums
+        in a narrow accumulator, whose errors may be of one sign.
+        """
+        if due.error is None or due.jump is not None:
             return
         with np.errstate(all="ignore"):
             e, v = (seen - due.value) / due.error, due.value * u / due.error
@@ -163,7 +165,7 @@ def compare(due: Due, most: Due, observed: Factor, computed: DType, name: str, b
         free=totals.free,
         share=totals.above / totals.judged if totals.judged else 0.0,
         departing=tuple(totals.departing[:512]),
-        sums=None if format.name == "f64" else totals.sums,
+        sums=totals.sums if totals.sums[0] else None,
         projected=projected,
         single=single,
         line=line,
