@@ -47,8 +47,15 @@ class Host:
         self.is_open, self.failure, self.has_forward_mode = False, None, False
         self.calls: dict[int, SeenCall] = {}
         self._numbers, self._lock = itertools.count(1), threading.Lock()
+        self._found: dict[Any, Callable[..., Any]] = {}
 
     failure: Exception | None
+
+    def find_call(self, key: Any, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+        """The function behind a key, made once: JAX compiles each function anew that it has not seen."""
+        if key not in self._found:
+            self._found[key] = make()
+        return self._found[key]
 
     def start(self, kind: Any, x: Any, weight: Any, bias: Any | None) -> int:
         """Keep what a call is given. Returns its number, 0 when nothing is kept."""
@@ -98,7 +105,7 @@ def enter(host: Host, kind: Any, x: jax.Array, weight: jax.Array, bias: jax.Arra
         return x, np.asarray(number, np.int32)
 
     def run(x: Any, *others: Any) -> Any:
-        return _call_host(start, True, x, *others)
+        return host.find_call(("start", kind), lambda: _make_call(start, True))(x, *others)
 
     def run_forward(again: Callable[..., Any], is_second: bool, primals: Any, tangents: Any) -> Any:
         x, number = again(*primals)
@@ -135,7 +142,7 @@ def _differentiable(run: Callable[..., Any], run_forward: Callable[..., Any]) ->
 
 
 def _mark_second(number: Any) -> Any:
-    """The number of a call as the host is told it in a second derivative. It travels with the data, so no compiler
+    """The number by which the host knows a call in a second derivative. It travels with the data, so no compiler
     removes it.
     """
     return jax.lax.neg(jax.lax.abs(number))
@@ -173,7 +180,11 @@ def _differentiate_link(primals: Any, tangents: Any, *, host: Host, quantity: Qu
 
 
 def _batch_link(arrays: Any, axes: Any, *, host: Host, quantity: Quantity) -> Any:
-    return _link(*arrays, host, quantity), axes[0]
+    tangent, number = arrays
+    if axes[0] is None:
+        return _link(tangent, number, host, quantity), None
+    # In front, where the host sees the axis of a vmap of all other arrays.
+    return _link(jax.numpy.moveaxis(tangent, axes[0], 0), number, host, quantity), 0
 
 
 _link_p = Primitive("kterm_link")
@@ -190,11 +201,11 @@ def _tap(host: Host, quantity: Quantity, array: Any, number: Any) -> Any:
         host.add(number, quantity, array)
         return array
 
-    return _call_host(add, False, array, number)
+    return host.find_call(quantity, lambda: _make_call(add, False))(array, number)
 
 
-def _call_host(function: Callable[..., Any], numbers: bool, *arrays: Any) -> Any:
-    """The first array as the host returns it, unchanged, and with `numbers` an int32 scalar.
+def _make_call(function: Callable[..., Any], numbers: bool) -> Callable[..., Any]:
+    """A function of arrays that gives the first one as the host returns it, unchanged, and with `numbers` an int32.
 
     The callback is pure to JAX, so that checkpoints and loops take it; it stays because its result is used.
     """
@@ -210,4 +221,4 @@ def _call_host(function: Callable[..., Any], numbers: bool, *arrays: Any) -> Any
         del size
         return call(*arrays), (is_batched[0], False) if numbers else is_batched[0]
 
-    return call(*arrays)
+    return call

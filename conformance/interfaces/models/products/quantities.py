@@ -164,7 +164,9 @@ def list_gradients(view: StepView, parameter: Parameter) -> Iterator[Quantity | 
     dtype = next(iter(formats)) if len(formats) == 1 else stored
     axes = calls[0][1].axes
     due_both = due(deviation), due(bound)
-    declared = {None if call.products is None else call.products.bias_accumulator for _, call in calls}
+    declared: set[DTypeName | None] = {
+        None if call.products is None else call.products.bias_accumulator for _, call in calls
+    }
     accumulator = declared.pop() if is_bias and len(declared) == 1 else None
     yield Quantity(
         first.name, check, name, dtype, seen, *due_both, axes=axes, parameter=parameter.name, accumulator=accumulator
