@@ -1,11 +1,12 @@
 """Sums of the rows of k in a narrow accumulator, added again in the orders that are known of frameworks.
 
-For example, JAX adds the rows of a bias gradient in bf16, XLA on CPU one after another or in blocks of 32. The
-tolerance of such a sum, in any order, soon exceeds the sum. But if every entry is bit for bit what one of these orders
-gives, then it is that sum, whatever the tolerance.
+For example, JAX adds the rows of a bias gradient in bf16, XLA on CPU one after another or, along an axis of more than
+32, in blocks. The tolerance of such a sum, in any order, soon exceeds the sum. But if every entry is bit for bit what
+one of these orders gives, then it is that sum, whatever the tolerance.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
 import numpy as np
@@ -23,16 +24,25 @@ _MOST_NUMBERS = 8 * 10**6
 
 
 def _add_rows(rows: Array) -> Array:
-    """Rows (N, n) added one after another, each sum rounded to their format."""
-    return reduce(np.add, rows, np.zeros(rows.shape[1:], rows.dtype))
+    """Rows (..., n) added one after another, each sum rounded to their format."""
+    flat = rows.reshape(-1, rows.shape[-1])
+    return reduce(np.add, flat, np.zeros(flat.shape[1:], flat.dtype))
 
 
 def _add_blocks(rows: Array) -> Array:
-    """Blocks of rows, and then their sums in turn: as many zeros in front as behind make the blocks whole."""
-    while len(rows) > _BLOCK:
-        missing = -len(rows) % _BLOCK
-        padded = np.pad(rows, ((missing // 2, missing - missing // 2), (0, 0)))
-        rows = _add_rows(padded.reshape(-1, _BLOCK, rows.shape[1]).swapaxes(0, 1))
+    """Blocks of rows (..., n), and then their sums in turn. A block has at most 32 rows along each leading axis; as
+    many zeros in front as behind make blocks whole.
+    """
+    while max(rows.shape[:-1], default=0) > _BLOCK:
+        sizes = [min(n, _BLOCK) for n in rows.shape[:-1]]
+        missing = [-n % size for n, size in zip(rows.shape, sizes, strict=False)]
+        padded = np.pad(rows, [*((n // 2, n - n // 2) for n in missing), (0, 0)])
+        counts = [n // size for n, size in zip(padded.shape, sizes, strict=False)]
+        axes = len(sizes)
+        split = padded.reshape(*(n for pair in zip(counts, sizes, strict=True) for n in pair), rows.shape[-1])
+        inside = split.transpose(*range(1, 2 * axes, 2), *range(0, 2 * axes, 2), 2 * axes)
+        blocks = inside.reshape(math.prod(sizes), *counts, rows.shape[-1])
+        rows = reduce(np.add, blocks, np.zeros(blocks.shape[1:], rows.dtype))
     return _add_rows(rows)
 
 
@@ -57,11 +67,16 @@ def find_order(one: Quantity, accumulator: DTypeName) -> str | None:
     )
 
 
+def _with_axes(rows: Array, axes: Sequence[int]) -> Array:
+    """Rows with their leading axes, where they have these."""
+    return rows.reshape(*axes, rows.shape[1]) if math.prod(axes) == len(rows) else rows
+
+
 def _is_sum(one: Quantity, accumulator: DTypeName, add: Callable[[Array], Array], columns: slice) -> bool:
     stored = one.observed.array.dtype
     with np.errstate(all="ignore"):
         sums = [
-            add(part.right.take(columns=columns).astype(DTYPES[accumulator].numpy)).astype(stored)
+            add(_with_axes(part.right.take(columns=columns), one.axes).astype(DTYPES[accumulator].numpy)).astype(stored)
             for part in one.due.parts
             if isinstance(part, Product)
         ]

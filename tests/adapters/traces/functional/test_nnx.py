@@ -1,5 +1,6 @@
 """Steps of models of flax nnx: same bits, every quantity within rounding, mistakes found, nothing left behind."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -151,13 +152,17 @@ def test_forward_mode_and_second_derivatives_run_as_before_and_are_said() -> Non
         assert found.count("dL/dW") == (2 if name in DERIVATIVES else 1 if name == "jit hessian" else 0), name
 
 
-@pytest.mark.parametrize("parameter", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("axes", "order"), [((70,), "in blocks of 32"), ((5, 14), "one after another"), ((2, 40), "in blocks of 32")]
+)
 @pytest.mark.parametrize("jit", [False, True])
-def test_rows_of_a_bias_gradient_are_added_in_bfloat16(jit: bool, parameter: str) -> None:
+def test_rows_of_a_bias_gradient_are_added_in_bfloat16(jit: bool, axes: tuple[int, ...], order: str) -> None:
+    parameter = "float32" if jit else "bfloat16"
     layer = nnx.Linear(8, 7, dtype=jnp.bfloat16, param_dtype=parameter, rngs=nnx.Rngs(0))
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(70, 8)), "bfloat16")
-    k = np.random.default_rng(2).normal(size=(70, 7)).astype(jnp.bfloat16)
-    k[-1] -= k.astype("float32").sum(0).astype(jnp.bfloat16)  # rows that almost cancel
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(*axes, 8)), "bfloat16")
+    rows = np.random.default_rng(2).normal(size=(math.prod(axes), 7)).astype(jnp.bfloat16)
+    rows[-1] -= rows.astype("float32").sum(0).astype(jnp.bfloat16)  # rows that almost cancel
+    k = rows.reshape(*axes, 7)
     run = nnx.grad(lambda layer, x: jnp.sum(layer(x) * k))
     with kterm.capture(layer) as trace:
         trace.end_step((nnx.jit(run) if jit else run)(layer, x))
@@ -172,7 +177,7 @@ def test_rows_of_a_bias_gradient_are_added_in_bfloat16(jit: bool, parameter: str
     found = kterm.judge(without_products(trace.trace())).findings
     assert [one.verdict.quantity for one in found] == ["dL/db"]
     assert found[0].cause is not None
-    assert found[0].cause.text == "accumulates the sum over rows in bf16, in blocks of 32: equal bit for bit"
+    assert found[0].cause.text == f"accumulates the sum over rows in bf16, {order}: equal bit for bit"
 
 
 def without_products(trace: Trace) -> Trace:
