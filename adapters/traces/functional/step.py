@@ -184,14 +184,17 @@ def _name_products(seen: SeenCall) -> Products | None:
     """How the products are computed, where that is not the way of the arrays of the call.
 
     JAX adds the rows of a bias gradient by `lax.reduce_sum`, the transpose of a broadcast, which does not go to float32
-    for narrow dtypes as `jnp.sum` does: the accumulator is of the dtype of dL/dz.
+    for narrow dtypes as `jnp.sum` does: the accumulator is of the dtype of dL/dz. The libraries add a bias to x W,
+    which is of the dtype of the layer by then.
     """
     dtype: Any = _DTYPES.get(seen.kind.dtype or "")
     usual = {_DTYPES.get(str(one.dtype)) for one in (seen.input, seen.weight, seen.bias) if one is not None}
     of_rows: Any = _DTYPES[str(seen.arrays["output_gradient"].dtype)]
+    is_narrow = seen.bias is not None and of_rows in ("bf16", "f16")
     found = Products(
         dtype=None if usual == {dtype} else dtype,
-        bias_accumulator=of_rows if seen.bias is not None and of_rows in ("bf16", "f16") else None,
+        bias_accumulator=of_rows if is_narrow else None,
+        separate_bias=is_narrow,
     )
     return None if found == Products() else found
 

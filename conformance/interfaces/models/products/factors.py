@@ -150,13 +150,15 @@ class Due:
     """What a quantity of a layer should be: a sum of parts and of arrays that are given.
 
     `reading` is that of the format in which it is stored. `bias` (columns,), float64, belongs to the sums of the one
-    part that there is then. `before` is what the sum of a gradient began with.
+    part that there is then; with `separate`, it is added to the rounded product. `before` is what the sum of a gradient
+    began with.
     """
 
     parts: tuple[Part, ...]
     reading: Reading
     bias: Array | None = None
     before: Factor | None = None
+    separate: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -184,6 +186,18 @@ class Due:
         if self.bias is not None:
             due = r.add_bias(due, self.bias[columns], self.parts[0].reading)
         return due
+
+    def centre(self, due: Estimate, columns: Index = ALL) -> Array:
+        """What errors are measured from, to judge them together. It is the value itself, but for a bias that is added
+        to a rounded product in a narrow format. What that addition loses depends on the bias alone wherever the bias is
+        small beside the last place of the product, so it is the same in all rows and steps, and has a mean.
+        """
+        if self.bias is None or not self.separate:
+            return due.value
+        stored = self.parts[0].reading.format.numpy
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = (due.value - self.bias[columns]).astype(stored).astype(np.float64)
+            return (product + self.bias[columns]).astype(stored).astype(np.float64)
 
 
 def _round_once(value: Array, reading: Reading) -> Array:

@@ -103,7 +103,8 @@ def _forward(view: StepView, layer: Layer, call: Call, at: int | None, where: st
         return
 
     def due(reading: Reading) -> Due:
-        return Due((Product(x, w, reading),), reading, None if bias is None else bias.take()[0])
+        separate = call.products is not None and call.products.separate_bias
+        return Due((Product(x, w, reading),), reading, None if bias is None else bias.take()[0], separate=separate)
 
     yield _quantity(layer, call, "forward", "z", dtype, z, due, at)
 
