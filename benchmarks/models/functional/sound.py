@@ -73,6 +73,8 @@ def main() -> int:
         for mode in chosen.mode or MODES:
             if not is_done(rows, name, mode, chosen.steps):
                 add_row(run(LIBRARIES[name], MODES[mode], chosen.steps), rows, chosen.rows)
+    order = [(name, mode) for name in LIBRARIES for mode in MODES]
+    rows.sort(key=lambda row: order.index((row[0], row[1])))
     publish("models-functional-sound", "Sound steps of models of JAX", _body(rows), chosen.write)
     return 0 if are_sound(rows) else 1
 
