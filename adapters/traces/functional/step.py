@@ -19,6 +19,7 @@ from ..manifest import Call, Layer, Layout, Parameter, Products
 from ..trace import TraceBuilder
 from .taps import SeenCall
 
+_NO_OUTPUT = "its output was not computed where the backward pass used it, as in a block that is computed again"
 _DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
 
@@ -177,6 +178,7 @@ def _put_call(
         input_gradient=None if dx is None else builder.put(f"{name}.dx", _as_rows(dx, kind.inputs)),
         axes=axes,
         products=_name_products(seen),
+        not_captured=() if z is not None else (_NO_OUTPUT,),
     )
 
 

@@ -87,3 +87,21 @@ def test_a_call_of_an_unknown_weight_leaves_the_gradients_of_other_shapes_to_jud
     assert "its weight is none of the model" in step.notes[0]
     found = {(v.layer, v.verdict.quantity) for v in kterm.judge(trace).verdicts}
     assert {("layers.0", "dL/dW"), ("layers.1", "dL/dW")} <= found
+
+
+def test_a_layer_whose_output_is_not_computed_is_judged_by_its_gradients() -> None:
+    model = eqx.nn.MLP(6, 3, 8, 1, key=jax.random.key(0))
+    k = jnp.asarray(np.random.default_rng(1).normal(size=(9, 3)), "float32")
+    with kterm.capture(model) as trace:
+        # The gradients of this loss need no output of the last layer, so a compiler leaves it out.
+        trace.end_step(eqx.filter_jit(eqx.filter_grad(lambda model, x: jnp.sum(jax.vmap(model)(x) * k)))(model, X))
+    first, last = (layer.calls[0] for layer in trace.manifest.steps[0].layers)
+    assert first.output is not None
+    assert not first.not_captured
+    assert last.output is None
+    assert "not computed" in last.not_captured[0]
+    judgement = kterm.judge(trace)
+    assert str(judgement).startswith("PASS")
+    found = {(v.layer, v.verdict.quantity) for v in judgement.verdicts}
+    assert {("layers.1", name) for name in ("dL/dx", "dL/dW", "dL/db")} <= found
+    assert ("layers.1", "z") not in found
