@@ -84,8 +84,9 @@ def run(library: Library, mode: Mode, steps: int) -> Run:
     start = time.perf_counter()
     with TemporaryDirectory() as folder:
         trace = Path(folder) / "trace"
-        with jax.enable_x64(mode.precision.parameters == "float64"):
-            _train(library, mode, steps, trace)
+        # For the whole process: callbacks run in threads, where a block of jax.enable_x64 does not reach.
+        jax.config.update("jax_enable_x64", mode.precision.parameters == "float64")
+        _train(library, mode, steps, trace)
         judgement = judge_trace(read_trace(trace))
         _print_notes(judgement)
         return Run(library.name, mode.name, steps, judgement, time.perf_counter() - start)

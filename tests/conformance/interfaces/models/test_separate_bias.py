@@ -25,10 +25,14 @@ def make_trace(products: Products | None, cut: bool = False, steps: int = 40) ->
     for _ in range(steps):
         x = rng.normal(size=(48, 16)).astype(BF16)
         product = x.astype(np.float32) @ w.astype(np.float32)
-        z = (round_down(product) if cut else product.astype(BF16)) + b
-        arrays = {"weight": builder.put("W", w), "bias": builder.put("b", b)}
-        arrays |= {"input": builder.put("x", x), "output": builder.put("z", z)}
-        call = Call(**arrays, products=products)
+        z = np.add(round_down(product) if cut else product.astype(BF16), b)
+        call = Call(
+            weight=builder.put("W", w),
+            bias=builder.put("b", b),
+            input=builder.put("x", x),
+            output=builder.put("z", z),
+            products=products,
+        )
         builder.end_step([Layer(name="up", weight="up.weight", bias="up.bias", calls=(call,))], [])
     return builder.trace()
 
