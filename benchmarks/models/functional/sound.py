@@ -126,7 +126,7 @@ steps of Adam, and every quantity of every dense layer is judged. `flax` has `nn
 `accumulate` adds the gradients of {_PASSES} micro-batches, and `remat` computes each block again in the backward pass.
 Modes with `jit` compile the step, the others run operation by operation. The columns are those of the table for
 PyTorch. A tensor is inconclusive if rounding may be as large as a tenth of it. The gradient of a key's bias is: softmax
-does not depend on it, so it is 0 but for rounding. Not judged are outputs that a block does not compute again.
+does not depend on it, so it is 0 apart from rounding. Not judged are outputs that a block does not compute again.
 
 {table(HEADER, rows)}
 

@@ -188,7 +188,7 @@ class Due:
         return due
 
     def centre(self, due: Estimate, columns: Index = ALL) -> Array:
-        """What errors are measured from, to judge them together. It is the value itself, but for a bias that is added
+        """What errors are measured from, to judge them together. It is the value, except for a bias that is added
         to a rounded product in a narrow format. What that addition loses depends on the bias alone wherever the bias is
         small beside the last place of the product, so it is the same in all rows and steps, and has a mean.
         """
