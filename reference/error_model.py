@@ -19,6 +19,7 @@ SIGMAS = 10.0
 """λ: a departure of more than this many standard deviations is a finding."""
 
 ORACLE_U = DTYPES["f64"].u
+NARROW_U = DTYPES["f16"].u
 ORACLE_QUANTUM = DTYPES["f64"].subnormal
 _SQUARES_UNDERFLOW = 1e-75
 _NARROW_RANGE = 2.0**-100
@@ -107,6 +108,15 @@ class Reading:
         """
         of_terms = float(np.power(self.accumulation(n) ** self.p + rounded**self.p, 1 / self.p)) * size
         return of_terms if self.p == 1 else self.both(of_terms, self.partial_sums(n) * np.abs(value))
+
+    def one_sided(self, value: Array, n: int) -> Array | None:
+        """What sums of n terms in a narrow accumulator, f16 or bf16, may lose to one side beside their error, for
+        p = 2; None for wider ones.
+
+        A term of less than u times the partial sum is lost whole, and every later one with it: these errors are not
+        independent. If partial sums rise evenly to the result z, all errors together are at most n u |z| / 2.
+        """
+        return None if self.p == 1 or self.u_acc < NARROW_U else n * self.u_acc * np.abs(value) / 2
 
     def bias_first(self, before: Array | None, bias: Array, value: Array, n: int) -> Array:
         """What the error of a sum of n products is larger by if the sum starts at a bias and ends at `value`, instead

@@ -85,6 +85,7 @@ def product(a: Estimate, b: Estimate, reading: Reading) -> Estimate:
         None if a.jump is None else a.jump @ size_b,
         None if b.jump is None else size_a @ b.jump,
         None if a.jump is None or b.jump is None else a.jump @ b.jump,
+        reading.one_sided(value, n) if n > 1 else None,
     )
     return Estimate(value, error, jump, terms=n)
 

@@ -28,12 +28,16 @@ class Products(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     """How the products of a call are computed, where that is not the usual way of the dtype of its arrays.
 
     Factors and bias are first rounded to `dtype`, and so are the results of the products, as under autocast. `operands`
-    is a format that factors lose digits to inside a product (tf32), and `accumulator` that of sums.
+    is a format that factors lose digits to inside a product (tf32), and `accumulator` that of its sums.
+    `bias_accumulator` is that of the sum of the rows of k, dL/db, which is no product. With `separate_bias`, the
+    product x W is rounded before the bias is added to it.
     """
 
     dtype: DTypeName | None = None
     operands: Literal["tf32", "f16", "bf16"] | None = None
     accumulator: DTypeName | None = None
+    bias_accumulator: DTypeName | None = None
+    separate_bias: bool = False
 
 
 class Activation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

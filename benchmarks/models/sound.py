@@ -8,11 +8,9 @@ With `--rows`, the row of each run is kept in a file, and runs whose row is ther
 verdict fails.
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,31 +18,18 @@ import torch
 from torch import nn
 
 import kterm
-from benchmarks._common import circumstances, one_thread, parser, publish, seconds_text, table
+from benchmarks._common import circumstances, one_thread, parser, publish, table
 from benchmarks.models.build import MODELS, Model
+from benchmarks.models.rows import HEADER, Row, Run, add_row, are_sound, is_done, read_rows
 from kterm.conformance.checks.verdict import NOTHING_EXPECTED
 from kterm.conformance.interfaces.models.judge import Part, Unit, collect_parts, judge_unit, list_units
-from kterm.conformance.interfaces.models.judgement import Judgement, Options, find_worst, place_of
-from kterm.conformance.interfaces.models.lines import finding_lines, run_lines
+from kterm.conformance.interfaces.models.judgement import Options
 from kterm.conformance.interfaces.models.read import check_trace
 
 Mode = Literal["f32", "f64", "bf16", "bf16 autocast", "accumulate", "checkpoint", "reentrant"]
 MODES: tuple[Mode, ...] = ("f32", "f64", "bf16", "bf16 autocast", "accumulate", "checkpoint", "reentrant")
 _DTYPES = {"f64": torch.float64, "bf16": torch.bfloat16}
 _EXAMPLES, _PASSES = 2, 3
-_FINDINGS = 6
-Row = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One model in one mode: what was judged of `steps` steps, and the seconds that steps and judging took."""
-
-    model: str
-    mode: Mode
-    steps: int
-    judgement: Judgement
-    seconds: float
 
 
 def main() -> int:
@@ -57,30 +42,16 @@ def main() -> int:
     options.add_argument("--mode", choices=MODES, action="append")
     chosen = options.parse_args()
     one_thread()
-    rows = _read_rows(chosen.rows)
+    rows = read_rows(chosen.rows)
     for name in chosen.model or MODELS:
         for mode in chosen.mode or MODES:
-            steps = f"{chosen.steps:,}"
-            if (name, mode, steps) in [row[:3] for row in rows]:
+            if is_done(rows, name, mode, chosen.steps):
                 continue
             if MODELS[name].checkpoint is None and mode in ("checkpoint", "reentrant"):
                 continue
-            one = run(MODELS[name], mode, chosen.steps, chosen.chunk)
-            rows.append(_row(one))
-            print(" | ".join(rows[-1]), flush=True)
-            for line in (*finding_lines(one.judgement), *run_lines(one.judgement)):
-                print(f"    {line}", flush=True)
-            if chosen.rows is not None:
-                with chosen.rows.open("a", encoding="utf-8") as file:
-                    file.write(f"{json.dumps(rows[-1])}\n")
+            add_row(run(MODELS[name], mode, chosen.steps, chosen.chunk), rows, chosen.rows)
     publish("models-sound", "Sound steps of real models", _body(rows), chosen.write)
-    return 0 if all(row[_FINDINGS] == "0" for row in rows) else 1
-
-
-def _read_rows(path: Path | None) -> list[Row]:
-    if path is None or not path.exists():
-        return []
-    return [tuple(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return 0 if are_sound(rows) else 1
 
 
 def run(model: Model, mode: Mode, steps: int, chunk: int) -> Run:
@@ -123,49 +94,7 @@ def _take_step(model: Model, built: nn.Module, mode: Mode) -> None:
         loss.backward()
 
 
-def _row(one: Run) -> Row:
-    judgement = one.judgement
-    layers = {v.layer for v in judgement.verdicts}
-    worst = find_worst(judgement.verdicts)
-    judged = [j for some in (judgement.whole, *judgement.by_layer.values()) for j in some]
-    t = [
-        abs(mean.value) / mean.error
-        for j in judged
-        if any(v.check == "bias" for v in j.verdicts)
-        for which, mean in j.means.items()
-        if which != "square" and mean.error > 0
-    ]
-    squares = [j.means["square"].value for j in judged]
-    failing = len(judgement.findings) + sum(v.fails for j in judged for v in j.verdicts)
-    return (
-        one.model,
-        one.mode,
-        f"{one.steps:,}",
-        f"{len(layers)}",
-        f"{len(judgement.verdicts):,}",
-        f"{len(judgement.unjudged):,}",
-        f"{failing:,}",
-        "" if worst is None else f"{worst.sigmas:.1f} ({place_of(worst)})",
-        f"{max(t):.1f}" if t else "",
-        f"{max(squares):.2f}" if squares else "",
-        seconds_text(one.seconds),
-    )
-
-
 def _body(rows: list[Row]) -> str:
-    header = (
-        "model",
-        "mode",
-        "steps",
-        "layers",
-        "judged",
-        "not judged",
-        "findings",
-        "worst error in σ",
-        "largest abs(t) of bias",
-        "largest mean square in σ²",
-        "time",
-    )
     return f"""\
 Does a sound training step ever depart? Models of `transformers` and `torchvision` with random weights and dropout take
 real steps of AdamW, and every quantity of every dense layer is judged, shared tables included. `accumulate` adds
@@ -174,7 +103,7 @@ a mean error, of one layer or of all, over its standard error, the largest of ma
 bfloat16, rounding to nearest itself has a mean of the order of -0.001 `u|v|`, since the half unit below a power of two
 is half of that above, and the limit of a mean has a floor of `u` for it. Time includes the steps.
 
-{table(header, rows)}
+{table(HEADER, rows)}
 
 {circumstances("kterm", "numpy", "torch", "transformers", "torchvision")}"""
 

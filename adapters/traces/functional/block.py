@@ -25,6 +25,7 @@ from .taps import Host, enter, leave
 Describe = Callable[[Any, Any], tuple[Kind, Any, Any] | None]
 """For a layer and its input: the kind of the call, its weight and its bias; None where it cannot be captured."""
 _OPEN = threading.Lock()
+_FORWARD_MODE = "a forward-mode derivative, as by jax.jvp, was computed in this block; forward-mode is not captured"
 
 
 class FunctionalCapture(Recording):
@@ -38,8 +39,8 @@ class FunctionalCapture(Recording):
     Gradients go to `end_step`, since JAX stores none. Arrays pass through the host and come back as they were, so no
     number of a step changes that runs operation by operation. A compiled step is compiled anew inside the block, and
     once more after it. The compiler may fuse otherwise around the host, which changes roundings; the arrays are those
-    that this program used. Forward-mode derivatives (`jax.jvp`, `jax.hessian`) of the model raise TypeError inside the
-    block.
+    that this program used. Forward-mode derivatives (`jax.jvp`, `jax.linearize`) and second derivatives
+    (`jax.hessian`) run as usual and are not captured, which a note says.
 
     Calls that no backward pass reaches are left out. So are activations, which are functions in JAX. Other uses of a
     captured parameter, such as weight decay in the loss, are not seen: leave them out of the loss, or such a gradient
@@ -119,7 +120,8 @@ class FunctionalCapture(Recording):
                 "jax.jit where it was compiled by lower().compile()"
             )
         current = self._read_model(self._model if model is None else model)
-        record_step(self._builder, calls, current, self._read_arrays(gradients))
+        notes = [_FORWARD_MODE] if host.has_forward_mode else []
+        record_step(self._builder, calls, current, self._read_arrays(gradients), notes)
 
 
 def _tap_layer(old: Callable[..., Any], host: Host, describe: Describe) -> Callable[..., Any]:

@@ -1,13 +1,13 @@
 """One training step of a model of JAX: calls that the host saw become layers and parameters of a trace.
 
 A compiled function is given arrays, not modules. So a call is given its name by the weight that it read: that of the
-one dense layer whose weight and bias have these very bits when the step ends.
+one dense layer whose weight and bias have these very bits when the step ends, or have them once they are cast.
 """
 
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..manifest import Call, Layer, Layout, Parameter, Products
 from ..trace import TraceBuilder
 from .taps import SeenCall
 
+_NO_OUTPUT = "its output was not computed where the backward pass used it, as in a block that is computed again"
 _DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
 
@@ -55,48 +56,70 @@ class Model:
 
 
 def record_step(
-    builder: TraceBuilder, calls: Mapping[int, SeenCall], model: Model, gradients: Mapping[str, Array]
+    builder: TraceBuilder,
+    calls: Mapping[int, SeenCall],
+    model: Model,
+    gradients: Mapping[str, Array],
+    said: Sequence[str] = (),
 ) -> None:
-    """End a step of the trace with the calls that a backward pass reached. Raises TraceError."""
-    notes, named = Counter[str](), dict[str, list[SeenCall]]()
-    owners = _find_owners(model)
+    """End a step of the trace with the calls that a backward pass reached; `said` are notes. Raises TraceError."""
+    notes, named, lost = Counter[str](said), dict[str, list[SeenCall]](), set[tuple[int, ...]]()
+    owners = _find_owners(model, calls.values())
     for number in sorted(calls):
         seen = calls[number]
-        if "output_gradient" not in seen.arrays or "output" not in seen.arrays:
+        if "output_gradient" not in seen.arrays:
             continue  # no backward pass reached it, or a checkpoint ran it again
-        if why := _why_not(seen):
-            notes[f"a call was not captured: {why}"] += 1
-            continue
         found = owners.get(_digest(seen.weight, seen.bias), [])
-        if len(found) != 1:
-            which = " and ".join(place.name for place in found)
-            why = (
-                f"{which} have the same weight, so its layer is not known"
-                if found
-                else "its weight is none of the model"
-            )
+        why = _why_not(seen) or _why_unknown(found)
+        if why:
             notes[f"a call was not captured: {why}"] += 1
-            continue
-        named.setdefault(found[0].name, []).append(seen)
+            lost.add(seen.weight.shape)
+        else:
+            named.setdefault(found[0].name, []).append(seen)
     places = {place.name: place for place in model.places}
     layers = [_put_layer(builder, places[name], seen) for name, seen in named.items()]
     for place in model.places:
         if place.name not in named and place.weight in gradients:
             notes[f"{place.weight}: has a gradient, and no call of a dense layer with it was captured"] += 1
-    lost = any(note.startswith("a call") for note in notes)
-    parameters = [
-        _put_parameter(builder, name, axes, gradients.get(name), lost)
-        for name, axes in _list_parameters(places, named).items()
-    ]
-    said = [note if count == 1 else f"{note} ({count} times)" for note, count in notes.items()]
-    builder.end_step(layers, parameters, said)
+    parameters = []
+    for name in named:
+        place, kind = places[name], named[name][0].kind
+        is_lost = any(_may_be(shape, model.arrays[place.weight].shape) for shape in lost)
+        rows = kind.inputs if place.layout == "in_out" else kind.outputs
+        parameters.append(_put_parameter(builder, place.weight, rows, gradients.get(place.weight), is_lost))
+        if place.bias is not None:
+            parameters.append(_put_parameter(builder, place.bias, 0, gradients.get(place.bias), is_lost))
+    builder.end_step(layers, parameters, [note if n == 1 else f"{note} ({n} times)" for note, n in notes.items()])
 
 
-def _find_owners(model: Model) -> Mapping[bytes, list[Place]]:
+def _why_unknown(found: Sequence[Place]) -> str:
+    """Why it is not known which layer a call is of; empty if it is."""
+    if len(found) == 1:
+        return ""
+    which = " and ".join(place.name for place in found)
+    return f"{which} have the same weight, so its layer is not known" if found else "its weight is none of the model"
+
+
+def _may_be(seen: tuple[int, ...], own: tuple[int, ...]) -> bool:
+    """Whether a weight that a call read may be one of the model, by its shape: itself, cast, turned, a part of a stack,
+    or with the axes of a vmap in front.
+    """
+    least = min(len(seen), len(own))
+    return sorted(seen[len(seen) - least :]) == sorted(own[len(own) - least :])
+
+
+def _find_owners(model: Model, calls: Iterable[SeenCall]) -> Mapping[bytes, list[Place]]:
+    """The dense layers by the bits of their weight and bias, as they are and as they are cast to what a call read."""
     owners = dict[bytes, list[Place]]()
+    casts = {seen.weight.dtype for seen in calls if seen.weight.dtype in FORMATS.values()}
     for place in model.places:
-        bias = None if place.bias is None else model.arrays[place.bias]
-        owners.setdefault(_digest(model.arrays[place.weight], bias), []).append(place)
+        weight, bias = model.arrays[place.weight], None if place.bias is None else model.arrays[place.bias]
+        narrower = [dtype for dtype in casts if dtype.itemsize < weight.dtype.itemsize]
+        found = {_digest(weight, bias)}
+        with np.errstate(over="ignore"):
+            found |= {_digest(weight.astype(t), None if bias is None else bias.astype(t)) for t in narrower}
+        for digest in found:
+            owners.setdefault(digest, []).append(place)
     return owners
 
 
@@ -111,8 +134,11 @@ def _digest(weight: Array, bias: Array | None) -> bytes:
 
 def _why_not(seen: SeenCall) -> str:
     """Why a call cannot be given as (N, inputs) and (N, outputs) arrays; empty if it can."""
-    kind, x, z = seen.kind, seen.input, seen.arrays["output"]
-    k, dx = seen.arrays["output_gradient"], seen.arrays.get("input_gradient")
+    kind, x, k = seen.kind, seen.input, seen.arrays["output_gradient"]
+    # A compiler leaves out the output that a program does not use.
+    z, dx = seen.arrays.get("output", k), seen.arrays.get("input_gradient")
+    if seen.is_second:
+        return "it has a part in a second derivative, such as that of jax.hessian"
     if seen.weight.ndim != kind.inputs + kind.outputs:
         return "its weight differs along the batch of a vmap"
     if k.shape != z.shape or (dx is not None and dx.shape != x.shape):
@@ -141,36 +167,38 @@ def _put_call(
         bias = None if seen.bias is None else builder.put(f"{place.bias}", seen.bias.reshape(-1))
         weights[key] = builder.put(place.weight, _as_matrix(seen.weight, kind.inputs, kind.layout)), bias
     weight, bias = weights[key]
-    dx = seen.arrays.get("input_gradient")
+    z, dx = seen.arrays.get("output"), seen.arrays.get("input_gradient")
     axes = seen.input.shape[: seen.input.ndim - kind.inputs]
     return Call(
         weight=weight,
         bias=bias,
         input=builder.put(f"{name}.x", _as_rows(seen.input, kind.inputs)),
-        output=builder.put(f"{name}.z", _as_rows(seen.arrays["output"], kind.outputs)),
+        output=None if z is None else builder.put(f"{name}.z", _as_rows(z, kind.outputs)),
         output_gradient=builder.put(f"{name}.k", _as_rows(seen.arrays["output_gradient"], kind.outputs)),
         input_gradient=None if dx is None else builder.put(f"{name}.dx", _as_rows(dx, kind.inputs)),
         axes=axes,
         products=_name_products(seen),
+        not_captured=() if z is not None else (_NO_OUTPUT,),
     )
 
 
 def _name_products(seen: SeenCall) -> Products | None:
-    """How the products are computed, where that is not the way of the arrays of the call."""
+    """How the products are computed, where that is not the way of the arrays of the call.
+
+    JAX adds the rows of a bias gradient by `lax.reduce_sum`, the transpose of a broadcast, which does not go to float32
+    for narrow dtypes as `jnp.sum` does: the accumulator is of the dtype of dL/dz. The libraries add a bias to x W,
+    which is of the dtype of the layer by then.
+    """
     dtype: Any = _DTYPES.get(seen.kind.dtype or "")
     usual = {_DTYPES.get(str(one.dtype)) for one in (seen.input, seen.weight, seen.bias) if one is not None}
-    return None if dtype is None or usual == {dtype} else Products(dtype=dtype)
-
-
-def _list_parameters(places: Mapping[str, Place], named: Mapping[str, Sequence[SeenCall]]) -> dict[str, int]:
-    """The names of all weights and biases of captured calls; for each the axes that are rows, 0 for a bias."""
-    axes = dict[str, int]()
-    for name, calls in named.items():
-        place, kind = places[name], calls[0].kind
-        axes[place.weight] = kind.inputs if place.layout == "in_out" else kind.outputs
-        if place.bias is not None:
-            axes[place.bias] = 0
-    return axes
+    of_rows: Any = _DTYPES[str(seen.arrays["output_gradient"].dtype)]
+    is_narrow = seen.bias is not None and of_rows in ("bf16", "f16")
+    found = Products(
+        dtype=None if usual == {dtype} else dtype,
+        bias_accumulator=of_rows if is_narrow else None,
+        separate_bias=is_narrow,
+    )
+    return None if found == Products() else found
 
 
 def _put_parameter(builder: TraceBuilder, name: str, axes: int, gradient: Array | None, lost: bool) -> Parameter:

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from ....reference import Array
 
@@ -24,24 +26,36 @@ Quantity = Literal["output", "output_gradient", "input_gradient"]
 
 @dataclass
 class SeenCall:
-    """One execution of a call: copies of its arrays, as they came. Leading axes are not flattened."""
+    """One execution of a call: copies of its arrays, as they came. Leading axes are not flattened. `is_second` says
+    that its derivative was differentiated in turn.
+    """
 
     kind: Any
     input: Array
     weight: Array
     bias: Array | None
     arrays: dict[Quantity, Array]
+    is_second: bool = False
 
 
 class Host:
-    """What the host has seen since the last step ended. `is_open` says whether it looks at all."""
+    """What the host has seen since the last step ended. `is_open` says whether it looks at all, and `has_forward_mode`
+    whether forward-mode derivatives passed a call since it began to.
+    """
 
     def __init__(self) -> None:
-        self.is_open, self.failure = False, None
+        self.is_open, self.failure, self.has_forward_mode = False, None, False
         self.calls: dict[int, SeenCall] = {}
         self._numbers, self._lock = itertools.count(1), threading.Lock()
+        self._found: dict[Any, Callable[..., Any]] = {}
 
     failure: Exception | None
+
+    def find_call(self, key: Any, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+        """The function behind a key, made once: JAX compiles each function anew that it has not seen."""
+        if key not in self._found:
+            self._found[key] = make()
+        return self._found[key]
 
     def start(self, kind: Any, x: Any, weight: Any, bias: Any | None) -> int:
         """Keep what a call is given. Returns its number, 0 when nothing is kept."""
@@ -58,10 +72,11 @@ class Host:
             return 0
 
     def add(self, number: Any, quantity: Quantity, array: Any) -> None:
-        """Keep another array of a call."""
+        """Keep another array of a call. A number below 0 is that of a call in a second derivative."""
         try:
-            seen = self.calls.get(int(number))
+            seen = self.calls.get(abs(int(number)))
             if self.is_open and seen is not None:
+                seen.is_second = seen.is_second or int(number) < 0
                 seen.arrays[quantity] = np.array(array)
         except Exception as error:
             self.failure = error
@@ -89,38 +104,96 @@ def enter(host: Host, kind: Any, x: jax.Array, weight: jax.Array, bias: jax.Arra
         number = host.start(kind, x, others[0], others[1] if len(others) > 1 else None)
         return x, np.asarray(number, np.int32)
 
-    @jax.custom_vjp
     def run(x: Any, *others: Any) -> Any:
-        return _call_host(start, True, x, *others)
+        return host.find_call(("start", kind), lambda: _make_call(start, True))(x, *others)
 
-    def run_forward(x: Any, *others: Any) -> Any:
-        x, number = _call_host(start, True, x, *others)
-        return (x, number), (number, len(others))
+    def run_forward(again: Callable[..., Any], is_second: bool, primals: Any, tangents: Any) -> Any:
+        x, number = again(*primals)
+        number = _mark_second(number) if is_second else number
+        return (x, number), (_link(tangents[0], number, host, "input_gradient"), np.zeros((), jax.dtypes.float0))
 
-    def run_backward(kept: Any, gradients: Any) -> Any:
-        number, count = kept
-        return _tap(host, "input_gradient", gradients[0], number), *(None,) * count
-
-    run.defvjp(run_forward, run_backward)
-    # The gradients by W and b do not pass here. Without this they would be given a zero, which turns -0 to 0.
+    run = _differentiable(run, run_forward)
+    # The gradients by W and b do not pass here.
     return run(x, *(jax.lax.stop_gradient(one) for one in others))
 
 
 def leave(host: Host, z: jax.Array, number: Any) -> Any:
     """The output of a call, unchanged."""
 
-    @jax.custom_vjp
     def run(z: Any, number: Any) -> Any:
         return _tap(host, "output", z, number)
 
-    def run_forward(z: Any, number: Any) -> Any:
-        return _tap(host, "output", z, number), number
+    def run_forward(again: Callable[..., Any], is_second: bool, primals: Any, tangents: Any) -> Any:
+        z, number = primals
+        number = _mark_second(number) if is_second else number
+        return again(z, number), _link(tangents[0], number, host, "output_gradient")
 
-    def run_backward(number: Any, gradient: Any) -> Any:
-        return _tap(host, "output_gradient", gradient, number), None
+    return _differentiable(run, run_forward)(z, number)
 
-    run.defvjp(run_forward, run_backward)
-    return run(z, number)
+
+def _differentiable(run: Callable[..., Any], run_forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with its rule of differentiation, which is given the same function for the primal values. If that is
+    differentiated in turn, the rule learns that it has a part in a second derivative.
+    """
+    first, second = jax.custom_jvp(run), jax.custom_jvp(run)
+    first.defjvp(lambda primals, tangents: run_forward(second, False, primals, tangents))
+    second.defjvp(lambda primals, tangents: run_forward(second, True, primals, tangents))
+    return first
+
+
+def _mark_second(number: Any) -> Any:
+    """The number by which the host knows a call in a second derivative. It travels with the data, so no compiler
+    removes it.
+    """
+    return jax.lax.neg(jax.lax.abs(number))
+
+
+def _link(tangent: Any, number: Any, host: Host, quantity: Quantity) -> Any:
+    return _link_p.bind(tangent, number, host=host, quantity=quantity)
+
+
+def _run_link(tangent: Any, number: Any, *, host: Host, quantity: Quantity) -> Any:
+    """What forward-mode does, and it alone: the backward pass runs the transpose."""
+    del number, quantity
+    host.has_forward_mode = True
+    return tangent
+
+
+def _transpose_link(gradient: Any, tangent: Any, number: Any, *, host: Host, quantity: Quantity) -> Any:
+    if type(gradient) is ad.Zero:
+        return ad.Zero(tangent.aval), None
+
+    def run(gradient: Any, number: Any) -> Any:
+        return _tap(host, quantity, gradient, number)
+
+    def run_forward(again: Callable[..., Any], is_second: bool, primals: Any, tangents: Any) -> Any:
+        del is_second  # a gradient that is differentiated has a part in a second derivative
+        return again(primals[0], _mark_second(primals[1])), tangents[0]
+
+    return _differentiable(run, run_forward)(gradient, number), None
+
+
+def _differentiate_link(primals: Any, tangents: Any, *, host: Host, quantity: Quantity) -> Any:
+    tangent, number = primals
+    # A second derivative: no part of it is dL/dx or dL/dz of a call.
+    return _link(tangent, number, host, quantity), tangents[0]
+
+
+def _batch_link(arrays: Any, axes: Any, *, host: Host, quantity: Quantity) -> Any:
+    tangent, number = arrays
+    if axes[0] is None:
+        return _link(tangent, number, host, quantity), None
+    # In front, where the host sees the axis of a vmap of all other arrays.
+    return _link(jax.numpy.moveaxis(tangent, axes[0], 0), number, host, quantity), 0
+
+
+_link_p = Primitive("kterm_link")
+_link_p.def_impl(_run_link)
+_link_p.def_abstract_eval(lambda tangent, number, **_: tangent)
+ad.primitive_jvps[_link_p] = _differentiate_link
+ad.primitive_transposes[_link_p] = _transpose_link
+batching.primitive_batchers[_link_p] = _batch_link
+mlir.register_lowering(_link_p, mlir.lower_fun(_run_link, multiple_results=False))
 
 
 def _tap(host: Host, quantity: Quantity, array: Any, number: Any) -> Any:
@@ -128,11 +201,11 @@ def _tap(host: Host, quantity: Quantity, array: Any, number: Any) -> Any:
         host.add(number, quantity, array)
         return array
 
-    return _call_host(add, False, array, number)
+    return host.find_call(quantity, lambda: _make_call(add, False))(array, number)
 
 
-def _call_host(function: Callable[..., Any], numbers: bool, *arrays: Any) -> Any:
-    """The first array as the host returns it, unchanged, and with `numbers` an int32 scalar.
+def _make_call(function: Callable[..., Any], numbers: bool) -> Callable[..., Any]:
+    """A function of arrays that gives the first one as the host returns it, unchanged, and with `numbers` an int32.
 
     The callback is pure to JAX, so that checkpoints and loops take it; it stays because its result is used.
     """
@@ -148,4 +221,4 @@ def _call_host(function: Callable[..., Any], numbers: bool, *arrays: Any) -> Any
         del size
         return call(*arrays), (is_batched[0], False) if numbers else is_batched[0]
 
-    return call(*arrays)
+    return call

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .....adapters.traces.manifest import DTypeName
 from .....reference import DTYPES, Array
 from .....reference.arithmetic import Arithmetic
 from .....reference.error_model import Estimate, Reading, deviation
@@ -18,6 +19,7 @@ from ....checks.comparison.compare import departures
 from ..products.compare import Compared, seed_of
 from ..products.factors import Due, Product
 from ..products.quantities import Quantity
+from ..products.replay import find_order
 from .hypotheses import Around, list_hypotheses
 
 _MOST_SIDE = 48
@@ -30,6 +32,11 @@ _LEAST_SIZE = 1 / 4
 the mean square of a rounding is u²/3. One rounding of each factor and of the result has √(3/n) for n terms. An error
 that is smaller than this has another cause, or n is too small to know.
 """
+_MOST_SIZE = 1.0
+"""The most that it is: its mean square is at most 1/3 in theory. What is larger may lie within 10 of so wide a σ and
+still is no rounding, such as a row that was left out.
+"""
+NARROW: tuple[DTypeName, ...] = ("bf16", "f16", "f32")
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,8 @@ def _by_hypothesis(around: Around, one: Quantity, sample: Sample) -> Iterator[st
             narrow = DTYPES[hypothesis.result]
             if not _is_in_format(sample.seen, narrow.numpy):
                 continue
-            due = replace(due, jump=narrow.u * np.abs(due.value) * (1 + narrow.u) + narrow.subnormal)
+            rounded = narrow.u * np.abs(due.value) * (1 + narrow.u) + narrow.subnormal
+            due = replace(due, jump=rounded if due.jump is None else rounded + due.jump)
         # Zeros are no evidence for a mistake that would give them here, such as the last row where its dL/dz is 0.
         if due.value.any() and sample.explained(due, hypothesis.due.reading):
             yield hypothesis.states
@@ -210,18 +218,38 @@ def _moved_rows(one: Quantity, sample: Sample, limit: Array) -> Iterator[str]:
 
 
 def _by_arithmetic(around: Around, one: Quantity, sample: Sample) -> Iterator[str]:
-    """A narrow accumulator, if every result is a number of its format, and the errors are no larger than it has."""
-    for format in ("bf16", "f16", "f32"):
-        if DTYPES[format].u <= max(part.reading.u_acc for part in one.due.parts):
+    """A narrow accumulator, if every result is a number of its format, and the errors have the size that it gives them.
+
+    Results that are stored in its format are no evidence of it. There, and wherever the order is known, a sum over rows
+    has to be that of the accumulator bit for bit; a single entry is evidence then.
+    """
+    what = "the sum over rows" if one.name == "dL/db" else "sums"
+    for format in _narrower(one):
+        if order := find_order(one, format):
+            yield f"accumulates {what} in {format}, {order}: equal bit for bit"
+            return
+        if not _is_in_format(sample.seen, DTYPES[format].numpy):
             continue
-        due = _accumulated(one.due, format)
-        if due is None or not _is_in_format(sample.seen, DTYPES[format].numpy):
-            continue
-        estimate = due.estimate(sample.rows, sample.columns)
-        if sample.explained(estimate) and _size_of(sample, estimate) >= _LEAST_SIZE:
-            yield f"accumulates sums in {format}"
+        if (one.name != "dL/db" or DTYPES[format].u > DTYPES[one.dtype].u) and _has_size_of(one, sample, format):
+            yield f"accumulates {what} in {format}"
         # Numbers of bf16 are numbers of f16 and of f32 too, but sums in these would have more digits.
         return
+
+
+def _narrower(one: Quantity) -> Iterator[DTypeName]:
+    """The formats that have fewer digits than the accumulators of a quantity."""
+    for format in NARROW:
+        if DTYPES[format].u > max(part.reading.u_acc for part in one.due.parts):
+            yield format
+
+
+def _has_size_of(one: Quantity, sample: Sample, format: DTypeName) -> bool:
+    """Whether all errors are those that an accumulator of this format may give, and are as large as it makes them."""
+    due = _accumulated(one.due, format)
+    if due is None:
+        return False
+    estimate = due.estimate(sample.rows, sample.columns)
+    return sample.explained(estimate) and _LEAST_SIZE <= _size_of(sample, estimate) <= _MOST_SIZE
 
 
 def _size_of(sample: Sample, due: Estimate) -> float:
@@ -251,7 +279,9 @@ def _describe(one: Quantity, found: Compared, sample: Sample) -> str:
     above = round(found.share * found.judged)
     depart = "departs" if above == 1 else "depart"
     by = f"{found.relative:.2g} of the tensor's norm"
-    return f"unknown; {above:,} of {found.judged:,} judged entries {depart}{_where(found)}, by {by}"
+    text = f"unknown; {above:,} of {found.judged:,} judged entries {depart}{_where(found)}, by {by}"
+    sizes = [format for format in _narrower(one) if one.name == "dL/db" and _has_size_of(one, sample, format)]
+    return f"{text}; an accumulator of {sizes[0]} for the sum over rows gives errors of that size" if sizes else text
 
 
 def _find_part(one: Quantity, found: Compared, sample: Sample) -> Cause | None:

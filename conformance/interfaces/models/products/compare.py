@@ -111,12 +111,14 @@ class _Totals:
             step = max(1, len(above) // 64)
             self.departing += [(int(rows[a]), int(columns[b])) for a, b in above[::step][:64]]
 
-    def measure(self, due: Estimate, seen: Array, u: float, tiny: float) -> None:
-        """Add to the sums of errors in σ. Entries below the normal range are left out: they may be flushed."""
-        if due.error is None:
+    def measure(self, due: Estimate, centre: Array, seen: Array, u: float, tiny: float) -> None:
+        """Add to the sums of errors in σ. Entries below the normal range are left out: they may be flushed. So are sums
+        in a narrow accumulator, whose errors may be of one sign.
+        """
+        if due.error is None or due.jump is not None:
             return
         with np.errstate(all="ignore"):
-            e, v = (seen - due.value) / due.error, due.value * u / due.error
+            e, v = (seen - centre) / due.error, due.value * u / due.error
         counted = np.isfinite(e) & np.isfinite(v) & (np.abs(due.value) >= tiny)
         e, v = np.where(counted, e, 0.0), np.where(counted, v, 0.0)
         rows = (e, np.copysign(e, e * v), np.square(e), np.abs(v), e * v, np.square(v))
@@ -147,7 +149,7 @@ def compare(due: Due, most: Due, observed: Factor, computed: DType, name: str, b
         before = totals.above
         totals.add(estimate, seen, limit, format.max, i, j)
         if format.name != "f64":
-            totals.measure(estimate, seen, format.u, format.tiny)
+            totals.measure(estimate, due.centre(estimate, j), seen, format.u, format.tiny)
         if totals.above > before and within:
             bounds = most.estimate(i, j).tolerance(most.reading)
             within = bool((departures(format.max, estimate.value, seen, bounds) <= 1).all())
@@ -163,7 +165,7 @@ def compare(due: Due, most: Due, observed: Factor, computed: DType, name: str, b
         free=totals.free,
         share=totals.above / totals.judged if totals.judged else 0.0,
         departing=tuple(totals.departing[:512]),
-        sums=None if format.name == "f64" else totals.sums,
+        sums=totals.sums if totals.sums[0] else None,
         projected=projected,
         single=single,
         line=line,

@@ -62,13 +62,15 @@ class Factor:
 @dataclass(frozen=True, eq=False)
 class Product:
     """left @ right, with the reading of its errors. `together` numbers the backward pass that it belongs to: products
-    of one pass may be added in the format that they are computed in, before the sum is stored.
+    of one pass may be added in the format that they are computed in, before the sum is stored. `passed` is the reading
+    of a coarser format that the product is rounded to in turn: a gradient is given back in the format of its parameter.
     """
 
     left: Factor
     right: Factor
     reading: Reading
     together: int = 0
+    passed: Reading | None = None
 
     @property
     def inner(self) -> int:
@@ -83,7 +85,15 @@ class Product:
     def estimate(self, rows: Index = ALL, columns: Index = ALL) -> Estimate:
         """What is due at some rows and columns."""
         left = self.left.estimate(self.reading, rows=rows)
-        return r.product(left, self.right.estimate(self.reading, columns=columns), self.reading)
+        due = r.product(left, self.right.estimate(self.reading, columns=columns), self.reading)
+        if self.passed is None:
+            return due
+        return replace(due, error=self.reading.add(due.error, _round_once(due.value, self.passed)))
+
+    @property
+    def added(self) -> Reading:
+        """The reading of additions to other parts of the same pass."""
+        return self.passed or self.reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +105,11 @@ class RowSums:
     size: int
     reading: Reading
     together: int = 0
+
+    @property
+    def added(self) -> Reading:
+        """The reading of additions to other parts of the same pass."""
+        return self.reading
 
     @property
     def inner(self) -> int:
@@ -135,13 +150,15 @@ class Due:
     """What a quantity of a layer should be: a sum of parts and of arrays that are given.
 
     `reading` is that of the format in which it is stored. `bias` (columns,), float64, belongs to the sums of the one
-    part that there is then. `before` is what the sum of a gradient began with.
+    part that there is then; with `separate`, it is added to the rounded product. `before` is what the sum of a gradient
+    began with.
     """
 
     parts: tuple[Part, ...]
     reading: Reading
     bias: Array | None = None
     before: Factor | None = None
+    separate: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -158,18 +175,33 @@ class Due:
         """What is due at some rows and columns."""
         passes: dict[int, list[tuple[Estimate, Reading]]] = {}
         for part in self.parts:
-            passes.setdefault(part.together, []).append((part.estimate(rows, columns), part.reading))
+            passes.setdefault(part.together, []).append((part.estimate(rows, columns), part.added))
         # Gradients of one backward pass are added in the format of the products, those of several as they are stored.
         sums = [add_parts([one for one, _ in some], some[0][1]) for some in passes.values()]
         if self.before is not None:
             sums.append(self.before.estimate(self.reading, rows, columns))
         due = add_parts(sums, self.reading)
-        if self.reading.u > self.parts[0].reading.u:
-            stored = self.reading.u * np.abs(due.value) + self.reading.underflow
-            due = replace(due, error=self.reading.add(due.error, stored))
+        if self.reading.u > self.parts[0].added.u:
+            due = replace(due, error=self.reading.add(due.error, _round_once(due.value, self.reading)))
         if self.bias is not None:
             due = r.add_bias(due, self.bias[columns], self.parts[0].reading)
         return due
+
+    def centre(self, due: Estimate, columns: Index = ALL) -> Array:
+        """What errors are measured from, to judge them together. It is the value, except for a bias that is added
+        to a rounded product in a narrow format. What that addition loses depends on the bias alone wherever the bias is
+        small beside the last place of the product, so it is the same in all rows and steps, and has a mean.
+        """
+        if self.bias is None or not self.separate:
+            return due.value
+        stored = self.parts[0].reading.format.numpy
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = (due.value - self.bias[columns]).astype(stored).astype(np.float64)
+            return (product + self.bias[columns]).astype(stored).astype(np.float64)
+
+
+def _round_once(value: Array, reading: Reading) -> Array:
+    return reading.u * np.abs(value) + reading.underflow
 
 
 def add_parts(parts: Sequence[Estimate], reading: Reading) -> Estimate:
@@ -181,4 +213,5 @@ def add_parts(parts: Sequence[Estimate], reading: Reading) -> Estimate:
     size = sizes.sum(0) if reading.p == 1 else np.sqrt(np.square(sizes).sum(0))
     added = replace(reading, u_acc=reading.u)
     own = added.sums(size, value, len(parts)) + reading.times(len(parts)) * reading.underflow
-    return Estimate(value, reading.add(own, *(part.error for part in parts)))
+    jumps = [part.jump for part in parts if part.jump is not None]
+    return Estimate(value, reading.add(own, *(part.error for part in parts)), reduce(np.add, jumps) if jumps else None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .....adapters.traces.manifest import Call, Layer, Manifest, Parameter, Step
+from .....adapters.traces.manifest import Call, DTypeName, Layer, Manifest, Parameter, Step
 from .....reference import DTYPES, Array
 from .....reference.arithmetic import Arithmetic
 from .....reference.error_model import Reading, bound, deviation
@@ -27,7 +27,8 @@ class Quantity:
     """One quantity of one layer. `call` numbers the calls of the layer; None for a gradient, which is of all of them.
 
     `due` has errors as standard deviations, `most` as bounds. `axes` are the leading axes of the call, which are
-    flattened to rows, and `parameter` is the name of what a gradient belongs to.
+    flattened to rows, and `parameter` is the name of what a gradient belongs to. `accumulator` is the format that the
+    rows of a bias gradient are added in, where all its calls declare the same one.
     """
 
     layer: str
@@ -40,6 +41,7 @@ class Quantity:
     call: int | None = None
     axes: tuple[int, ...] = ()
     parameter: str | None = None
+    accumulator: DTypeName | None = None
 
     @property
     def label(self) -> str:
@@ -101,7 +103,8 @@ def _forward(view: StepView, layer: Layer, call: Call, at: int | None, where: st
         return
 
     def due(reading: Reading) -> Due:
-        return Due((Product(x, w, reading),), reading, None if bias is None else bias.take()[0])
+        separate = call.products is not None and call.products.separate_bias
+        return Due((Product(x, w, reading),), reading, None if bias is None else bias.take()[0], separate=separate)
 
     yield _quantity(layer, call, "forward", "z", dtype, z, due, at)
 
@@ -162,7 +165,13 @@ def list_gradients(view: StepView, parameter: Parameter) -> Iterator[Quantity | 
     dtype = next(iter(formats)) if len(formats) == 1 else stored
     axes = calls[0][1].axes
     due_both = due(deviation), due(bound)
-    yield Quantity(first.name, check, name, dtype, seen, *due_both, axes=axes, parameter=parameter.name)
+    declared: set[DTypeName | None] = {
+        None if call.products is None else call.products.bias_accumulator for _, call in calls
+    }
+    accumulator = declared.pop() if is_bias and len(declared) == 1 else None
+    yield Quantity(
+        first.name, check, name, dtype, seen, *due_both, axes=axes, parameter=parameter.name, accumulator=accumulator
+    )
 
 
 def _gradient_part(view: StepView, layer: Layer, call: Call, which: Rounding, is_bias: bool) -> Part:
@@ -170,9 +179,13 @@ def _gradient_part(view: StepView, layer: Layer, call: Call, which: Rounding, is
     assert call.output_gradient is not None  # `_missing` has looked
     k = view.factor(call.output_gradient, rounded)
     reading = _reading_of(which, _format_of(call, *_arrays_of(view, layer, call)), call)
+    own = call.bias if is_bias else call.weight
+    passed = None if own is None else _reading(which, NAMES[view.arrays[own].dtype])
+    if passed is None or passed.u <= reading.u:
+        passed = None
     if is_bias:
         ones = Factor(np.broadcast_to(np.float64(1.0), (1, k.shape[0])))
-        return Product(ones, k, reading.of_sums, call.backward)
+        return Product(ones, k, _sum_reading(which, reading, call), call.backward, passed)
     assert call.input is not None
     if layer.kind == "lookup":
         # A framework adds the rows of a table's gradient where they are stored.
@@ -182,7 +195,7 @@ def _gradient_part(view: StepView, layer: Layer, call: Call, which: Rounding, is
     x = view.factor(call.input, rounded)
     # As the parameter lies in memory: layers that share one may read it in both ways.
     left, right = (x.T, k) if layer.layout == "in_out" else (k.T, x)
-    return Product(left, right, reading, call.backward)
+    return Product(left, right, reading, call.backward, passed)
 
 
 def _missing(parameter: Parameter, calls: list[tuple[Layer, Call]]) -> str:
@@ -244,6 +257,13 @@ def _reading_of(which: Rounding, dtype: str, call: Call) -> Reading:
     if products is None:
         return _reading(which, dtype)
     return which(DTYPES[dtype], arithmetic=Arithmetic(products.operands, accumulator=products.accumulator))
+
+
+def _sum_reading(which: Rounding, reading: Reading, call: Call) -> Reading:
+    """The reading of the sum of the rows of k, which is no product."""
+    if call.products is None or call.products.bias_accumulator is None:
+        return reading.of_sums
+    return which(reading.format, arithmetic=Arithmetic(accumulator=call.products.bias_accumulator))
 
 
 def _reading(which: Rounding, dtype: str) -> Reading:

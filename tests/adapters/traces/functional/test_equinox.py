@@ -51,3 +51,57 @@ def test_a_wrong_gradient_and_equal_weights_are_said() -> None:
     step = trace.manifest.steps[0]
     assert [layer.name for layer in step.layers] == ["layers.0"]
     assert any("layers.1 and layers.2 have the same weight" in note for note in step.notes)
+
+
+def test_a_weight_that_is_cast_for_the_step_is_that_of_its_layer() -> None:
+    model = eqx.nn.MLP(6, 3, 8, 2, key=jax.random.key(0))
+
+    def cast(tree: Any) -> Any:
+        return jax.tree.map(lambda one: one.astype("bfloat16") if eqx.is_inexact_array(one) else one, tree)
+
+    with kterm.capture(model) as trace:
+        gradients = eqx.filter_grad(lambda model: loss_of(cast(model), cast(X)).astype("float32"))(model)
+        trace.end_step(gradients)
+    step = trace.manifest.steps[0]
+    assert [layer.name for layer in step.layers] == ["layers.0", "layers.1", "layers.2"]
+    assert not step.notes
+    assert trace.steps[0]["layers.0.weight"].dtype == "bfloat16"
+    assert trace.steps[0]["layers.0.weight.gradient"].dtype == "float32"
+    judgement = kterm.judge(trace)
+    assert str(judgement).startswith("PASS")
+    assert len(judgement.verdicts) == 4 * 3 - 1  # no dL/dx of the first layer
+
+
+def test_a_call_of_an_unknown_weight_leaves_the_gradients_of_other_shapes_to_judge() -> None:
+    model = eqx.nn.MLP(6, 3, 8, 2, key=jax.random.key(0))
+
+    def scaled(model: Any) -> Any:
+        # The weight of the last layer is scaled before the call, which makes it another one.
+        other = eqx.tree_at(lambda one: one.layers[2].weight, model, replace_fn=lambda one: one * 2)
+        return loss_of(other, X)
+
+    with kterm.capture(model) as trace:
+        trace.end_step(eqx.filter_grad(scaled)(model))
+    step = trace.manifest.steps[0]
+    assert [layer.name for layer in step.layers] == ["layers.0", "layers.1"]
+    assert "its weight is none of the model" in step.notes[0]
+    found = {(v.layer, v.verdict.quantity) for v in kterm.judge(trace).verdicts}
+    assert {("layers.0", "dL/dW"), ("layers.1", "dL/dW")} <= found
+
+
+def test_a_layer_whose_output_is_not_computed_is_judged_by_its_gradients() -> None:
+    model = eqx.nn.MLP(6, 3, 8, 1, key=jax.random.key(0))
+    k = jnp.asarray(np.random.default_rng(1).normal(size=(9, 3)), "float32")
+    with kterm.capture(model) as trace:
+        # The gradients of this loss need no output of the last layer, so a compiler leaves it out.
+        trace.end_step(eqx.filter_jit(eqx.filter_grad(lambda model, x: jnp.sum(jax.vmap(model)(x) * k)))(model, X))
+    first, last = (layer.calls[0] for layer in trace.manifest.steps[0].layers)
+    assert first.output is not None
+    assert not first.not_captured
+    assert last.output is None
+    assert "not computed" in last.not_captured[0]
+    judgement = kterm.judge(trace)
+    assert str(judgement).startswith("PASS")
+    found = {(v.layer, v.verdict.quantity) for v in judgement.verdicts}
+    assert {("layers.1", name) for name in ("dL/dx", "dL/dW", "dL/db")} <= found
+    assert ("layers.1", "z") not in found

@@ -1,12 +1,16 @@
 """Steps of models of flax nnx: same bits, every quantity within rounding, mistakes found, nothing left behind."""
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 import kterm
 from kterm.adapters.traces.errors import TraceError
+from kterm.adapters.traces.manifest import Products
+from kterm.adapters.traces.trace import Trace
 
 nnx: Any = pytest.importorskip("flax.nnx")
 jax: Any = pytest.importorskip("jax")
@@ -109,3 +113,77 @@ def test_what_cannot_be_captured_is_said() -> None:
     notes = trace.manifest.steps[0].notes
     assert any("its weight is none of the model" in note for note in notes)
     assert any(note.startswith("up.kernel: has a gradient") for note in notes)
+
+
+DERIVATIVES = {
+    "jvp": lambda run: jax.jvp(run, (X,), (X,)),
+    "jit jvp": lambda run: jax.jit(lambda x: jax.jvp(run, (x,), (x,)))(X),
+    "checkpoint": lambda run: jax.jvp(jax.checkpoint(run), (X,), (X,)),
+}
+SECOND = {
+    "hessian": lambda run: jax.hessian(run)(X[0, :1]),
+    "jit hessian": lambda run: jax.jit(jax.hessian(run))(X[0, :1]),
+    "reverse twice": lambda run: jax.jacrev(jax.jacrev(run))(X[0, :1]),
+}
+
+
+def test_forward_mode_and_second_derivatives_run_as_before_and_are_said() -> None:
+    layers = nnx.Sequential(nnx.Linear(8, 6, rngs=nnx.Rngs(0)), nnx.tanh, nnx.Linear(6, 1, rngs=nnx.Rngs(1)))
+
+    def run(x: Any) -> Any:
+        return jnp.sum(layers(x))
+
+    every = {**DERIVATIVES, **SECOND}
+    before = [derive(run) for derive in every.values()]
+    with kterm.capture(layers) as trace:
+        for derive, due in zip(every.values(), before, strict=True):
+            assert same(due, derive(run))
+            trace.end_step(nnx.grad(loss_of)(layers, X))
+    judgement = kterm.judge(trace)
+    assert not judgement.findings
+    for number, (name, step) in enumerate(zip(every, trace.manifest.steps, strict=True)):
+        assert any("forward-mode" in note for note in step.notes)
+        # A call of a second derivative is none of the step. Whether the gradient of its weight holds it is not known,
+        # so that is not judged, and what the step itself did is. A compiled hessian has such a call of one layer only.
+        assert any("second derivative" in note for note in step.notes) == (name in SECOND), name
+        assert [len(layer.calls) for layer in step.layers] == [1, 1], name
+        found = [v.verdict.quantity for v in judgement.verdicts if v.step == number]
+        assert found.count("z") == 2
+        assert found.count("dL/dW") == (2 if name in DERIVATIVES else 1 if name == "jit hessian" else 0), name
+
+
+@pytest.mark.parametrize(
+    ("axes", "order"), [((70,), "in blocks of 32"), ((5, 14), "one after another"), ((2, 40), "in blocks of 32")]
+)
+@pytest.mark.parametrize("jit", [False, True])
+def test_rows_of_a_bias_gradient_are_added_in_bfloat16(jit: bool, axes: tuple[int, ...], order: str) -> None:
+    parameter = "float32" if jit else "bfloat16"
+    layer = nnx.Linear(8, 7, dtype=jnp.bfloat16, param_dtype=parameter, rngs=nnx.Rngs(0))
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(*axes, 8)), "bfloat16")
+    rows = np.random.default_rng(2).normal(size=(math.prod(axes), 7)).astype(jnp.bfloat16)
+    rows[-1] -= rows.astype("float32").sum(0).astype(jnp.bfloat16)  # rows that almost cancel
+    k = rows.reshape(*axes, 7)
+    run = nnx.grad(lambda layer, x: jnp.sum(layer(x) * k))
+    with kterm.capture(layer) as trace:
+        trace.end_step((nnx.jit(run) if jit else run)(layer, x))
+    products = trace.manifest.steps[0].layers[0].calls[0].products
+    assert products is not None
+    assert products.bias_accumulator == "bf16"
+    judgement = kterm.judge(trace)
+    assert str(judgement).startswith("PASS")
+    (bias,) = (v.verdict for v in judgement.verdicts if v.verdict.quantity == "dL/db")
+    assert (bias.grade, bias.power) == ("pass", np.inf)
+    # The same numbers depart from sums in float32, and the cause is named.
+    found = kterm.judge(without_products(trace.trace())).findings
+    assert [one.verdict.quantity for one in found] == ["dL/db"]
+    assert found[0].cause is not None
+    assert found[0].cause.text == f"accumulates the sum over rows in bf16, {order}: equal bit for bit"
+
+
+def without_products(trace: Trace) -> Trace:
+    """A trace of one layer that declares nothing of how the rows of a bias gradient are added."""
+    (step,) = trace.manifest.steps
+    (layer,) = step.layers
+    calls = [structs.replace(one, products=Products(dtype="bf16")) for one in layer.calls]
+    step = structs.replace(step, layers=(structs.replace(layer, calls=tuple(calls)),))
+    return Trace(structs.replace(trace.manifest, steps=(step,)), trace.steps)

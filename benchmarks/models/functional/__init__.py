@@ -1,0 +1,1 @@
+"""Models of JAX, trained and judged."""
