@@ -8,14 +8,14 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ....reference import Array
 from ..container import FORMATS
-from ..manifest import Call, Layer, Layout, Parameter, Products
+from ..manifest import Activation, Call, Layer, Layout, Parameter, Products
 from ..trace import TraceBuilder
 from .taps import SeenCall
 
@@ -37,28 +37,40 @@ class Place:
 class Kind:
     """What is known of a call when it is traced: how many axes of its input and output are features, and its dtype.
 
-    `dtype` is the name of the dtype that the layer computes in, None where that is the dtype of its arrays.
+    `dtype` is the name of the dtype that the layer computes in, None where that is the dtype of its arrays. `place` is
+    the name of the layer, where that is known. `is_alone` says that nothing but an activation reads the output.
     """
 
     inputs: int = 1
     outputs: int = 1
     layout: Layout = "in_out"
     dtype: str | None = None
+    place: str = ""
+    is_alone: bool = False
 
 
 @dataclass(frozen=True)
 class Model:
-    """The arrays of a model by name, and its dense layers."""
+    """The arrays of a model by name, and its dense layers. `others` says of a parameter what else its gradient may
+    hold.
+    """
 
     arrays: Mapping[str, Array]
     places: Sequence[Place]
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 def record_step(
-    builder: TraceBuilder, calls: Mapping[int, SeenCall], model: Model, gradients: Mapping[str, Array]
+    builder: TraceBuilder,
+    calls: Mapping[int, SeenCall],
+    model: Model,
+    gradients: Mapping[str, Array],
+    more: Mapping[str, int] | None = None,
 ) -> None:
-    """End a step of the trace with the calls that a backward pass reached. Raises TraceError."""
-    notes, named = Counter[str](), dict[str, list[SeenCall]]()
+    """End a step of the trace with the calls that a backward pass reached. `more` are notes, each with how often it
+    holds. Raises TraceError.
+    """
+    notes, named = Counter[str](more), dict[str, list[SeenCall]]()
     owners = _find_owners(model)
     for number in sorted(calls):
         seen = calls[number]
@@ -66,6 +78,9 @@ def record_step(
             continue  # no backward pass reached it, or a checkpoint ran it again
         if why := _why_not(seen):
             notes[f"a call was not captured: {why}"] += 1
+            continue
+        if seen.kind.place:
+            named.setdefault(seen.kind.place, []).append(seen)
             continue
         found = owners.get(_digest(seen.weight, seen.bias), [])
         if len(found) != 1:
@@ -85,7 +100,7 @@ def record_step(
             notes[f"{place.weight}: has a gradient, and no call of a dense layer with it was captured"] += 1
     lost = any(note.startswith("a call") for note in notes)
     parameters = [
-        _put_parameter(builder, name, axes, gradients.get(name), lost)
+        _put_parameter(builder, name, axes, gradients.get(name), lost, model.others.get(name, ""))
         for name, axes in _list_parameters(places, named).items()
     ]
     said = [note if count == 1 else f"{note} ({count} times)" for note, count in notes.items()]
@@ -95,6 +110,8 @@ def record_step(
 def _find_owners(model: Model) -> Mapping[bytes, list[Place]]:
     owners = dict[bytes, list[Place]]()
     for place in model.places:
+        if place.weight not in model.arrays:
+            continue  # calls of it say so themselves
         bias = None if place.bias is None else model.arrays[place.bias]
         owners.setdefault(_digest(model.arrays[place.weight], bias), []).append(place)
     return owners
@@ -152,7 +169,26 @@ def _put_call(
         input_gradient=None if dx is None else builder.put(f"{name}.dx", _as_rows(dx, kind.inputs)),
         axes=axes,
         products=_name_products(seen),
+        activation=_put_activation(builder, name, seen),
     )
+
+
+def _put_activation(builder: TraceBuilder, name: str, seen: SeenCall) -> Activation | None:
+    """The activation behind a call, if a backward pass came through it and its shapes are those of the output. Where
+    nothing else reads the output, what it gave back is dL/dz itself.
+    """
+    arrays, z = seen.arrays, seen.arrays["output"]
+    a, gradient = arrays.get("activation_output"), arrays.get("activation_output_gradient")
+    if a is None or gradient is None or not z.shape == a.shape == gradient.shape:
+        return None
+    shown = {"output": ("a", a), "output_gradient": ("da", gradient)}
+    if seen.kind.is_alone:
+        shown["input_gradient"] = "ka", arrays["output_gradient"]
+    put = {
+        field: builder.put(f"{name}.{short}", _as_rows(array, seen.kind.outputs))
+        for field, (short, array) in shown.items()
+    }
+    return Activation(name=seen.activation, is_alone=seen.kind.is_alone, **put)
 
 
 def _name_products(seen: SeenCall) -> Products | None:
@@ -173,14 +209,16 @@ def _list_parameters(places: Mapping[str, Place], named: Mapping[str, Sequence[S
     return axes
 
 
-def _put_parameter(builder: TraceBuilder, name: str, axes: int, gradient: Array | None, lost: bool) -> Parameter:
+def _put_parameter(
+    builder: TraceBuilder, name: str, axes: int, gradient: Array | None, lost: bool, other: str
+) -> Parameter:
     if gradient is None:
         return Parameter(name=name, not_captured="no gradient of it was given to end_step")
     if gradient.dtype not in FORMATS.values():
         return Parameter(name=name, not_captured=f"its gradient has the dtype {gradient.dtype}")
     flat = gradient.reshape((math.prod(gradient.shape[:axes]), -1) if axes else -1)
     why = "calls were not captured whose layer is not known, and they may have added to it" if lost else ""
-    return Parameter(name=name, gradient=builder.put(f"{name}.gradient", flat), not_captured=why)
+    return Parameter(name=name, gradient=builder.put(f"{name}.gradient", flat), not_captured=why or other)
 
 
 def _as_rows(array: Array, features: int) -> Array:
