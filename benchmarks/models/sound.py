@@ -11,7 +11,7 @@ verdict fails.
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,7 +32,8 @@ Mode = Literal["f32", "f64", "bf16", "bf16 autocast", "accumulate", "checkpoint"
 MODES: tuple[Mode, ...] = ("f32", "f64", "bf16", "bf16 autocast", "accumulate", "checkpoint", "reentrant")
 _DTYPES = {"f64": torch.float64, "bf16": torch.bfloat16}
 _EXAMPLES, _PASSES = 2, 3
-_FINDINGS = 6
+FINDINGS = 6
+"""The column of the findings."""
 Row = tuple[str, ...]
 
 
@@ -41,7 +42,7 @@ class Run:
     """One model in one mode: what was judged of `steps` steps, and the seconds that steps and judging took."""
 
     model: str
-    mode: Mode
+    mode: str
     steps: int
     judgement: Judgement
     seconds: float
@@ -57,7 +58,7 @@ def main() -> int:
     options.add_argument("--mode", choices=MODES, action="append")
     chosen = options.parse_args()
     one_thread()
-    rows = _read_rows(chosen.rows)
+    rows = read_rows(chosen.rows)
     for name in chosen.model or MODELS:
         for mode in chosen.mode or MODES:
             steps = f"{chosen.steps:,}"
@@ -66,18 +67,25 @@ def main() -> int:
             if MODELS[name].checkpoint is None and mode in ("checkpoint", "reentrant"):
                 continue
             one = run(MODELS[name], mode, chosen.steps, chosen.chunk)
-            rows.append(_row(one))
-            print(" | ".join(rows[-1]), flush=True)
-            for line in (*finding_lines(one.judgement), *run_lines(one.judgement)):
-                print(f"    {line}", flush=True)
-            if chosen.rows is not None:
-                with chosen.rows.open("a", encoding="utf-8") as file:
-                    file.write(f"{json.dumps(rows[-1])}\n")
+            rows.append(show(one, chosen.rows))
     publish("models-sound", "Sound steps of real models", _body(rows), chosen.write)
-    return 0 if all(row[_FINDINGS] == "0" for row in rows) else 1
+    return 0 if all(row[FINDINGS] == "0" for row in rows) else 1
 
 
-def _read_rows(path: Path | None) -> list[Row]:
+def show(one: Run, kept: Path | None) -> Row:
+    """Print the row of a run with its findings, and add it to the file that keeps rows. Returns it."""
+    row = _row(one)
+    print(" | ".join(row), flush=True)
+    for line in (*finding_lines(one.judgement), *run_lines(one.judgement)):
+        print(f"    {line}", flush=True)
+    if kept is not None:
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(row)}\n")
+    return row
+
+
+def read_rows(path: Path | None) -> list[Row]:
+    """The rows of a file, none if it is not there."""
     if path is None or not path.exists():
         return []
     return [tuple(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -91,23 +99,32 @@ def run(model: Model, mode: Mode, steps: int, chunk: int) -> Run:
     if mode in ("checkpoint", "reentrant") and model.checkpoint is not None:
         model.checkpoint(built, mode == "reentrant")
     optimizer = torch.optim.AdamW(built.parameters(), 1e-3)
-    units, parts = list[Unit](), list[Part]()
-    options, trace = Options(), None
-    for length in _chunks(steps, chunk):
+
+    def capture_some(length: int) -> kterm.Trace:
         with kterm.capture(built) as capture:
             for _ in range(length):
                 _take_step(model, built, mode)
                 capture.end_step()
                 optimizer.step()
                 optimizer.zero_grad()
-        trace = capture.trace()
+        return capture.trace()
+
+    judgement = judge_steps(steps, chunk, capture_some)
+    return Run(model.name, mode, steps, judgement, time.perf_counter() - start)
+
+
+def judge_steps(steps: int, chunk: int, capture_some: Callable[[int], kterm.Trace]) -> Judgement:
+    """Judge steps in chunks, each captured by a call with its length; their sums are judged together."""
+    units, parts = list[Unit](), list[Part]()
+    options, trace = Options(), None
+    for length in _chunks(steps, chunk):
+        trace = capture_some(length)
         check_trace(trace)
         some = list_units(trace, options)
         parts += [judge_unit(trace, unit, options, NOTHING_EXPECTED) for unit in some]
         units += some
     assert trace is not None  # there is at least one chunk
-    judgement = collect_parts(trace, options, units, parts)
-    return Run(model.name, mode, steps, judgement, time.perf_counter() - start)
+    return collect_parts(trace, options, units, parts)
 
 
 def _chunks(steps: int, chunk: int) -> Iterator[int]:
@@ -152,20 +169,22 @@ def _row(one: Run) -> Row:
     )
 
 
+HEADER = (
+    "model",
+    "mode",
+    "steps",
+    "layers",
+    "judged",
+    "not judged",
+    "findings",
+    "worst error in σ",
+    "largest abs(t) of bias",
+    "largest mean square in σ²",
+    "time",
+)
+
+
 def _body(rows: list[Row]) -> str:
-    header = (
-        "model",
-        "mode",
-        "steps",
-        "layers",
-        "judged",
-        "not judged",
-        "findings",
-        "worst error in σ",
-        "largest abs(t) of bias",
-        "largest mean square in σ²",
-        "time",
-    )
     return f"""\
 Does a sound training step ever depart? Models of `transformers` and `torchvision` with random weights and dropout take
 real steps of AdamW, and every quantity of every dense layer is judged, shared tables included. `accumulate` adds
@@ -174,7 +193,7 @@ a mean error, of one layer or of all, over its standard error, the largest of ma
 bfloat16, rounding to nearest itself has a mean of the order of -0.001 `u|v|`, since the half unit below a power of two
 is half of that above, and the limit of a mean has a floor of `u` for it. Time includes the steps.
 
-{table(header, rows)}
+{table(HEADER, rows)}
 
 {circumstances("kterm", "numpy", "torch", "transformers", "torchvision")}"""
 
