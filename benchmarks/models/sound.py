@@ -10,7 +10,7 @@ verdict fails.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,7 @@ from benchmarks.models.build import MODELS, Model
 from benchmarks.models.rows import HEADER, Row, Run, add_row, are_sound, is_done, read_rows
 from kterm.conformance.checks.verdict import NOTHING_EXPECTED
 from kterm.conformance.interfaces.models.judge import Part, Unit, collect_parts, judge_unit, list_units
-from kterm.conformance.interfaces.models.judgement import Options
+from kterm.conformance.interfaces.models.judgement import Judgement, Options
 from kterm.conformance.interfaces.models.read import check_trace
 
 Mode = Literal["f32", "f64", "bf16", "bf16 autocast", "accumulate", "checkpoint", "reentrant"]
@@ -62,23 +62,32 @@ def run(model: Model, mode: Mode, steps: int, chunk: int) -> Run:
     if mode in ("checkpoint", "reentrant") and model.checkpoint is not None:
         model.checkpoint(built, mode == "reentrant")
     optimizer = torch.optim.AdamW(built.parameters(), 1e-3)
-    units, parts = list[Unit](), list[Part]()
-    options, trace = Options(), None
-    for length in _chunks(steps, chunk):
+
+    def capture_some(length: int) -> kterm.Trace:
         with kterm.capture(built) as capture:
             for _ in range(length):
                 _take_step(model, built, mode)
                 capture.end_step()
                 optimizer.step()
                 optimizer.zero_grad()
-        trace = capture.trace()
+        return capture.trace()
+
+    judgement = judge_steps(steps, chunk, capture_some)
+    return Run(model.name, mode, steps, judgement, time.perf_counter() - start)
+
+
+def judge_steps(steps: int, chunk: int, capture_some: Callable[[int], kterm.Trace]) -> Judgement:
+    """Judge steps in chunks, each captured by a call with its length; their sums are judged together."""
+    units, parts = list[Unit](), list[Part]()
+    options, trace = Options(), None
+    for length in _chunks(steps, chunk):
+        trace = capture_some(length)
         check_trace(trace)
         some = list_units(trace, options)
         parts += [judge_unit(trace, unit, options, NOTHING_EXPECTED) for unit in some]
         units += some
     assert trace is not None  # there is at least one chunk
-    judgement = collect_parts(trace, options, units, parts)
-    return Run(model.name, mode, steps, judgement, time.perf_counter() - start)
+    return collect_parts(trace, options, units, parts)
 
 
 def _chunks(steps: int, chunk: int) -> Iterator[int]:

@@ -20,7 +20,7 @@ from ..errors import TraceError
 from ..recording import Recording
 from ..trace import TraceBuilder
 from .step import Kind, Model, record_step
-from .taps import Host, enter, leave
+from .taps import Host, SeenCall, enter, leave
 
 Describe = Callable[[Any, Any], tuple[Kind, Any, Any] | None]
 """For a layer and its input: the kind of the call, its weight and its bias; None where it cannot be captured."""
@@ -56,9 +56,11 @@ class FunctionalCapture(Recording):
         read_model: Callable[[Any], Model],
         read_arrays: Callable[[Any], Mapping[str, Array]],
         layers: Mapping[type, Describe],
-        **facts: str,
+        **facts: Any,
     ) -> None:
-        """Raises TraceError if the model has no dense layer, or the folder is not empty."""
+        """`layers` are the classes whose `__call__` is watched. Raises TraceError if the model has no dense layer, or
+        the folder is not empty.
+        """
         if not read_model(model).places:
             names = ", ".join(one.__name__ for one in layers)
             raise TraceError(f"capture: {type(model).__name__} has no dense layer ({names}) to capture")
@@ -84,10 +86,13 @@ class FunctionalCapture(Recording):
         self._exit.callback(jax.clear_caches)
         jax.clear_caches()
         for owner, describe in self._layers.items():
-            old = owner.__dict__["__call__"]
-            self._exit.callback(setattr, owner, "__call__", old)
-            type.__setattr__(owner, "__call__", _tap_layer(old, self._host, describe))
+            self._replace(owner, "__call__", _tap_layer(owner.__dict__["__call__"], self._host, describe))
         return self
+
+    def _replace(self, owner: type, name: str, new: Callable[..., Any]) -> None:
+        """Replace a method of a class until the block ends."""
+        self._exit.callback(type.__setattr__, owner, name, owner.__dict__[name])
+        type.__setattr__(owner, name, new)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -95,6 +100,7 @@ class FunctionalCapture(Recording):
         self._host.is_open = False
         self._exit.close()
         self._host.take()
+        self._host.take_gradients()
         self._builder.discard_step()
 
     def end_step(self, gradients: Any, model: Any = None) -> None:
@@ -105,10 +111,16 @@ class FunctionalCapture(Recording):
         after an update that makes a new model. Raises TraceError if no backward pass reached a dense layer, if no call
         has a weight of the model, or if the trace could not be written.
         """
+        calls = self._take_calls(gradients)
+        current = self._read_model(self._model if model is None else model)
+        record_step(self._builder, calls, current, self._read_arrays(gradients), self._list_notes())
+
+    def _take_calls(self, awaited: Any) -> dict[int, SeenCall]:
+        """The calls of the step that ends, once the arrays of a tree are there. Raises TraceError."""
         host = self._host
         if not host.is_open:
             raise TraceError("capture: the block has ended; call end_step inside it")
-        jax.block_until_ready(gradients)
+        jax.block_until_ready(awaited)
         jax.effects_barrier()
         calls = host.take()
         if host.failure is not None:
@@ -119,9 +131,11 @@ class FunctionalCapture(Recording):
                 "capture: no backward pass reached a dense layer in this step; run it inside the block, and with "
                 "jax.jit where it was compiled by lower().compile()"
             )
-        current = self._read_model(self._model if model is None else model)
-        notes = [_FORWARD_MODE] if host.has_forward_mode else []
-        record_step(self._builder, calls, current, self._read_arrays(gradients), notes)
+        return calls
+
+    def _list_notes(self) -> dict[str, int]:
+        """Notes on what the host has seen, each with how often it holds."""
+        return {_FORWARD_MODE: 1} if self._host.has_forward_mode else {}
 
 
 def _tap_layer(old: Callable[..., Any], host: Host, describe: Describe) -> Callable[..., Any]:

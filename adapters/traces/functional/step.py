@@ -7,19 +7,21 @@ one dense layer whose weight and bias have these very bits when the step ends, o
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ....reference import Array
 from ..container import FORMATS
-from ..manifest import Call, Layer, Layout, Parameter, Products
+from ..manifest import Activation, Call, Layer, Layout, Parameter, Products
 from ..trace import TraceBuilder
 from .taps import SeenCall
 
 _NO_OUTPUT = "its output was not computed where the backward pass used it, as in a block that is computed again"
+_LOST = "calls were not captured whose layer is not known, and they may have added to it"
+_MISSED = "a call of its layer was not captured, which may have added to it"
 _DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
 
@@ -38,21 +40,27 @@ class Place:
 class Kind:
     """What is known of a call when it is traced: how many axes of its input and output are features, and its dtype.
 
-    `dtype` is the name of the dtype that the layer computes in, None where that is the dtype of its arrays.
+    `dtype` is the name of the dtype that the layer computes in, None where that is the dtype of its arrays. `place` is
+    the name of the layer, where that is known. `is_alone` says that nothing but an activation reads the output.
     """
 
     inputs: int = 1
     outputs: int = 1
     layout: Layout = "in_out"
     dtype: str | None = None
+    place: str = ""
+    is_alone: bool = False
 
 
 @dataclass(frozen=True)
 class Model:
-    """The arrays of a model by name, and its dense layers."""
+    """The arrays of a model by name, and its dense layers. `others` says of a parameter what else its gradient may
+    hold.
+    """
 
     arrays: Mapping[str, Array]
     places: Sequence[Place]
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 def record_step(
@@ -60,36 +68,64 @@ def record_step(
     calls: Mapping[int, SeenCall],
     model: Model,
     gradients: Mapping[str, Array],
-    said: Sequence[str] = (),
+    more: Mapping[str, int] | None = None,
 ) -> None:
-    """End a step of the trace with the calls that a backward pass reached; `said` are notes. Raises TraceError."""
-    notes, named, lost = Counter[str](said), dict[str, list[SeenCall]](), set[tuple[int, ...]]()
+    """End a step of the trace with the calls that a backward pass reached. `more` are notes, each with how often it
+    holds. Raises TraceError.
+    """
+    notes, named = Counter[str](more), dict[str, list[SeenCall]]()
+    lost, missed = set[tuple[int, ...]](), set[str]()
     owners = _find_owners(model, calls.values())
+    places = {place.name: place for place in model.places}
     for number in sorted(calls):
         seen = calls[number]
         if "output_gradient" not in seen.arrays:
             continue  # no backward pass reached it, or a checkpoint ran it again
-        found = owners.get(_digest(seen.weight, seen.bias), [])
+        # A call that has a place of its own is known by it. The others are known by the bits that they read.
+        own = seen.kind.place
+        found = [places[own]] if own else owners.get(_digest(seen.weight, seen.bias), [])
         why = _why_not(seen) or _why_unknown(found)
-        if why:
-            notes[f"a call was not captured: {why}"] += 1
-            lost.add(seen.weight.shape)
-        else:
+        if not why:
             named.setdefault(found[0].name, []).append(seen)
-    places = {place.name: place for place in model.places}
+            continue
+        notes[f"a call was not captured: {why}"] += 1
+        if own:
+            missed |= {name for name in (found[0].weight, found[0].bias) if name is not None}
+        else:
+            lost.add(seen.weight.shape)
     layers = [_put_layer(builder, places[name], seen) for name, seen in named.items()]
     for place in model.places:
         if place.name not in named and place.weight in gradients:
             notes[f"{place.weight}: has a gradient, and no call of a dense layer with it was captured"] += 1
-    parameters = []
-    for name in named:
-        place, kind = places[name], named[name][0].kind
-        is_lost = any(_may_be(shape, model.arrays[place.weight].shape) for shape in lost)
-        rows = kind.inputs if place.layout == "in_out" else kind.outputs
-        parameters.append(_put_parameter(builder, place.weight, rows, gradients.get(place.weight), is_lost))
-        if place.bias is not None:
-            parameters.append(_put_parameter(builder, place.bias, 0, gradients.get(place.bias), is_lost))
+    parameters = [
+        _put_parameter(builder, name, axes, gradients.get(name), why or model.others.get(name, ""))
+        for name, (axes, why) in _list_parameters(places, named, lost, missed).items()
+    ]
     builder.end_step(layers, parameters, [note if n == 1 else f"{note} ({n} times)" for note, n in notes.items()])
+
+
+def _list_parameters(
+    places: Mapping[str, Place],
+    named: Mapping[str, Sequence[SeenCall]],
+    lost: Set[tuple[int, ...]],
+    missed: Set[str],
+) -> dict[str, tuple[int, str]]:
+    """The names of all weights and biases of captured calls. For each the axes that are rows, 0 for a bias, and why
+    its gradient is not judged: `lost` are the shapes of weights of calls whose layer is not known, and `missed` the
+    parameters of other calls that were not captured.
+    """
+    found = dict[str, tuple[int, str]]()
+    for name, calls in named.items():
+        place, kind = places[name], calls[0].kind
+        rows = kind.inputs if place.layout == "in_out" else kind.outputs
+        is_lost = any(_may_be(shape, calls[0].weight.shape) for shape in lost)
+        for parameter, axes in ((place.weight, rows), (place.bias, 0)):
+            if parameter is None:
+                continue
+            why = _MISSED if parameter in missed else _LOST if is_lost else ""
+            before = found.get(parameter, (axes, ""))
+            found[parameter] = axes, why or before[1]
+    return found
 
 
 def _why_unknown(found: Sequence[Place]) -> str:
@@ -113,6 +149,8 @@ def _find_owners(model: Model, calls: Iterable[SeenCall]) -> Mapping[bytes, list
     owners = dict[bytes, list[Place]]()
     casts = {seen.weight.dtype for seen in calls if seen.weight.dtype in FORMATS.values()}
     for place in model.places:
+        if place.weight not in model.arrays:
+            continue  # calls of it say so themselves
         weight, bias = model.arrays[place.weight], None if place.bias is None else model.arrays[place.bias]
         narrower = [dtype for dtype in casts if dtype.itemsize < weight.dtype.itemsize]
         found = {_digest(weight, bias)}
@@ -179,7 +217,26 @@ def _put_call(
         axes=axes,
         products=_name_products(seen),
         not_captured=() if z is not None else (_NO_OUTPUT,),
+        activation=_put_activation(builder, name, seen),
     )
+
+
+def _put_activation(builder: TraceBuilder, name: str, seen: SeenCall) -> Activation | None:
+    """The activation behind a call, if a backward pass came through it and its shapes are those of the output. Where
+    nothing else reads the output, what it gave back is dL/dz itself.
+    """
+    arrays, z = seen.arrays, seen.arrays.get("output")
+    a, gradient = arrays.get("activation_output"), arrays.get("activation_output_gradient")
+    if z is None or a is None or gradient is None or not z.shape == a.shape == gradient.shape:
+        return None
+    shown = {"output": ("a", a), "output_gradient": ("da", gradient)}
+    if seen.kind.is_alone:
+        shown["input_gradient"] = "ka", arrays["output_gradient"]
+    put = {
+        field: builder.put(f"{name}.{short}", _as_rows(array, seen.kind.outputs))
+        for field, (short, array) in shown.items()
+    }
+    return Activation(name=seen.activation, is_alone=seen.kind.is_alone, **put)
 
 
 def _name_products(seen: SeenCall) -> Products | None:
@@ -201,14 +258,13 @@ def _name_products(seen: SeenCall) -> Products | None:
     return None if found == Products() else found
 
 
-def _put_parameter(builder: TraceBuilder, name: str, axes: int, gradient: Array | None, lost: bool) -> Parameter:
+def _put_parameter(builder: TraceBuilder, name: str, axes: int, gradient: Array | None, why_not: str) -> Parameter:
     if gradient is None:
         return Parameter(name=name, not_captured="no gradient of it was given to end_step")
     if gradient.dtype not in FORMATS.values():
         return Parameter(name=name, not_captured=f"its gradient has the dtype {gradient.dtype}")
     flat = gradient.reshape((math.prod(gradient.shape[:axes]), -1) if axes else -1)
-    why = "calls were not captured whose layer is not known, and they may have added to it" if lost else ""
-    return Parameter(name=name, gradient=builder.put(f"{name}.gradient", flat), not_captured=why)
+    return Parameter(name=name, gradient=builder.put(f"{name}.gradient", flat), not_captured=why_not)
 
 
 def _as_rows(array: Array, features: int) -> Array:

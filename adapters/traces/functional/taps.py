@@ -2,6 +2,7 @@
 
     x, call = enter(x, weight, bias)        # the host sees x, W and b, and later this call's own dL/dx
     z = leave(layer(x), call)               # the host sees z, and later k = dL/dz
+    a = leave_activation(f(z), call, "tanh")  # the host sees a, and later dL/da
 
 The host gives each execution of a call a number, which travels with the data. That is how the arrays of a call find
 each other in a compiled program, in any order, and also where a checkpoint runs the call twice. What the program goes
@@ -12,6 +13,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -21,13 +23,20 @@ from jax.interpreters import ad, batching, mlir
 
 from ....reference import Array
 
-Quantity = Literal["output", "output_gradient", "input_gradient"]
+Quantity = Literal[
+    "output",
+    "output_gradient",
+    "input_gradient",
+    "activation_output",
+    "activation_output_gradient",
+]
 
 
 @dataclass
 class SeenCall:
     """One execution of a call: copies of its arrays, as they came. Leading axes are not flattened. `is_second` says
-    that its derivative was differentiated in turn.
+    that its derivative was differentiated in turn. `activation` is the name of the activation behind it, if one was
+    seen.
     """
 
     kind: Any
@@ -36,16 +45,19 @@ class SeenCall:
     bias: Array | None
     arrays: dict[Quantity, Array]
     is_second: bool = False
+    activation: str = ""
 
 
 class Host:
-    """What the host has seen since the last step ended. `is_open` says whether it looks at all, and `has_forward_mode`
-    whether forward-mode derivatives passed a call since it began to.
+    """What the host has seen since the last step ended: calls by number, and gradients of parameters by name, if they
+    are shown to it. `is_open` says whether it looks at all, and `has_forward_mode` whether forward-mode derivatives
+    passed a call since it began to.
     """
 
     def __init__(self) -> None:
         self.is_open, self.failure, self.has_forward_mode = False, None, False
         self.calls: dict[int, SeenCall] = {}
+        self.gradients: dict[str, list[Array]] = {}
         self._numbers, self._lock = itertools.count(1), threading.Lock()
         self._found: dict[Any, Callable[..., Any]] = {}
 
@@ -71,15 +83,30 @@ class Host:
             self.failure = error
             return 0
 
-    def add(self, number: Any, quantity: Quantity, array: Any) -> None:
+    def add(self, number: Any, quantity: Quantity, array: Any, activation: str = "") -> None:
         """Keep another array of a call. A number below 0 is that of a call in a second derivative."""
         try:
             seen = self.calls.get(abs(int(number)))
             if self.is_open and seen is not None:
                 seen.is_second = seen.is_second or int(number) < 0
                 seen.arrays[quantity] = np.array(array)
+                seen.activation = activation or seen.activation
         except Exception as error:
             self.failure = error
+
+    def add_gradient(self, name: str, array: Any) -> Any:
+        """Keep a gradient of a parameter. Returns it."""
+        try:
+            if self.is_open:
+                self.gradients.setdefault(name, []).append(np.array(array))
+        except Exception as error:
+            self.failure = error
+        return array
+
+    def take_gradients(self) -> dict[str, list[Array]]:
+        """All gradients of parameters since the last step ended, and none of them stays."""
+        gradients, self.gradients = self.gradients, {}
+        return gradients
 
     def take(self) -> dict[int, SeenCall]:
         """All calls since the last step ended, by number, and none of them stays."""
@@ -93,7 +120,7 @@ class Host:
         return sum(
             one.input.nbytes + one.weight.nbytes + sum(array.nbytes for array in one.arrays.values())
             for one in list(self.calls.values())
-        )
+        ) + sum(array.nbytes for some in list(self.gradients.values()) for array in some)
 
 
 def enter(host: Host, kind: Any, x: jax.Array, weight: jax.Array, bias: jax.Array | None) -> tuple[Any, Any]:
@@ -119,16 +146,36 @@ def enter(host: Host, kind: Any, x: jax.Array, weight: jax.Array, bias: jax.Arra
 
 def leave(host: Host, z: jax.Array, number: Any) -> Any:
     """The output of a call, unchanged."""
+    return _look(host, z, number, "output", "output_gradient")
 
-    def run(z: Any, number: Any) -> Any:
-        return _tap(host, "output", z, number)
+
+def leave_activation(host: Host, a: jax.Array, number: Any, name: str) -> Any:
+    """What the activation behind a call gives, unchanged: the host sees a, and later dL/da.
+
+    What it gives back for z is not looked at: that would be a part of a sum of its own, if others read z too, and the
+    order of that sum is a matter of rounding.
+    """
+    return _look(host, a, number, "activation_output", "activation_output_gradient", name)
+
+
+def show_gradient(host: Host, name: str, gradient: jax.Array) -> Any:
+    """The gradient of a parameter, unchanged: the host sees it."""
+    add = partial(host.add_gradient, name)
+    return host.find_call(("gradient", name), lambda: _make_call(add, False))(gradient)
+
+
+def _look(
+    host: Host, array: jax.Array, number: Any, quantity: Quantity, gradient: Quantity, activation: str = ""
+) -> Any:
+    def run(array: Any, number: Any) -> Any:
+        return _tap(host, quantity, array, number, activation)
 
     def run_forward(again: Callable[..., Any], is_second: bool, primals: Any, tangents: Any) -> Any:
-        z, number = primals
+        array, number = primals
         number = _mark_second(number) if is_second else number
-        return again(z, number), _link(tangents[0], number, host, "output_gradient")
+        return again(array, number), _link(tangents[0], number, host, gradient)
 
-    return _differentiable(run, run_forward)(z, number)
+    return _differentiable(run, run_forward)(array, number)
 
 
 def _differentiable(run: Callable[..., Any], run_forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -196,12 +243,12 @@ batching.primitive_batchers[_link_p] = _batch_link
 mlir.register_lowering(_link_p, mlir.lower_fun(_run_link, multiple_results=False))
 
 
-def _tap(host: Host, quantity: Quantity, array: Any, number: Any) -> Any:
+def _tap(host: Host, quantity: Quantity, array: Any, number: Any, activation: str = "") -> Any:
     def add(array: Any, number: Any) -> Any:
-        host.add(number, quantity, array)
+        host.add(number, quantity, array, activation)
         return array
 
-    return host.find_call(quantity, lambda: _make_call(add, False))(array, number)
+    return host.find_call((quantity, activation), lambda: _make_call(add, False))(array, number)
 
 
 def _make_call(function: Callable[..., Any], numbers: bool) -> Callable[..., Any]:

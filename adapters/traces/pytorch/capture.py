@@ -8,7 +8,7 @@ would refuse a view.
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
 from types import TracebackType
@@ -22,7 +22,7 @@ from ..errors import TraceError
 from ..recording import Recording
 from ..trace import TraceBuilder
 from .activations import name_activation
-from .layers import Place, find_places, say_distributed
+from .layers import Place, Places, find_places, say_distributed
 from .recorder import Hook, Recorder
 from .values import why_not
 
@@ -60,18 +60,31 @@ class TorchCapture(Recording):
         """
         if not isinstance(model, nn.Module):
             raise TraceError(f"capture: {type(model).__name__} is no torch.nn.Module; give the model itself")
-        self._places = find_places(model, dense)
+        self._places = self._find_places(model, dense)
         if not self._places.modules and not self._places.weights:
             raise TraceError(f"capture: {type(model).__name__} has no dense layer (nn.Linear, Conv1D) to capture")
         parameters = list[Tensor](model.parameters())
         device = str(parameters[0].device)
         version = str(torch.__version__)
-        super().__init__(TraceBuilder(to, framework="torch", framework_version=version, device=device))
+        facts = {"framework": "torch", "framework_version": version, "device": device}
+        super().__init__(TraceBuilder(to, **facts, notes=self._list_facts()))
         self._recorder = Recorder(self._builder, parameters, streams=to is not None)
         self._model, self._exit, self._has_raised = model, ExitStack(), False
         # Weights of dense layers. Lookups in a table are captured once it is known to be one of them.
         self._matrices = {id(module._parameters["weight"]) for module, _ in self._places.modules}
         self._entered: dict[int, tuple[Tensor, Tensor | None, Any]] = {}
+
+    def _find_places(self, model: nn.Module, dense: Sequence[str]) -> Places:
+        """The dense layers. Raises TraceError."""
+        return find_places(model, dense)
+
+    def _list_modules(self) -> Iterable[nn.Module]:
+        """The modules that may be activations."""
+        return self._model.modules()
+
+    def _list_facts(self) -> tuple[str, ...]:
+        """Notes of the whole trace."""
+        return ()
 
     @property
     def memory(self) -> int:
@@ -90,7 +103,7 @@ class TorchCapture(Recording):
         self._recorder.is_open = True
         for module, place in self._places.modules:
             self._hook(module, partial(self._before_layer, place), partial(self._after_layer, place))
-        for module in self._model.modules():
+        for module in self._list_modules():
             if (name := name_activation(module)) is not None:
                 self._hook(module, self._before_activation, partial(self._after_activation, name))
         self._replace(functional, "linear", self._linear)
@@ -161,8 +174,9 @@ class TorchCapture(Recording):
         """Note matrices that have a gradient, and no captured call. Those of like layers share a note."""
         step, places = self._recorder.step, self._places
         names = Counter[str]()
-        for name, parameter in self._model.named_parameters():
+        for parameter in self._model.parameters():
             key = id(parameter)
+            name = places.names.get(key, "a parameter")
             is_matrix = key in self._matrices or (key in places.weights and key not in places.tables)
             if is_matrix and key not in step.parameters and parameter.grad is not None:
                 names[re.sub(r"(?<=\.)\d+(?=\.)", "*", name)] += 1
@@ -170,19 +184,19 @@ class TorchCapture(Recording):
             step.notes[f"{name}: has a gradient, and no call of a dense layer with it was captured"] += count
 
     def _before_layer(self, place: Place, module: nn.Module, args: Any, kwargs: Any) -> Any:
-        x = _first(args, kwargs)
+        x = first_of(args, kwargs)
         self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
         self._entered.pop(id(module), None)
         if not isinstance(x, Tensor) or not torch.is_grad_enabled():
             return None
-        return self._enter(module, x, _alias(x), args, kwargs)
+        return self._enter(module, x, alias_of(x), args, kwargs)
 
     def _enter(
         self, module: nn.Module, x: Tensor, alias: Tensor | None, args: Any, kwargs: Any, seen: Any = None
     ) -> tuple[Any, Any] | None:
         """Keep what a module is called with until it returns. Returns its arguments with the alias, if there is one."""
         self._entered[id(module)] = x, alias, seen
-        return None if alias is None else _with_first(alias, args, kwargs)
+        return None if alias is None else with_first(alias, args, kwargs)
 
     def _after_layer(self, place: Place, module: nn.Module, args: Any, kwargs: Any, z: Any) -> None:
         entered = self._entered.pop(id(module), None)
@@ -192,17 +206,17 @@ class TorchCapture(Recording):
         weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
         if weight is None:
             return self._recorder.note(place, "a call with a weight that is computed")
-        if not _is_same(_first(args, kwargs), x if alias is None else alias):
+        if not _is_same(first_of(args, kwargs), x if alias is None else alias):
             return self._recorder.note(place, "a call whose input another hook replaced")
         return self._recorder.add_call(place, x, alias, z, weight, bias)
 
     def _before_activation(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         self._entered.pop(id(module), None)
-        x = _first(args, kwargs)
+        x = first_of(args, kwargs)
         seen = self._recorder.find_call(x) if isinstance(x, Tensor) and torch.is_grad_enabled() else None
         if seen is None or seen.behind is not None:
             return None
-        alias = None if getattr(module, "inplace", False) else _alias(x)
+        alias = None if getattr(module, "inplace", False) else alias_of(x)
         return self._enter(module, x, alias, args, kwargs, seen)
 
     def _after_activation(self, name: str, module: nn.Module, args: Any, kwargs: Any, a: Any) -> None:
@@ -210,23 +224,23 @@ class TorchCapture(Recording):
         if entered is None or not isinstance(a, Tensor) or not a.requires_grad or why_not(a):
             return
         x, alias, seen = entered
-        if _is_same(_first(args, kwargs), x if alias is None else alias):
+        if _is_same(first_of(args, kwargs), x if alias is None else alias):
             self._recorder.add_activation(seen, name, alias, a)
 
     def _linear(self, run: partial[Any]) -> Any:
         """`functional.linear`: calls are captured with a matrix of the model that is no hooked module's."""
         args, kwargs = run.args, run.keywords
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
-        x, place = _first(args, kwargs), self._places.weights.get(id(weight))
+        x, place = first_of(args, kwargs), self._places.weights.get(id(weight))
         if place is None:
             return run()
         self._recorder.step.order.setdefault(place.name, len(self._recorder.step.order))
         if not torch.is_grad_enabled() or not isinstance(x, Tensor):
             return run()
         self._matrices.add(id(weight))
-        alias = self._recorder.run_carefully(partial(_alias, x))
+        alias = self._recorder.run_carefully(partial(alias_of, x))
         if alias is not None:
-            args, kwargs = _with_first(alias, args, kwargs)
+            args, kwargs = with_first(alias, args, kwargs)
         z = run.func(*args, **kwargs)
         if isinstance(z, Tensor) and z.requires_grad and isinstance(weight, Tensor):
             bias = kwargs.get("bias", args[2] if len(args) > 2 else None)
@@ -266,7 +280,7 @@ class TorchCapture(Recording):
         """`torch.autograd.backward`, which `Tensor.backward` calls."""
         args, kwargs = run.args, run.keywords
         is_limited = kwargs.get("inputs") is not None or len(args) > 5
-        tensors = _first(args, kwargs)
+        tensors = first_of(args, kwargs)
         self._recorder.run_carefully(partial(self._recorder.start_pass, tensors, is_limited=is_limited))
         try:
             return self._recorder.run_pass(run)
@@ -278,16 +292,17 @@ class TorchCapture(Recording):
         return self._recorder.run_apart(run)
 
 
-def _alias(x: Tensor) -> Tensor | None:
+def alias_of(x: Tensor) -> Tensor | None:
     return x.view_as(x) if x.requires_grad and not why_not(x) else None
 
 
-def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def first_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The first argument, by position or by name."""
     return args[0] if args else next(iter(kwargs.values()), None)
 
 
-def _with_first(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def with_first(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments with another first one."""
     if args:
         return (value, *args[1:]), kwargs
     return args, {**kwargs, next(iter(kwargs)): value}

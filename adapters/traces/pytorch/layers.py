@@ -1,5 +1,6 @@
 """The dense layers of a PyTorch model, and how PyTorch computes their products."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -15,13 +16,25 @@ from .values import DTYPES
 
 @dataclass(frozen=True)
 class Place:
-    """A dense layer, or a lookup in a table, of the model. `names` are those of its weight and its bias."""
+    """A dense layer, or a lookup in a table, of the model. `names` are those of its weight and its bias.
+
+    The last `inputs` axes of what it is given and the last `outputs` of what it gives are features. `computes_in` is
+    the dtype that its products are computed in, None where PyTorch's settings and the dtypes of its tensors say it.
+    """
 
     name: str
     names: tuple[str, str | None]
     type: str
     layout: Layout = "out_in"
     kind: Literal["dense", "lookup"] = "dense"
+    inputs: int = 1
+    outputs: int = 1
+    computes_in: DTypeName | None = None
+
+    def shape_of(self, weight: Tensor) -> tuple[int, int]:
+        """The shape of its weight as a matrix, in its layout."""
+        rows = self.inputs if self.layout == "in_out" else self.outputs
+        return math.prod(weight.shape[:rows]), math.prod(weight.shape[rows:])
 
 
 @dataclass(frozen=True)
@@ -114,10 +127,15 @@ def _layout_of(module: nn.Module) -> Layout | None:
     return "in_out" if type(module).__name__ == "Conv1D" and hasattr(module, "nf") else None
 
 
-def fit_layout(place: Place, weight: Tensor, inputs: int, outputs: int) -> Place | None:
-    """The place with the layout that the shape of its weight has, or None if no dense layer has that shape. A square
-    weight lies as its class or the user says.
+def fit_layout(place: Place, weight: Tensor, x: Tensor, z: Tensor) -> Place | None:
+    """The place with the layout that the shape of its weight has, or None if no dense layer with this input and output
+    has that shape. A square weight lies as its class or the user says.
     """
+    if x.shape[: x.ndim - place.inputs] != z.shape[: z.ndim - place.outputs]:
+        return None
+    if place.inputs > 1 or place.outputs > 1:
+        return place if weight.shape == (*x.shape[-place.inputs :], *z.shape[-place.outputs :]) else None
+    inputs, outputs = x.shape[-1], z.shape[-1]
     shapes: dict[Layout, tuple[int, int]] = {"out_in": (outputs, inputs), "in_out": (inputs, outputs)}
     fitting = [layout for layout, shape in shapes.items() if shape == tuple(weight.shape)]
     if not fitting:
@@ -135,11 +153,13 @@ def say_distributed(model: nn.Module) -> str:
     return ""
 
 
-def describe_products(x: Tensor, weight: Tensor, z: Tensor) -> Products | None:
-    """How the products of a call that has just run are computed, from PyTorch's settings, where that is not the usual
-    way of the dtype of its arrays.
+def describe_products(place: Place, x: Tensor, weight: Tensor, z: Tensor) -> Products | None:
+    """How the products of a call that has just run are computed, from the layer and from PyTorch's settings, where that
+    is not the usual way of the dtype of its arrays.
     """
-    device, dtype = z.device.type, None
+    device = z.device.type
+    usual = {DTYPES[one.dtype] for one in (x, weight, z)}
+    dtype = None if usual == {place.computes_in} else place.computes_in
     if torch.is_autocast_enabled(device):
         target = torch.get_autocast_dtype(device)
         if z.dtype == target and not x.dtype == weight.dtype == target:

@@ -93,24 +93,25 @@ class Recorder:
             return self.note(place, "a call with a weight that is computed")
         if (why := say_unknown_products(x, z)) and not is_lookup:
             return self.note(place, why)
-        fitted = place if is_lookup else fit_layout(place, weight, x.shape[-1], z.shape[-1])
-        if fitted is None or (not is_lookup and x.shape[:-1] != z.shape[:-1]):
+        fitted = place if is_lookup else fit_layout(place, weight, x, z)
+        if fitted is None:
             return self.note(place, "a call whose output has not the shape of x W")
         place, values, rows = fitted, self.values, None
+        axes = tuple(x.shape if is_lookup else x.shape[: x.ndim - place.inputs])
         if is_lookup:
             given, output, rows = values.of_lookup(x, z, padding)
         else:
-            given, output = values.of_rows(x), values.of_rows(z)
+            given, output = values.of_rows(x, place.inputs), values.of_rows(z, place.outputs)
         base = _base_of(z)
         seen = Seen(
             place=place,
             number=self._next,
-            axes=tuple(x.shape if is_lookup else x.shape[:-1]) if rows is None else (int(rows.sum()),),
+            axes=axes if rows is None else (int(rows.sum()),),
             input=given,
             output=output,
             weight=(weight, values.of_parameter(weight)),
             bias=None if bias is None else (bias, values.of_parameter(bias)),
-            products=None if is_lookup else describe_products(x, weight, z),
+            products=None if is_lookup else describe_products(place, x, weight, z),
             needs_input_gradient=alias is not None,
             step=None if self.depth else self.builder.step,
             rows=rows,
@@ -149,8 +150,10 @@ class Recorder:
         return known[2] if known is not None and known[0]() is z and known[1] == z._version else None
 
     def add_activation(self, seen: Seen, name: str, alias: Tensor | None, a: Tensor) -> None:
-        """Copy what the activation behind a call gave. Without an alias of its input it works in place."""
-        seen.behind = behind = Behind(name, self.values.of_rows(a), in_place=alias is None)
+        """Copy what the activation behind a call gave. Without an alias of its input, as where it works in place, what
+        it gives back is known if nothing else reads z.
+        """
+        seen.behind = behind = Behind(name, self.values.of_rows(a, seen.place.outputs), has_alias=alias is not None)
         if self._streams and seen.step is not None:
             self.values.put(behind.output, f"{seen.place.name}.activation")
         self._wait(a, self._reach_activation, seen, behind)
@@ -201,11 +204,12 @@ class Recorder:
         if not self.depth:
             step.keep_before(self._parameters)
             step.limit("a backward pass ran whose start was not seen, so it may hold parts that were not captured")
-        name = self.values.put_gradient(gradient, f"{seen.place.name}.output_gradient", seen.rows)
+        name = f"{seen.place.name}.output_gradient"
+        name = self.values.put_gradient(gradient, name, seen.rows, features=seen.place.outputs)
         seen.passed = passed = put_call(seen, self.values, name, self._backward, self._readers.of_output)
-        for own, parameter in zip(seen.place.names, seen.parameters, strict=False):
+        for own, parameter, shape in zip(seen.place.names, seen.parameters, seen.shapes, strict=False):
             if own is not None:
-                step.parameters.setdefault(id(parameter), (own, parameter))
+                step.parameters.setdefault(id(parameter), (own, parameter, shape))
                 if passed is None:
                     step.others.setdefault(id(parameter), "a call of an earlier step has a part in it")
         if passed is not None:
@@ -222,16 +226,18 @@ class Recorder:
 
     def _reach_input(self, seen: Seen, gradient: Tensor) -> None:
         if not self._apart and seen.passed is not None:
-            seen.passed.input_gradient = self.values.put_gradient(gradient, f"{seen.place.name}.input_gradient")
+            name, place = f"{seen.place.name}.input_gradient", seen.place
+            seen.passed.input_gradient = self.values.put_gradient(gradient, name, features=place.inputs)
 
     def _reach_activation(self, seen: Seen, behind: Behind, gradient: Tensor) -> None:
         if not self._apart:
-            behind.output_gradient = self.values.put_gradient(gradient, f"{seen.place.name}.activation_gradient")
+            name, place = f"{seen.place.name}.activation_gradient", seen.place
+            behind.output_gradient = self.values.put_gradient(gradient, name, features=place.outputs)
 
     def _reach_activation_input(self, seen: Seen, behind: Behind, gradient: Tensor) -> None:
         if not self._apart:
             name = f"{seen.place.name}.activation_input_gradient"
-            behind.input_gradient = self.values.put_gradient(gradient, name)
+            behind.input_gradient = self.values.put_gradient(gradient, name, features=seen.place.outputs)
 
 
 def _base_of(z: Tensor) -> Any:

@@ -17,11 +17,13 @@ _NO_INPUT_GRADIENT = "the gradient by its input did not come"
 
 @dataclass
 class Behind:
-    """The activation behind a call: its output, and the gradients of the pass that goes on, by name."""
+    """The activation behind a call: its output, and the gradients of the pass that goes on, by name. `has_alias` says
+    that it was given an alias of z, so that what it gives back is seen by itself.
+    """
 
     name: str
     output: Value
-    in_place: bool
+    has_alias: bool
     output_gradient: str = ""
     input_gradient: str = ""
 
@@ -55,6 +57,11 @@ class Seen:
     def parameters(self) -> tuple[Tensor, ...]:
         return (self.weight[0],) if self.bias is None else (self.weight[0], self.bias[0])
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the parameters in a trace: a matrix and a vector."""
+        return (self.place.shape_of(self.weight[0]), (-1,))
+
 
 @dataclass(eq=False)
 class Passed:
@@ -80,7 +87,7 @@ class OpenStep:
 
     order: dict[str, int] = field(default_factory=dict)
     passed: list[Passed] = field(default_factory=list)
-    parameters: dict[int, tuple[str, Tensor]] = field(default_factory=dict)
+    parameters: dict[int, tuple[str, Tensor, tuple[int, ...]]] = field(default_factory=dict)
     others: dict[int, str] = field(default_factory=dict)
     limits: list[str] = field(default_factory=list)
     before: dict[int, Value] | None = None
@@ -111,9 +118,9 @@ class OpenStep:
 
     def put_parameters(self, values: Values) -> tuple[Parameter, ...]:
         """The parameters of the layers that have calls, with their gradients."""
-        return tuple(self._put(name, tensor, values) for name, tensor in self.parameters.values())
+        return tuple(self._put(*known, values) for known in self.parameters.values())
 
-    def _put(self, name: str, tensor: Tensor, values: Values) -> Parameter:
+    def _put(self, name: str, tensor: Tensor, shape: tuple[int, ...], values: Values) -> Parameter:
         gradient, before = tensor.grad, (self.before or {}).get(id(tensor))
         reasons = [*self.limits]
         if other := self.others.get(id(tensor)):
@@ -127,8 +134,8 @@ class OpenStep:
         there = None if gradient is None or why_not(gradient) else Value(copy_values(gradient))
         return Parameter(
             name=name,
-            gradient=None if there is None else values.put(there, f"{name}.gradient"),
-            gradient_before=None if before is None else values.put(before, f"{name}.gradient_before"),
+            gradient=None if there is None else values.put(there, f"{name}.gradient", shape=shape),
+            gradient_before=None if before is None else values.put(before, f"{name}.gradient_before", shape=shape),
             not_captured="; ".join(reasons),
         )
 
@@ -164,15 +171,14 @@ def put_call(seen: Seen, values: Values, gradient: str, backward: int, readers: 
     given, output = values.put(seen.input, f"{name}.input"), values.put(seen.output, f"{name}.output")
     if not given or not output:
         return None
-    weight = values.put(seen.weight[1], seen.place.names[0], is_parameter=True)
-    bias = (
-        None
-        if seen.bias is None
-        else values.put(seen.bias[1], seen.place.names[1] or f"{name}.bias", is_parameter=True)
-    )
-    changed = None
+    shape, flat = seen.shapes
+    weight = values.put(seen.weight[1], seen.place.names[0], is_parameter=True, shape=shape)
+    bias = changed = None
+    if seen.bias is not None:
+        bias = values.put(seen.bias[1], seen.place.names[1] or f"{name}.bias", is_parameter=True, shape=flat)
     if values.has_changed(*seen.weight):
-        changed = values.put(values.of_parameter(seen.weight[0]), f"{name}.backward_weight", is_parameter=True)
+        now = values.of_parameter(seen.weight[0])
+        changed = values.put(now, f"{name}.backward_weight", is_parameter=True, shape=shape)
     call = Call(
         weight=weight,
         input=given,
@@ -193,7 +199,7 @@ def _activation(seen: Seen, values: Values, gradient: str, *, is_alone: bool) ->
     if behind is None or not behind.output_gradient:
         return None
     output = values.put(behind.output, f"{seen.place.name}.activation")
-    given_back = behind.input_gradient or (gradient if behind.in_place and is_alone else "")
+    given_back = behind.input_gradient or ("" if behind.has_alias or not is_alone else gradient)
     made = Activation(
         name=behind.name,
         output=output or None,

@@ -1,5 +1,6 @@
 """The values of tensors as arrays, copied when they are seen, each tensor once."""
 
+import math
 import weakref
 from collections import deque
 from collections.abc import Mapping
@@ -78,7 +79,7 @@ class Values:
 
     def __init__(self, builder: TraceBuilder, *, streams: bool) -> None:
         self._builder, self._streams = builder, streams
-        self._of_tensor: dict[int, tuple[weakref.ref[Tensor], int, Value]] = {}
+        self._of_tensor: dict[tuple[int, int], tuple[weakref.ref[Tensor], int, Value]] = {}
         self._parameters: dict[int, tuple[Tensor, Value]] = {}
         self._recent: deque[tuple[Array, Value]] = deque(maxlen=2)
         self._pending: weakref.WeakSet[Value] = weakref.WeakSet()
@@ -90,14 +91,14 @@ class Values:
         waiting = sum(one.bytes for one in held.values() if self._streams or one.step < 0)
         return waiting + (sum(array.nbytes for array, _ in self._recent) if self._streams else 0)
 
-    def of_rows(self, tensor: Tensor) -> Value:
-        """The value of a tensor with its leading axes flattened. It is the same as before if this tensor was seen and
-        nothing wrote to it.
+    def of_rows(self, tensor: Tensor, features: int = 1) -> Value:
+        """The value of a tensor with its leading axes flattened, and its last `features` axes. It is the same as before
+        if this tensor was seen and nothing wrote to it.
         """
-        key, version = id(tensor), tensor._version
+        key, version = (id(tensor), features), tensor._version
         if (known := self._of_tensor.get(key)) is not None and known[0]() is tensor and known[1] == version:
             return known[2]
-        value = Value(_to_rows(copy_values(tensor)))
+        value = Value(_to_rows(copy_values(tensor), features))
         self._pending.add(value)
         self._of_tensor[key] = (weakref.ref(tensor, lambda _: self._forget(key, value)), version, value)
         return value
@@ -115,7 +116,7 @@ class Values:
         self._pending.update(made[:2])
         return made
 
-    def _forget(self, key: int, value: Value) -> None:
+    def _forget(self, key: tuple[int, int], value: Value) -> None:
         if (known := self._of_tensor.get(key)) is not None and known[2] is value:
             del self._of_tensor[key]
 
@@ -134,23 +135,26 @@ class Values:
         """Whether a parameter has other contents than a value of it."""
         return value.array is None or not _has_values(tensor, value.array)
 
-    def put(self, value: Value, name: str, *, is_parameter: bool = False) -> str:
-        """Put a value into the open step, once. Returns its name there, or "" if it was written in an earlier step."""
+    def put(self, value: Value, name: str, *, is_parameter: bool = False, shape: tuple[int, ...] | None = None) -> str:
+        """Put a value into the open step, once, in this shape, if one is given. Returns its name there, or "" if it was
+        written in an earlier step.
+        """
         step = self._builder.step
         if value.step == step:
             return value.name
         if value.array is None:
             return ""
-        value.name, value.step = self._builder.put(name, value.array), step
+        array = value.array if shape is None else value.array.reshape(shape)
+        value.name, value.step = self._builder.put(name, array), step
         if self._streams and not is_parameter:
             value.array = None
         return value.name
 
-    def put_gradient(self, gradient: Tensor, name: str, rows: Array | None = None) -> str:
+    def put_gradient(self, gradient: Tensor, name: str, rows: Array | None = None, *, features: int = 1) -> str:
         """Put a gradient into the open step. One with the bits of one of the last two is that one: the gradient by an
         activation's output is often that by the input of the next layer.
         """
-        array = _to_rows(copy_values(gradient))
+        array = _to_rows(copy_values(gradient), features)
         if rows is not None:
             array = array[rows]
         for known, value in self._recent:
@@ -180,5 +184,5 @@ def same_bits(one: Array, other: Array) -> bool:
     return bool(np.array_equal(one.view(bits), other.view(bits)))
 
 
-def _to_rows(array: Array) -> Array:
-    return array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+def _to_rows(array: Array, features: int = 1) -> Array:
+    return array.reshape(-1, math.prod(array.shape[-features:])) if array.ndim else array.reshape(1, 1)

@@ -10,7 +10,14 @@ pytest.importorskip("jax")
 import jax
 import jax.numpy as jnp
 
-from kterm.adapters.traces.functional.taps import Host, SeenCall, enter, leave
+from kterm.adapters.traces.functional.taps import (
+    Host,
+    SeenCall,
+    enter,
+    leave,
+    leave_activation,
+    show_gradient,
+)
 
 RNG = np.random.default_rng(0)
 FIRST, SECOND = (jnp.asarray(RNG.normal(size=shape), "float32") for shape in ((7, 5), (5, 5)))
@@ -101,3 +108,84 @@ def test_a_closed_host_keeps_nothing_and_its_own_error_does_not_end_the_step(mon
     monkeypatch.setattr(host, "_numbers", iter(()))
     jax.block_until_ready(jax.grad(loss)(FIRST, SECOND, X))
     assert host.failure is not None
+
+
+def test_the_host_sees_the_activation_behind_a_call_and_gradients_that_are_shown_to_it() -> None:
+    host = Host()
+    host.is_open = True
+
+    def run(weight: Any, x: Any) -> Any:
+        given, number = enter(host, "one", x, weight, None)
+        z = leave(host, given @ weight, number)
+        a = leave_activation(host, jnp.tanh(z), number, "tanh")
+        return jnp.sum(a**2) + jnp.sum(z)
+
+    def run_plain(weight: Any, x: Any) -> Any:
+        z = x @ weight
+        return jnp.sum(jnp.tanh(z) ** 2) + jnp.sum(z)
+
+    gradient = show_gradient(host, "weight", jax.grad(run)(FIRST, X))
+    assert np.asarray(gradient).tobytes() == np.asarray(jax.grad(run_plain)(FIRST, X)).tobytes()
+    assert host.bytes > gradient.nbytes
+    (seen,) = take_whole(host)
+    assert seen.activation == "tanh"
+    a, by_a = seen.arrays["activation_output"], seen.arrays["activation_output_gradient"]
+    assert np.array_equal(a, jnp.tanh(seen.arrays["output"]))
+    assert np.array_equal(by_a, 2 * a)
+    # z is read by the sum too.
+    k = by_a * (1 - a.astype("f8") ** 2) + 1
+    assert np.abs(seen.arrays["output_gradient"] - k).max() < 2.0**-20
+    assert {name: [one.shape for one in some] for name, some in host.take_gradients().items()} == {"weight": [(7, 5)]}
+    assert not host.take_gradients()
+
+
+def run_two(host: Host, weight: Any, x: Any) -> Any:
+    """Two calls with one activation each, of the same shapes, so that only their names differ."""
+    total = 0.0
+    for name, activation in (("tanh", jnp.tanh), ("sigmoid", jax.nn.sigmoid)):
+        given, number = enter(host, "one", x, weight, None)
+        z = leave(host, given @ weight, number)
+        total += jnp.sum(leave_activation(host, activation(z), number, name) ** 2)
+    return total
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_each_activation_and_each_gradient_keeps_its_own_name(jit: bool) -> None:
+    host = Host()
+    host.is_open = True
+
+    def step(weight: Any) -> Any:
+        gradient = jax.grad(lambda weight: run_two(host, weight, X))(weight)
+        return show_gradient(host, "first", gradient), show_gradient(host, "second", 2 * gradient)
+
+    jax.block_until_ready((jax.jit(step) if jit else step)(FIRST))
+    calls = {seen.activation: seen for seen in take_whole(host)}
+    assert set(calls) == {"tanh", "sigmoid"}
+    for name, activation in (("tanh", np.tanh), ("sigmoid", lambda z: 1 / (1 + np.exp(-z)))):
+        a = activation(calls[name].arrays["output"].astype("f8"))
+        assert np.abs(calls[name].arrays["activation_output"] - a).max() < 2.0**-20
+    gradients = host.take_gradients()
+    assert np.array_equal(gradients["second"][0], 2 * gradients["first"][0])
+
+
+def test_forward_mode_and_second_derivatives_pass_an_activation() -> None:
+    host = Host()
+    host.is_open = True
+
+    def run(host: Host) -> Any:
+        return lambda x: run_two(host, FIRST, x)
+
+    plain = Host()  # a closed host looks at nothing
+    x, tangent = X[:1], jnp.ones_like(X[:1])
+    for one, other in zip(
+        jax.tree.leaves(jax.jvp(run(host), (x,), (tangent,))),
+        jax.tree.leaves(jax.jvp(run(plain), (x,), (tangent,))),
+        strict=True,
+    ):
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    assert host.has_forward_mode
+    assert not take_whole(host)
+    jax.block_until_ready(jax.hessian(run(host))(x))
+    calls = take_whole(host)
+    assert calls
+    assert all(seen.is_second for seen in calls)
