@@ -56,3 +56,36 @@ def test_gradients_that_a_step_began_with_are_kept_where_a_checkpoint_hides_the_
     assert kterm.judge(capture).conforms
     assert capture.manifest.steps[0].parameters[0].gradient_before is None
     assert all(one.gradient_before is not None for one in capture.manifest.steps[1].parameters)
+
+
+class NewGELUActivation(torch.nn.Module):
+    """As transformers has it: z is read several times."""
+
+    def forward(self, z: Any) -> Any:
+        return 0.5 * z * (1.0 + torch.tanh(0.7978845608028654 * (z + 0.044715 * torch.pow(z, 3.0))))
+
+
+NewGELUActivation.__module__ = "transformers.activations"
+
+
+@pytest.mark.parametrize("name", ["Tanhshrink", "Softsign", "Mish", "NewGELUActivation"])
+def test_an_activation_that_reads_z_several_times_beside_others_keeps_its_bits(name: str) -> None:
+    def step(captured: bool) -> list[Any]:
+        torch.manual_seed(0)
+        first, last = torch.nn.Linear(50, 60), torch.nn.Linear(60, 3)
+        behind = NewGELUActivation() if name == "NewGELUActivation" else getattr(torch.nn, name)()
+        model = torch.nn.ModuleList([first, behind, last])
+
+        def run() -> None:
+            z = first(torch.randn(200, 50))
+            (last(behind(z)) * z[:, :3] + z.exp()[:, 3:6]).square().sum().backward()
+
+        if captured:
+            with kterm.capture(model) as capture:
+                run()
+            assert kterm.judge(capture).conforms
+        else:
+            run()
+        return [one.grad.clone() for one in model.parameters() if one.grad is not None]
+
+    assert all(torch.equal(a, b) for a, b in zip(step(True), step(False), strict=True))
