@@ -208,6 +208,8 @@ FROM_THE_WHEEL: dict[str, int] = {
     "adapters": 0,
     "arithmetic numpy --dtype f32": 0,
     "calibrate numpy --draws 40 --networks 0 --activation tanh --dtype f32 -n 0": 0,
+    "certify quick.jsonl -o certificates": 0,
+    "check numpy --profile quick -n 0 -o quick.jsonl": 0,
     "campaign numpy --cases 20 --profile smoke -n 0 -o campaign": 2,  # it needs an extra, and says which
     "cases numpy-trace": 0,
     f"check numpy {SMALL} -o run.jsonl": 0,
@@ -225,6 +227,7 @@ FROM_THE_WHEEL: dict[str, int] = {
     "recheck run.jsonl --sample 2": 0,
     f"replay {CASE} numpy": 0,
     f"reproduce {CASE} numpy --mutant no-slope-hidden --no-shrink -o bug.py": 0,
+    "report run.jsonl wrong.jsonl -o pages": 0,  # without charts, which need an extra
     "rows run.jsonl -o run.csv": 0,
     f"shrink {CASE} numpy --mutant no-slope-hidden --builds 4": 0,
     "smoke my-port/adapter.py:MyPort": 3,  # its holes are not filled in
@@ -259,7 +262,11 @@ def printed(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     folder = tmp_path_factory.mktemp("empty")
     _run([installed / "python", ROOT / "examples" / "own_model" / "trace_from_numpy.py"], folder)
     lines = sorted(FROM_THE_WHEEL, key=lambda line: not line.startswith(_FIRST))
-    lines.sort(key=lambda line: line.startswith(("compare", "vectors answer")) + 2 * line.startswith("vectors verify"))
+    lines.sort(
+        key=lambda line: (
+            line.startswith(("certify", "compare", "report", "vectors answer")) + 2 * line.startswith("vectors verify")
+        )
+    )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "KTERM_"))}
     done = subprocess.run(
         [installed / "python", "-c", _DRIVER], cwd=folder, input=json.dumps(lines), env=environment,

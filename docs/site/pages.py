@@ -81,7 +81,10 @@ def _as_path(target: str, folder: Path) -> tuple[str, Path]:
     """A link to a page of the site or to a file of the repository as a path, and the folder that it starts from."""
     where, mark, fragment = target.partition("#")
     if where.startswith(DOCUMENTATION):
-        page = where.removeprefix(DOCUMENTATION).removesuffix(".html") or "index"
+        page = where.removeprefix(DOCUMENTATION)
+        if page and not page.endswith(".html"):  # an image
+            return (DOCS / page).relative_to(ROOT).as_posix(), ROOT
+        page = page.removesuffix(".html") or "index"
         path = FROM_THE_ROOT.get(f"{page}.md", DOCS / f"{page}.md")
         return path.relative_to(ROOT).as_posix() + mark + fragment, ROOT
     if found := re.fullmatch(rf"{re.escape(REPOSITORY)}/(?:blob|tree)/main/(.+)", where):

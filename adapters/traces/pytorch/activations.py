@@ -69,6 +69,22 @@ change what is computed, so they are not recognised. Nor is FastGELUActivation: 
 """
 
 
+_SEVERAL = {
+    ("torch", "Softsign"),
+    ("torch", "Tanhshrink"),
+    ("transformers", "AccurateGELUActivation"),
+    ("transformers", "GELUTanh"),
+    ("transformers", "NewGELUActivation"),
+}
+"""Those that are made of several operations on z."""
+
+
+def may_read_several_times(module: nn.Module) -> bool:
+    """Whether a module reads its input more than once: autograd then adds several gradients for it."""
+    kind = type(module)
+    return (kind.__module__.partition(".")[0], kind.__name__) in _SEVERAL
+
+
 def name_activation(module: nn.Module) -> str | None:
     """The name of the activation that a module computes, or None if it is not one of the table."""
     kind = type(module)

@@ -21,7 +21,7 @@ from torch.nn import functional
 from ..errors import TraceError
 from ..recording import Recording
 from ..trace import TraceBuilder
-from .activations import name_activation
+from .activations import may_read_several_times, name_activation
 from .layers import Place, Places, find_places, say_distributed
 from .recorder import Hook, Recorder
 from .values import why_not
@@ -216,8 +216,10 @@ class TorchCapture(Recording):
         seen = self._recorder.find_call(x) if isinstance(x, Tensor) and torch.is_grad_enabled() else None
         if seen is None or seen.behind is not None:
             return None
-        alias = None if getattr(module, "inplace", False) else alias_of(x)
-        return self._enter(module, x, alias, args, kwargs, seen)
+        # An alias would collect what several readers give back, and so change the order of a sum in which others of z
+        # have a part.
+        has_none = getattr(module, "inplace", False) or may_read_several_times(module)
+        return self._enter(module, x, None if has_none else alias_of(x), args, kwargs, seen)
 
     def _after_activation(self, name: str, module: nn.Module, args: Any, kwargs: Any, a: Any) -> None:
         entered = self._entered.pop(id(module), None)

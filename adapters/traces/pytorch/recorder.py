@@ -164,12 +164,14 @@ class Recorder:
 
     def start_pass(self, tensors: Any, *, is_limited: bool) -> None:
         """A backward pass begins at some tensors. With `is_limited`, it gives gradients to some inputs only."""
-        if not self.depth:
-            self.step.keep_before(self._parameters)
         if is_limited:
             self.step.limit("a backward pass was limited to some inputs")
         roots = [tensors] if isinstance(tensors, Tensor) else tensors
         found = self._marks.read_graph([one.grad_fn for one in roots if one.grad_fn is not None])
+        # A pass of another model adds nothing here, and gradients may be set to zero behind it. One that comes to this
+        # model in a checkpoint begins another pass there.
+        if found.of_output or any(id(one) in found.others for one in self._parameters):
+            self.step.keep_before(self._parameters)
         self._readers.of_output.update(found.of_output)
         for key, reader in found.others.items():
             self.step.others.setdefault(key, f"something that was not captured uses it too ({reader})")

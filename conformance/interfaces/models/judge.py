@@ -23,6 +23,7 @@ from .causes.hypotheses import Around
 from .judgement import Judgement, LayerVerdict, Options
 from .products.behind import judge_activation
 from .products.compare import Compared, compare
+from .products.likeness import find_repeated
 from .products.quantities import (
     NAMES,
     Quantity,
@@ -48,7 +49,8 @@ class Part:
 
     verdicts: tuple[LayerVerdict, ...] = ()
     unjudged: tuple[Unjudged, ...] = ()
-    sums: tuple[tuple[str, Key, Array], ...] = ()
+    sums: tuple[tuple[str, Key, Array, Array], ...] = ()
+    """Of each tensor: its layer, its key, its sums, and the errors that it shows."""
 
 
 @dataclass(frozen=True)
@@ -198,10 +200,12 @@ def _judge_quantities(around: Around, step: int, listed: Iterator[Quantity | Unj
         verdict = _replayed(one, _verdict(one, _case(around.view, one.layer, step), found))
         verdict = with_level(verdict, options.level)
         cause = find_cause(around, one, found) if verdict.fails else None
-        verdicts.append(LayerVerdict(one.layer, step, verdict, one.call, one.axes, replace(found, sums=None), cause))
-        if found.sums is not None and not found.departs:
+        verdicts.append(
+            LayerVerdict(one.layer, step, verdict, one.call, one.axes, replace(found, sums=None, shown=None), cause)
+        )
+        if found.sums is not None and found.shown is not None and not found.departs:
             length = "long" if max(part.inner for part in one.due.parts) > _SHORT else "short"
-            sums.append((one.layer, (one.dtype, *_RUN_NAMES[one.name], length), found.sums))
+            sums.append((one.layer, (one.dtype, *_RUN_NAMES[one.name], length), found.sums, found.shown))
     return Part(tuple(verdicts), tuple(unjudged), tuple(sums))
 
 
@@ -248,10 +252,15 @@ def collect_parts(
     expectation_for: ExpectationFor = NOTHING_EXPECTED,
 ) -> Judgement:
     """The judgement from the parts of all units, in their order."""
-    rows: dict[str, list[tuple[Key, Array]]] = {}
+    tensors: dict[tuple[str, Key], list[tuple[Array, Array]]] = {}
     for part in parts:
-        for layer, key, sums in part.sums:
-            rows.setdefault(layer, []).append((key, sums[None]))
+        for layer, key, sums, shown in part.sums:
+            tensors.setdefault((layer, key), []).append((sums, shown))
+    rows: dict[str, list[tuple[Key, Array]]] = {}
+    for (layer, key), some in tensors.items():
+        repeated = find_repeated([shown for _, shown in some])
+        own = [sums for (sums, _), is_repeated in zip(some, repeated, strict=True) if not is_repeated]
+        rows.setdefault(layer, []).append((key, np.stack(own)))
     moments = {layer: collect(some) for layer, some in rows.items()}
     whole, by_layer = judge_layers(moments, expectation_for)
     return Judgement(

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from ....reference.rounding import SIGMAS
-from ...cases.plan import OptionError
 
 _COLOURS = ("#3b6fb6", "#c2571a", "#2e8b57", "#8a4fae", "#a08000", "#b03a5b", "#3a8fa8", "#6b6b6b")
 """Hues that differ in lightness too, for adapters in their order."""
@@ -44,24 +44,19 @@ class Chart:
     choices: tuple[str, ...] = ()
 
 
-def load_altair() -> Any:
-    """Altair. Raises OptionError where it is not installed."""
-    try:
-        return import_module("altair")
-    except ModuleNotFoundError:
-        raise OptionError("Altair is not installed; pip install 'kterm[report]'") from None
+def can_draw() -> bool:
+    """Whether what draws charts is installed: the extra `report`. A page without charts says what it lacks."""
+    return all(find_spec(name) is not None for name in ("altair", "vl_convert"))
+
+
+def _altair() -> Any:
+    return import_module("altair")
 
 
 @cache
 def load_scripts() -> str:
-    """The JavaScript of Vega, Vega-Lite and Vega-Embed, which vl-convert has. Raises OptionError where it is not
-    installed.
-    """
-    try:
-        bundle = import_module("vl_convert").javascript_bundle
-    except ModuleNotFoundError:
-        raise OptionError("vl-convert is not installed; pip install 'kterm[report]'") from None
-    return bundle("window.vegaEmbed = vegaEmbed")
+    """The JavaScript of Vega, Vega-Lite and Vega-Embed, which vl-convert has."""
+    return import_module("vl_convert").javascript_bundle("window.vegaEmbed = vegaEmbed")
 
 
 def _colour(alt: Any, adapters: Sequence[str]) -> Any:
@@ -70,10 +65,12 @@ def _colour(alt: Any, adapters: Sequence[str]) -> Any:
 
 
 def chart_errors(found: Sequence[Distribution], adapters: Sequence[str]) -> Chart | None:
-    """How large the errors are: for each regime, the share of cases by their largest error in σ."""
-    if not found:
+    """How large the errors are: for each regime, the share of cases by their largest error in σ. None
+    without cases, or without the extra `report`, as for the others.
+    """
+    if not found or not can_draw():
         return None
-    alt = load_altair()
+    alt = _altair()
     rows = [
         {"adapter": one.adapter, "regime": one.regime, "from": i * BIN, "to": (i + 1) * BIN, "cases": number,
          "share": number / sum(one.counts)}
@@ -104,9 +101,9 @@ def chart_errors(found: Sequence[Distribution], adapters: Sequence[str]) -> Char
 
 def chart_accuracy(rows: Sequence[Mapping[str, Any]], adapters: Sequence[str]) -> Chart | None:
     """The error of each activation in ulp against z. `rows` have adapter, choice, function, z and ulp."""
-    if not rows:
+    if not rows or not can_draw():
         return None
-    alt = load_altair()
+    alt = _altair()
     choices = tuple(dict.fromkeys(row["choice"] for row in rows))
     choice = alt.param(name="choice", value=choices[0])
     chart = (
@@ -131,9 +128,9 @@ def chart_kills(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> Ch
     """The kill matrix as a heat map. `rows` have choice, mutant, mistake, regime and margin in tolerances, which is 0
     where the mistake is not found.
     """
-    if not rows:
+    if not rows or not can_draw():
         return None
-    alt = load_altair()
+    alt = _altair()
     choices = tuple(dict.fromkeys(row["choice"] for row in rows))
     choice = alt.param(name="choice", value=choices[0])
     chart = (

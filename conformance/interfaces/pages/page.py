@@ -7,14 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import import_module
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
-from ...cases.plan import OptionError
+import jinja2
+from markupsafe import Markup, escape
+
 from ...records.form.text import printable
-from .charts import Chart, load_scripts
+from .charts import Chart, can_draw, load_scripts
 from .failures import Failure
 from .overview import Matrix, describe_counts
 from .tables import Table
@@ -58,8 +59,6 @@ class Page:
 def render(page: Page) -> str:
     """The page as HTML. Nothing of a record is markup in it, and its scripts are the only ones that a browser runs: its
     policy names them by their hashes, and allows no request.
-
-    Raises OptionError where the extra `report` is not installed.
     """
     scripts = [_read("page.js")]
     if page.charts:
@@ -67,18 +66,18 @@ def render(page: Page) -> str:
     # A script ends at the first </script, wherever it stands.
     scripts = [re.sub("</(?=script)", r"<\\/", text, flags=re.IGNORECASE) for text in scripts]
     hashes = " ".join(map(_hash, scripts))
-    markup = import_module("markupsafe").Markup
     return _environment().get_template("page.html.j2").render(
         page=page,
         policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
         "form-action 'none'",
-        scripts=[markup(text) for text in scripts],
-        style=markup(_read("style.css")),
-        charts=markup(_to_script([{"id": one.id, "spec": one.spec} for one in page.charts])),
-        commands=markup(_to_script({printable(name): printable(one) for name, one in (page.commands or {}).items()})),
-        packed=markup(page.packed),
+        scripts=[Markup(text) for text in scripts],
+        style=Markup(_read("style.css")),
+        charts=Markup(_to_script([{"id": one.id, "spec": one.spec} for one in page.charts])),
+        commands=Markup(_to_script({printable(name): printable(one) for name, one in (page.commands or {}).items()})),
+        packed=Markup(page.packed),
         glyphs=_GLYPHS,
         describe=describe_counts,
+        can_draw=can_draw(),
     )  # fmt: skip
 
 
@@ -97,15 +96,11 @@ def _read(name: str) -> str:
 
 
 @cache
-def _environment() -> Any:
-    try:
-        jinja = import_module("jinja2")
-    except ModuleNotFoundError:
-        raise OptionError("Jinja2 is not installed; pip install 'kterm[report]'") from None
-    environment = jinja.Environment(
-        loader=jinja.FunctionLoader(lambda name: files(_PACKAGE).joinpath("templates", name).read_text("utf-8")),
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: files(_PACKAGE).joinpath("templates", name).read_text("utf-8")),
         autoescape=True,
-        undefined=jinja.StrictUndefined,
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_finalize,
@@ -128,10 +123,9 @@ _ADDRESS = re.compile(r"https?://[^\s()<>\"']+")
 
 def _with_links(text: str) -> Any:
     """Text in which addresses are links. All of it is escaped."""
-    markup = import_module("markupsafe")
     shown, parts, at = printable(text), [], 0
     for found in _ADDRESS.finditer(shown):
-        parts.append(markup.escape(shown[at : found.start()]))
-        parts.append(markup.Markup('<a href="{0}" rel="noreferrer noopener">{0}</a>').format(found[0]))
+        parts.append(escape(shown[at : found.start()]))
+        parts.append(Markup('<a href="{0}" rel="noreferrer noopener">{0}</a>').format(found[0]))
         at = found.end()
-    return markup.Markup("").join([*parts, markup.escape(shown[at:])])
+    return Markup("").join([*parts, escape(shown[at:])])

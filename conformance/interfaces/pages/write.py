@@ -10,7 +10,7 @@ from .page import Page, render
 
 def write_pages(pages: Mapping[str, Page], folder: Path) -> list[Path]:
     """Write pages, given by the names of their files, and give their paths. Raises OptionError where they cannot be
-    written, or the extra `report` is not installed.
+    written.
     """
     texts = {name: render(page) for name, page in pages.items()}
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from kterm.conformance.cases.description import describe
 from kterm.conformance.cases.plan import make_options, plan
 from kterm.conformance.checks.verdict import CHECKS as CHECK_NAMES
 from kterm.conformance.checks.verdict import RUN_CHECKS
+from kterm.conformance.evaluation.certificate.form import CertificateLevel
 from kterm.conformance.expectations.expectation import SHIPPED, read
 from kterm.conformance.records.form.lines import CaseLine, Footer, GroupLine, Header, VerdictLine
 
@@ -97,6 +98,20 @@ def _standard_run(text: str, folder: Path) -> None:
     assert {(reason, issue, framework) for _, framework, reason, issue in shown} <= entries
     # A case may have several.
     assert sum(_whole(count) for count, *_ in shown) >= numbers[3]
+
+
+def _certified(text: str, folder: Path) -> None:
+    """The run takes minutes. Its cases, its dtypes and what is not declared are those of the plan."""
+    found = re.match(r"(\w+) \S+: (.+) · ([\d,]+) cases$", text.splitlines()[0])
+    assert found is not None
+    pytest.importorskip(found[1])
+    planned = plan(describe(load(found[1], None), found[1]), make_options("standard", 0))
+    assert _whole(found[3]) == sum(len(group.draws) for group in planned.groups)
+    words, levels = re.split(r" · | ", found[2]), get_args(CertificateLevel)
+    assert words[0] in levels
+    assert sorted(one for one in words if one not in levels) == sorted(describe(load(found[1], None), found[1]).dtypes)
+    left = re.findall(r"^  does not declare: (.+)$", text, re.M)
+    assert left == ([", ".join(planned.unsupported)] if planned.unsupported else [])
 
 
 def _ulp(text: str, folder: Path) -> None:
@@ -299,11 +314,13 @@ CHECKS: dict[tuple[str, str], Callable[[str, Path], None]] = {
     ("adapters", "kterm: adapter my-framework: d"): _refused,
     ("adapters", '[project.entry-points."kterm.a'): _entry_point,
     ("arithmetic", "class MyFramework(Adapter):"): _declared_arithmetic,
+    ("certificate", "numpy 2.4.6: strict · f64 f32 "): _certified,
     ("checks", "scaled-weights: bias in f32, d"): _biased_run,
     ("compare", "NO REGRESSION: the new run con"): _comparison,
     ("expectations", "[[expectation]]"): _expectations,
     ("expectations", 'formula = "value-as-written"'): _expression,
     ("judge-your-model", 'with kterm.capture(model, "tra'): _capture,
+    ("levels", "torch 2.13.0+cpu: strict f32 f"): _certified,
     ("mutants", "numpy, f64: by how many tolera"): _mutants,
     ("record", '{"kind": "header", "schema": 6'): _as(Header),
     ("record", '{"kind":"group","adapter":"tor'): _ANY_LINE,

@@ -61,6 +61,8 @@ def test_every_figure_of_a_page_is_there_and_is_described() -> None:
     shown: set[str] = set()
     for path in PAGES:
         for words, target in IMAGE.findall(path.read_text(encoding="utf-8")):
+            if "://" in target:
+                continue  # an example of a badge elsewhere
             assert (path.parent / target).is_file(), target
             assert len(words) > 40, f"{path.name}: say what {target} shows"
             shown.add(target)

@@ -138,8 +138,6 @@ def _choose_files(options: CertifyOptions, names: list[str]) -> dict[str, tuple[
         raise OptionError(f"{option}: is one file, and the record has {', '.join(names)}; choose one with --adapter")
     if options.badge is not None and options.badge.suffix != ".svg":
         raise OptionError(f"--badge {options.badge}: name a file that ends with .svg")
-    if not is_file and not options.output.is_dir():
-        raise OptionError(f"--output {options.output}: name a folder that exists, or a file that ends with .json")
     found: dict[str, tuple[Path, Path]] = {}
     for name in names:
         stem = f"kterm-{_NOT_PLAIN.sub(lambda c: f'%{ord(c[0]):02X}', name)[:100]}"
@@ -152,9 +150,12 @@ def _choose_files(options: CertifyOptions, names: list[str]) -> dict[str, tuple[
 
 def _write(path: Path, data: bytes) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     except OSError as error:
-        raise OptionError(f"output {path}: {error.strerror or error}; name a file that can be written") from None
+        raise OptionError(
+            f"output {path}: {error.strerror or error}; name a file or folder that can be written"
+        ) from None
 
 
 # A certificate compared.

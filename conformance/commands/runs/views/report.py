@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .....adapters.registry import registered
 from ....cases.plan import OptionError
-from ....interfaces.pages.charts import Chart, load_altair, load_scripts
+from ....interfaces.pages.charts import Chart, can_draw
 from ....interfaces.pages.failures import Replays
 from ....interfaces.pages.inputs import read_accuracy, read_kills
 from ....interfaces.pages.make import make_pages
@@ -31,8 +31,6 @@ def run_report(
     Raises RecordError, and OptionError for files that cannot be read or written, for an extra that is not installed,
     and where an adapter is to run that is no registered name and the user does not trust it.
     """
-    load_altair()
-    load_scripts()
     records = [(_name(source, sources), read(source)) for source in sources]
     charts = [chart for chart in _read_charts(ulp, kills) if chart is not None]
     texts = [replay_failures(record, trusts) if replays else {} for _, record in records]
@@ -40,6 +38,8 @@ def run_report(
     console = TextConsole()
     for path in written:
         console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    if not can_draw():
+        console.print("charts are left out; pip install 'kterm[report]'")
     return CONFORMS
 
 

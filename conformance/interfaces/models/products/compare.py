@@ -17,6 +17,7 @@ from .....reference import DTYPES, Array, DType
 from .....reference.error_model import SIGMAS, Estimate
 from ....checks.comparison.compare import departures
 from .factors import ALL, Due, Factor, Index, Part, RowSums
+from .likeness import MOST_SHOWN, show_errors
 
 MOST_PRODUCTS = 10**10
 """The multiplications of one quantity that is judged whole."""
@@ -45,10 +46,11 @@ class Compared:
 
     `judged` and `entries` count entries; `free` those of the judged for which any value is right, since a factor is not
     finite. `departing` holds places of entries above their tolerance, at most a few hundred, and `share` how many of
-    the judged entries are. `sums` are those of a cluster (checks/whole_run/moments.py), or None in float64. For a
-    quantity that is not judged whole, `projected` is the largest error of a projection in units of its tolerance, and
-    `single` and `line` are the smallest errors of one entry and of a whole row or column that would have been seen,
-    relative to the root mean square of the tensor.
+    the judged entries are. `sums` are those of a cluster (checks/whole_run/moments.py), or None in float64, and
+    `shown` are the errors of some entries as `likeness.show_errors` gives them. For a quantity that is not judged
+    whole, `projected` is the largest error of a projection in units of its tolerance, and `single` and `line` are the
+    smallest errors of one entry and of a whole row or column that would have been seen, relative to the root mean
+    square of the tensor.
     """
 
     worst: Worst
@@ -62,6 +64,7 @@ class Compared:
     share: float
     departing: tuple[tuple[int, int], ...] = ()
     sums: Array | None = field(default=None, compare=False)
+    shown: Array | None = field(default=None, compare=False)
     projected: float = 0.0
     single: float = 0.0
     line: float = 0.0
@@ -86,6 +89,8 @@ class _Totals:
         self.judged = self.free = self.above = 0
         self.departing: list[tuple[int, int]] = []
         self.sums = np.zeros(_SUMS)
+        self.shown: list[Array] = []
+        """Errors in σ of some entries, and the signs of their values."""
 
     def add(self, due: Estimate, seen: Array, limit: Array, most: float, rows: Array, columns: Array) -> None:
         value = due.value
@@ -123,6 +128,9 @@ class _Totals:
         e, v = np.where(counted, e, 0.0), np.where(counted, v, 0.0)
         rows = (e, np.copysign(e, e * v), np.square(e), np.abs(v), e * v, np.square(v))
         self.sums += [np.count_nonzero(counted), *(float(row.sum()) for row in rows)]
+        if (room := MOST_SHOWN - sum(one.shape[1] for one in self.shown)) > 0:
+            step = max(1, e.size // MOST_SHOWN)
+            self.shown.append(np.stack([e.ravel(), np.sign(v).ravel()])[:, ::step][:, :room])
 
 
 def compare(due: Due, most: Due, observed: Factor, computed: DType, name: str, budget: int = MOST_PRODUCTS) -> Compared:
@@ -166,6 +174,7 @@ def compare(due: Due, most: Due, observed: Factor, computed: DType, name: str, b
         share=totals.above / totals.judged if totals.judged else 0.0,
         departing=tuple(totals.departing[:512]),
         sums=totals.sums if totals.sums[0] else None,
+        shown=show_errors(*np.concatenate(totals.shown, axis=1)) if totals.shown else None,
         projected=projected,
         single=single,
         line=line,

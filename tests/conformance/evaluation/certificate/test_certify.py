@@ -85,9 +85,8 @@ def test_equal_records_give_equal_bytes(record: Recorder, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "due"),
     [
-        (("-o", "none"), "--output none: name a folder that exists"),
         (("--badge", "b.png"), "--badge b.png: name a file that ends with .svg"),
-        (("-o", "none/c.json"), "output none/c.json: No such file or directory"),
+        (("-o", "/dev/null/certificates"), "Not a directory; name a file or folder that can be written"),
         (("--kills", "none.json"), "--kills none.json: No such file or directory; name a readable file"),
         (("--verify", "none.json"), "--verify none.json: No such file or directory; name a readable file"),
     ],
@@ -98,6 +97,11 @@ def test_files_that_do_not_fit_are_one_line(
     said = _certify(tmp_path, record("port.py:Port"), *options, code=2)
     assert (due in said, said.count("\n")) == (True, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_made(record: Recorder, tmp_path: Path) -> None:
+    _certify(tmp_path, record("port.py:Port"), "-o", "some/folder", code=0)
+    assert len(list((tmp_path / "some" / "folder").iterdir())) == 2
 
 
 def test_one_file_holds_one_certificate(record: Recorder, tmp_path: Path) -> None:

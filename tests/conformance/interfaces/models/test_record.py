@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from typer.testing import CliRunner
 
 from kterm.adapters.traces.trace import Trace
 from kterm.conformance.cases.case import traced_layer, traced_place
 from kterm.conformance.cases.plan import OptionError
-from kterm.conformance.commands.cli import app
 from kterm.conformance.interfaces.models.judgement import Judgement
 from kterm.conformance.interfaces.models.record import write_record
 from kterm.conformance.interfaces.models.run import judge
@@ -21,6 +19,7 @@ from kterm.conformance.records.folder import RunFolder
 from kterm.conformance.records.record import Record, RecordError, read
 from kterm.conformance.records.report import summary_lines, title
 
+from ....support.here import kterm_here
 from ....support.mistakes.models.faults import FAULTS
 from ....support.mistakes.models.small import Small
 
@@ -97,7 +96,7 @@ def test_python_writes_the_record_of_the_command(tmp_path: Path) -> None:
     trace = SOUND.trace()
     trace.save(tmp_path / "trace")
     judge(trace, report=tmp_path / "here.jsonl")
-    assert _run("judge", tmp_path / "trace", "--report", tmp_path / "there.jsonl", "-n", "0").exit_code == 0
+    assert _run("judge", tmp_path / "trace", "--report", tmp_path / "there.jsonl", "-n", "0").returncode == 0
     assert (tmp_path / "here.jsonl").read_bytes() == (tmp_path / "there.jsonl").read_bytes()
     with pytest.raises(OptionError, match="is a folder"):
         judge(trace, report=tmp_path)
@@ -237,7 +236,7 @@ def test_an_altered_record_is_refused(change: Callable[[Rows], Rows], why: str, 
 
 
 def _run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [*map(str, arguments)])
+    return kterm_here(*map(str, arguments), folder=Path.cwd())
 
 
 def test_the_commands_take_the_record_of_a_trace(tmp_path: Path) -> None:
@@ -245,31 +244,31 @@ def test_the_commands_take_the_record_of_a_trace(tmp_path: Path) -> None:
     _lost().save(tmp_path / "lost")
     for name, code in (("sound", 0), ("lost", 1)):
         done = _run("judge", tmp_path / name, "--report", tmp_path / f"{name}.jsonl", "--quiet")
-        assert (done.exit_code, done.stdout.count("\n")) == (code, 1)
+        assert (done.returncode, done.stdout.count("\n")) == (code, 1)
         view = _run("view", tmp_path / f"{name}.jsonl", "--junit", tmp_path / f"{name}.xml")
-        assert view.exit_code == code
+        assert view.returncode == code
         assert (tmp_path / f"{name}.xml").stat().st_size
     assert "cause: leaves out backward pass 3 of 4" in view.stdout
     assert "kterm reproduce TRACE layers.1 --step 0 -o bug.py" in view.stdout
     rows = _run("rows", tmp_path / "lost.jsonl")
-    assert rows.exit_code == 0
+    assert rows.returncode == 0
     assert "20x16-tanh-b60-pre-f32-@layers.1-s0,@layers.1,f32,pre,60,20x16,tanh,weight_gradients,failed" in rows.stdout
     same = _run("compare", tmp_path / "lost.jsonl", tmp_path / "lost.jsonl", "--fail-on", "any")
-    assert same.exit_code == 0
+    assert same.returncode == 0
     worse = _run("compare", tmp_path / "sound.jsonl", tmp_path / "lost.jsonl")
-    assert worse.exit_code == 1
+    assert worse.returncode == 1
     assert "dL/dW: leaves out backward pass 3 of 4" in worse.stdout
-    assert _run("judge", tmp_path / "sound", "--report", tmp_path).exit_code == 2
+    assert _run("judge", tmp_path / "sound", "--report", tmp_path).returncode == 2
 
 
 def test_what_only_a_run_has_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace, run = tmp_path / "trace.jsonl", tmp_path / "run.jsonl"
     Small().trace().save(tmp_path / "trace")
-    assert _run("judge", tmp_path / "trace", "--report", trace).exit_code == 0
-    assert _run("check", "numpy", "--profile", "smoke", "-n", "0", "--report", run).exit_code == 0
+    assert _run("judge", tmp_path / "trace", "--report", trace).returncode == 0
+    assert _run("check", "numpy", "--profile", "smoke", "-n", "0", "--report", run).returncode == 0
     for command in (("recheck", trace), ("compare", run, trace), ("compare", trace, run), ("merge", trace, "-o", run)):
         done = _run(*command)
-        assert done.exit_code == 2
+        assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert "of a trace" in done.stderr or "is no shard" in done.stderr
 
@@ -278,11 +277,11 @@ def test_a_known_divergence_of_a_trace_is_in_its_record(tmp_path: Path) -> None:
     fault = next(fault for fault in FAULTS if fault.name == "other-activation")
     fault.trace().save(tmp_path / "trace")
     record, entries = tmp_path / "record.jsonl", tmp_path / "known.toml"
-    assert _run("judge", tmp_path / "trace", "--report", record).exit_code == 1
-    assert _run("expect", record, "-o", entries).exit_code == 0
+    assert _run("judge", tmp_path / "trace", "--report", record).returncode == 1
+    assert _run("expect", record, "-o", entries).returncode == 0
     text = entries.read_text("utf-8").replace('reason = ""', 'reason = "of this model"')
     entries.write_text(text, "utf-8")
-    assert _run("judge", tmp_path / "trace", "--report", record, "--expectations", entries).exit_code == 0
+    assert _run("judge", tmp_path / "trace", "--report", record, "--expectations", entries).returncode == 0
     found = read(record)
     assert isinstance(found, Record)
     assert found.conforms

@@ -108,6 +108,18 @@ def test_a_page_is_quiet_fits_and_is_accessible(browser: Any, report: Path, name
     assert (report / name).stat().st_size <= MOST_BYTES
 
 
+def test_a_table_that_is_too_wide_scrolls_in_its_box(browser: Any, report: Path) -> None:
+    """Labels for screen readers too: a cell's is placed absolutely, and widened the page where its box did not hold
+    it.
+    """
+    with Opened(browser, report / "index.html", width=320) as page:
+        box = page.query_selector(".matrices .wide")
+        # As of a run with more dtypes.
+        box.evaluate("box => { box.querySelector('table').style.width = '600px'; }")
+        assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
 def test_the_first_view_is_there_before_the_cases_are_read(browser: Any, report: Path) -> None:
     with Opened(browser, report / "index.html") as page:
         paints = page.evaluate("performance.getEntriesByName('first-contentful-paint').map((one) => one.startTime)")
