@@ -47,7 +47,9 @@ def test_a_model_goes_to_the_capture_of_its_framework(packages: Any, module: str
     assert asked == [module]
 
 
-@pytest.mark.parametrize("model", [3, make_class("torchvision")(), make_class("kerastuner")()], ids=str)
+@pytest.mark.parametrize(
+    "model", [3, make_class("torchvision")(), make_class("kerastuner")()], ids=["3", "torchvision", "kerastuner"]
+)
 def test_another_object_is_refused_with_what_is_known(model: Any, asked: list[str]) -> None:
     with pytest.raises(TraceError, match=re.escape("is not a model of torch, flax, equinox, keras; give the model")):
         dispatcher.capture(model)
