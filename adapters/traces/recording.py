@@ -1,12 +1,22 @@
 """What every capture gives: a trace of the steps that have ended, also by the attributes of a trace."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from ...reference import Array
 from .errors import TraceError
 from .manifest import Manifest
 from .trace import Trace, TraceBuilder
+
+
+def note_uncalled(names: Iterable[str]) -> Counter[str]:
+    """Notes on parameters by their names, which may be weights of dense layers: they have gradients, and no call that
+    was captured. Those of like layers share a note.
+    """
+    like = (re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names)
+    return Counter(f"{name}: has a gradient, and no call of a dense layer with it was captured" for name in like)
 
 
 class Recording:

@@ -24,6 +24,8 @@ from .taps import Host, SeenCall, enter, leave
 
 Describe = Callable[[Any, Any], tuple[Kind, Any, Any] | None]
 """For a layer and its input: the kind of the call, its weight and its bias; None where it cannot be captured."""
+Method = tuple[type, str]
+"""A class of layers, and the name of the method that computes x W."""
 _OPEN = threading.Lock()
 _FORWARD_MODE = "a forward-mode derivative, as by jax.jvp, was computed in this block; forward-mode is not captured"
 
@@ -55,14 +57,14 @@ class FunctionalCapture(Recording):
         to: str | os.PathLike[str] | None,
         read_model: Callable[[Any], Model],
         read_arrays: Callable[[Any], Mapping[str, Array]],
-        layers: Mapping[type, Describe],
+        layers: Mapping[Method, Describe],
         **facts: Any,
     ) -> None:
-        """`layers` are the classes whose `__call__` is watched. Raises TraceError if the model has no dense layer, or
-        the folder is not empty.
+        """`layers` are the methods that are watched. Raises TraceError if the model has no dense layer, or the folder
+        is not empty.
         """
         if not read_model(model).places:
-            names = ", ".join(one.__name__ for one in layers)
+            names = ", ".join(owner.__name__ for owner, _ in layers)
             raise TraceError(f"capture: {type(model).__name__} has no dense layer ({names}) to capture")
         super().__init__(TraceBuilder(to, device=jax.default_backend(), **facts))
         self._model, self._read_model, self._read_arrays, self._layers = model, read_model, read_arrays, layers
@@ -85,8 +87,8 @@ class FunctionalCapture(Recording):
         self._exit.callback(_OPEN.release)
         self._exit.callback(jax.clear_caches)
         jax.clear_caches()
-        for owner, describe in self._layers.items():
-            self._replace(owner, "__call__", _tap_layer(owner.__dict__["__call__"], self._host, describe))
+        for (owner, method), describe in self._layers.items():
+            self._replace(owner, method, _tap_layer(owner.__dict__[method], self._host, describe))
         return self
 
     def _replace(self, owner: type, name: str, new: Callable[..., Any]) -> None:

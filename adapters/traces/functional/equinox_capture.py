@@ -1,7 +1,7 @@
 """Capture of models of equinox: eqx.nn.Linear, alone or under jax.vmap."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import TraceError
 from .block import FunctionalCapture, name_leaves, name_path, refuse_dense
-from .step import Kind, Model, Place
+from .step import Kind, Model, Place, may_hold_matrices
 
 
 def capture_equinox(
@@ -24,7 +24,7 @@ def capture_equinox(
         raise TraceError(f"capture: {type(model).__name__} is no eqx.Module; give the model itself")
     refuse_dense(dense)
     version = f"{eqx.__version__}, jax {jax.__version__}"
-    layers = {eqx.nn.Linear: _describe_linear}
+    layers = {(eqx.nn.Linear, "__call__"): _describe_linear}
     return FunctionalCapture(
         model, to, _read_model, name_leaves, layers, framework="equinox", framework_version=version
     )
@@ -39,7 +39,18 @@ def _read_model(model: Any) -> Model:
             start = f"{name}." if name else ""
             bias = None if layer.bias is None else f"{start}bias"
             places.append(Place(name or "model", f"{start}weight", bias, type(layer).__name__, "out_in"))
-    return Model(name_leaves(model), places)
+    arrays = name_leaves(model)
+    known = {name for place in places for name in (place.weight, place.bias)} | set(map(name_path, _find_others(model)))
+    matrices = [name for name, one in arrays.items() if may_hold_matrices(one) and name not in known]
+    return Model(arrays, places, matrices=matrices)
+
+
+def _find_others(model: Any) -> Iterator[Any]:
+    """The paths of kernels of convolutions and of tables."""
+    owners = eqx.nn.Conv, eqx.nn.ConvTranspose, eqx.nn.Embedding
+    for path, layer in jax.tree_util.tree_flatten_with_path(model, is_leaf=lambda one: isinstance(one, owners))[0]:
+        if isinstance(layer, owners):
+            yield from ((*path, *inner) for inner, _ in jax.tree_util.tree_flatten_with_path(layer)[0])
 
 
 def _describe_linear(layer: Any, x: Any) -> tuple[Kind, Any, Any] | None:

@@ -1,4 +1,6 @@
-"""Capture of models of flax nnx: nnx.Linear, and nnx.LinearGeneral, the layers inside nnx.MultiHeadAttention."""
+"""Capture of models of flax nnx: nnx.Linear; nnx.LinearGeneral, the layers inside nnx.MultiHeadAttention; and
+nnx.Embed.attend, a last layer whose weight is the table.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,35 +9,51 @@ from typing import Any
 import flax
 import jax
 from flax import nnx
+from flax.nnx.nn import dtypes
 
 from ....reference import Array
 from ..errors import TraceError
 from .block import FunctionalCapture, name_leaves, refuse_dense
-from .step import Kind, Model, Place
+from .step import Kind, Model, Place, may_hold_matrices
+
+_NOT_DENSE = nnx.Conv, nnx.ConvTranspose, nnx.Embed
+_LOOKUPS = "lookups in the table, which were not captured, have a part in it"
 
 
 def capture_nnx(model: Any, to: str | os.PathLike[str] | None = None, dense: Sequence[str] = ()) -> FunctionalCapture:
     """Record the steps of an nnx.Module. Raises TraceError, as `FunctionalCapture` does."""
     if not isinstance(model, nnx.Module):
         raise TraceError(f"capture: {type(model).__name__} is no nnx.Module; give the model itself")
-    layers = {nnx.Linear: _describe_linear, nnx.LinearGeneral: _describe_general}
+    layers = {
+        (nnx.Linear, "__call__"): _describe_linear,
+        (nnx.LinearGeneral, "__call__"): _describe_general,
+        (nnx.Embed, "attend"): _describe_tied,
+    }
     refuse_dense(dense)
     version = f"{flax.__version__}, jax {jax.__version__}"
     return FunctionalCapture(model, to, _read_model, _read_arrays, layers, framework="flax", framework_version=version)
 
 
 def _read_model(model: Any) -> Model:
-    arrays, places = _read_arrays(nnx.state(model, nnx.Param)), list[Place]()
+    arrays, places, others = _read_arrays(nnx.state(model, nnx.Param)), list[Place](), dict[str, str]()
+    matrices = {name for name, array in arrays.items() if may_hold_matrices(array)}
     for path, module in nnx.iter_graph(model):
-        if not isinstance(module, nnx.Linear | nnx.LinearGeneral):
-            continue
         name = ".".join(str(one) for one in path)
         start = f"{name}." if name else ""
+        if isinstance(module, _NOT_DENSE):
+            matrices -= {f"{start}kernel", f"{start}embedding"}
+        if isinstance(module, nnx.Embed) and f"{start}embedding" in arrays:
+            places.append(Place(name or "model", f"{start}embedding", None, type(module).__name__, "out_in", "lookup"))
+            others[f"{start}embedding"] = _LOOKUPS
+        if not isinstance(module, nnx.Linear | nnx.LinearGeneral):
+            continue
         if f"{start}kernel" not in arrays or (module.bias is not None and f"{start}bias" not in arrays):
             continue  # shared with another layer, which has its name
         bias = None if module.bias is None else f"{start}bias"
         places.append(Place(name or "model", f"{start}kernel", bias, type(module).__name__))
-    return Model(arrays, places)
+    return Model(
+        arrays, places, others, sorted(matrices - {name for place in places for name in (place.weight, place.bias)})
+    )
 
 
 def _read_arrays(state: Any) -> Mapping[str, Array]:
@@ -56,6 +74,13 @@ def _describe_general(layer: Any, x: Any) -> tuple[Kind, Any, Any] | None:
         return None
     kind = Kind(inputs, len(layer.out_features), dtype=_name_dtype(layer, x))
     return kind, layer.kernel[...], None if layer.bias is None else layer.bias[...]
+
+
+def _describe_tied(layer: Any, x: Any) -> tuple[Kind, Any, Any] | None:
+    """The product of `attend`, which takes a table as the weight of the last layer."""
+    if x.ndim < 1 or layer.promote_dtype is not dtypes.promote_dtype:
+        return None
+    return Kind(layout="out_in", dtype=str(jax.numpy.dtype(layer.dtype))), layer.embedding[...], None
 
 
 def _name_dtype(layer: Any, x: Any) -> str:

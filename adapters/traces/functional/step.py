@@ -9,13 +9,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ....reference import Array
 from ..container import FORMATS
 from ..manifest import Activation, Call, Layer, Layout, Parameter, Products
+from ..recording import note_uncalled
 from ..trace import TraceBuilder
 from .taps import SeenCall
 
@@ -27,13 +28,16 @@ _DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf
 
 @dataclass(frozen=True)
 class Place:
-    """A dense layer of a model: its name, the names of its weight and bias, and how the weight lies."""
+    """A dense layer of a model: its name, the names of its weight and bias, and how the weight lies. One of the kind
+    "lookup" is a table, which need not be a weight of calls at all.
+    """
 
     name: str
     weight: str
     bias: str | None
     type: str
     layout: Layout = "in_out"
+    kind: Literal["dense", "lookup"] = "dense"
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,18 @@ class Kind:
 @dataclass(frozen=True)
 class Model:
     """The arrays of a model by name, and its dense layers. `others` says of a parameter what else its gradient may
-    hold.
+    hold. `matrices` are the names of arrays that may be weights of dense layers whose calls are not captured.
     """
 
     arrays: Mapping[str, Array]
     places: Sequence[Place]
     others: Mapping[str, str] = field(default_factory=dict)
+    matrices: Sequence[str] = ()
+
+
+def may_hold_matrices(array: Any) -> bool:
+    """Whether an array may be a matrix or several, by its shape: an axis of length 1 makes a stack one of them."""
+    return array.ndim > 1 and (array.ndim == 2 or 1 not in array.shape)
 
 
 def record_step(
@@ -94,9 +104,8 @@ def record_step(
         else:
             lost.add(seen.weight.shape)
     layers = [_put_layer(builder, places[name], seen) for name, seen in named.items()]
-    for place in model.places:
-        if place.name not in named and place.weight in gradients:
-            notes[f"{place.weight}: has a gradient, and no call of a dense layer with it was captured"] += 1
+    uncalled = [place.weight for place in model.places if place.name not in named and place.kind == "dense"]
+    notes.update(note_uncalled(name for name in (*uncalled, *model.matrices) if name in gradients))
     parameters = [
         _put_parameter(builder, name, axes, gradients.get(name), why or model.others.get(name, ""))
         for name, (axes, why) in _list_parameters(places, named, lost, missed).items()

@@ -6,8 +6,6 @@ would refuse a view.
 """
 
 import os
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
@@ -19,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import TraceError
-from ..recording import Recording
+from ..recording import Recording, note_uncalled
 from ..trace import TraceBuilder
 from .activations import may_read_several_times, name_activation
 from .layers import Place, Places, find_places, say_distributed
@@ -171,17 +169,16 @@ class TorchCapture(Recording):
             raise
 
     def _note_uncalled(self) -> None:
-        """Note matrices that have a gradient, and no captured call. Those of like layers share a note."""
+        """Note matrices, and stacks of them, that have a gradient and no captured call."""
         step, places = self._recorder.step, self._places
-        names = Counter[str]()
+        names = list[str]()
         for parameter in self._model.parameters():
             key = id(parameter)
-            name = places.names.get(key, "a parameter")
             is_matrix = key in self._matrices or (key in places.weights and key not in places.tables)
-            if is_matrix and key not in step.parameters and parameter.grad is not None:
-                names[re.sub(r"(?<=\.)\d+(?=\.)", "*", name)] += 1
-        for name, count in names.items():
-            step.notes[f"{name}: has a gradient, and no call of a dense layer with it was captured"] += count
+            may_be = is_matrix or key in places.stacks
+            if may_be and key not in step.parameters and parameter.grad is not None:
+                names.append(places.names.get(key, "a parameter"))
+        step.notes.update(note_uncalled(names))
 
     def _before_layer(self, place: Place, module: nn.Module, args: Any, kwargs: Any) -> Any:
         x = first_of(args, kwargs)

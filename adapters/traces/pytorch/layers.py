@@ -41,7 +41,8 @@ class Place:
 class Places:
     """Where the dense layers of a model are. `modules` are to be hooked. `weights` are matrices that
     `torch.nn.functional.linear` may be called with, and `tables` those that `functional.embedding` may be, both by the
-    `id` of the parameter. `names` are those of parameters, and `notes` say what is left out.
+    `id` of the parameter. `names` are those of parameters, and `notes` say what is left out. `stacks` are the `id` of
+    parameters that may hold several matrices, as experts do.
     """
 
     modules: tuple[tuple[nn.Module, Place], ...]
@@ -49,6 +50,7 @@ class Places:
     tables: dict[int, Place]
     names: dict[int, str]
     notes: tuple[str, ...]
+    stacks: frozenset[int] = frozenset()
 
 
 def find_places(model: nn.Module, dense: Sequence[str] = ()) -> Places:
@@ -83,7 +85,8 @@ def find_places(model: nn.Module, dense: Sequence[str] = ()) -> Places:
         if isinstance(module, nn.Embedding) and weight is not None:
             own = names.get(id(weight), f"{name}.weight")
             tables[id(weight)] = Place(name or "Embedding", (own, None), type(module).__name__, "in_out", "lookup")
-    return Places(tuple(modules), dict(_find_weights(model, taken)), tables, names, tuple(notes))
+    stacks = frozenset(_find_stacks(model, taken))
+    return Places(tuple(modules), dict(_find_weights(model, taken)), tables, names, tuple(notes), stacks)
 
 
 _COMPILED = ("OptimizedModule", "ScriptModule", "RecursiveScriptModule")
@@ -116,6 +119,20 @@ def _find_weights(model: nn.Module, taken: set[int]) -> Iterator[tuple[int, Plac
             # A table keeps its name for the lookups.
             short = whole if isinstance(module, nn.Embedding) else whole.removesuffix("weight").rstrip("._")
             yield id(parameter), Place(short or type(module).__name__, (whole, None), type(module).__name__)
+
+
+def _find_stacks(model: nn.Module, taken: set[int]) -> Iterator[int]:
+    """Parameters with three axes or more, but for kernels of convolutions, and for what an axis of length 1 makes one
+    row or one matrix, as positions of one token each.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.conv._ConvNd):
+            continue
+        for parameter in module._parameters.values():
+            if parameter is None or nn.parameter.is_lazy(parameter) or id(parameter) in taken:
+                continue
+            if parameter.ndim > 2 and 1 not in parameter.shape:
+                yield id(parameter)
 
 
 def _layout_of(module: nn.Module) -> Layout | None:

@@ -105,3 +105,25 @@ def test_a_layer_whose_output_is_not_computed_is_judged_by_its_gradients() -> No
     found = {(v.layer, v.verdict.quantity) for v in judgement.verdicts}
     assert {("layers.1", name) for name in ("dL/dx", "dL/dW", "dL/db")} <= found
     assert ("layers.1", "z") not in found
+
+
+def test_matrices_of_the_model_that_no_layer_has_are_said() -> None:
+    class Model(eqx.Module):
+        up: Any
+        conv: Any
+        cell: Any
+        own: Any
+
+        def __call__(self, x: Any) -> Any:
+            x = self.conv(self.up(x)[None])[0]
+            return self.own @ self.cell(x, jnp.zeros(5))
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    convolution = eqx.nn.Conv1d(1, 1, 3, padding=1, key=keys[1])
+    model = Model(eqx.nn.Linear(6, 6, key=keys[0]), convolution, eqx.nn.GRUCell(6, 5, key=keys[2]), jnp.eye(5))
+    with kterm.capture(model) as trace:
+        trace.end_step(eqx.filter_grad(loss_of)(model, X))
+    assert trace.manifest.steps[0].notes == tuple(
+        f"{name}: has a gradient, and no call of a dense layer with it was captured"
+        for name in ("cell.weight_ih", "cell.weight_hh", "own")
+    )

@@ -187,3 +187,56 @@ def without_products(trace: Trace) -> Trace:
     calls = [structs.replace(one, products=Products(dtype="bf16")) for one in layer.calls]
     step = structs.replace(step, layers=(structs.replace(layer, calls=tuple(calls)),))
     return Trace(structs.replace(trace.manifest, steps=(step,)), trace.steps)
+
+
+class Tied(nnx.Module):
+    """A table of tokens that is the weight of the last layer too, and a matrix that no layer has."""
+
+    def __init__(self, dtype: Any = None) -> None:
+        rngs = nnx.Rngs(0)
+        self.table = nnx.Embed(9, 8, dtype=dtype, rngs=rngs)
+        self.unused = nnx.Embed(9, 8, dtype=dtype, rngs=rngs)
+        self.up = nnx.Linear(8, 8, dtype=dtype, rngs=rngs)
+        self.own = nnx.List([nnx.Param(jnp.eye(8)), nnx.Param(jnp.eye(8))])
+        self.experts = nnx.Param(jnp.ones((2, 8, 8)))
+        self.positions = nnx.Param(jnp.ones((1, 5, 8)))
+
+    def __call__(self, tokens: Any) -> Any:
+        x = self.table(tokens) + self.unused(tokens) + self.positions[...]
+        x = self.up(x) @ self.own[0][...] @ self.own[1][...] @ self.experts[...].sum(0)
+        return self.table.attend(x)
+
+
+TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 9, (4, 5)))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+def test_a_tied_last_layer_is_judged_but_for_the_gradient_of_its_table(jit: bool, dtype: Any) -> None:
+    model, run, attend = Tied(dtype), nnx.grad(loss_of), nnx.Embed.attend
+    with kterm.capture(model) as trace:
+        trace.end_step((nnx.jit(run) if jit else run)(model, TOKENS))
+    assert nnx.Embed.attend is attend
+    (step,) = trace.manifest.steps
+    judgement = kterm.judge(trace)
+    assert str(judgement).startswith("PASS"), judgement
+    found = {v.verdict.quantity for v in judgement.verdicts if v.layer == "table"}
+    assert {"z", "dL/dx"} <= found
+    assert "dL/dW" not in found
+    reasons = {one.name: one.not_captured for one in step.parameters}
+    assert reasons["table.embedding"] == "lookups in the table, which were not captured, have a part in it"
+    assert step.notes == (
+        "experts: has a gradient, and no call of a dense layer with it was captured",
+        "own.*: has a gradient, and no call of a dense layer with it was captured (2 times)",
+    )
+
+
+def test_a_wrong_output_of_a_tied_layer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, right = Tied(), nnx.Embed.attend
+    monkeypatch.setattr(nnx.Embed, "attend", lambda self, x: right(self, x) * jnp.ones(9).at[3].set(1.01))
+    with kterm.capture(model) as trace:
+        trace.end_step(nnx.grad(loss_of)(model, TOKENS))
+    assert {(one.layer, one.verdict.quantity) for one in kterm.judge(trace).findings} == {
+        ("table", "z"),
+        ("table", "dL/dx"),
+    }
