@@ -122,8 +122,8 @@ def _find_weights(model: nn.Module, taken: set[int]) -> Iterator[tuple[int, Plac
 
 
 def _find_stacks(model: nn.Module, taken: set[int]) -> Iterator[int]:
-    """Parameters with three axes or more, but for kernels of convolutions, and for what an axis of length 1 makes one
-    row or one matrix, as positions of one token each.
+    """Parameters with three axes or more. Left out are kernels of convolutions, and those that an axis of length 1
+    makes one matrix, as it does positions, which are added.
     """
     for module in model.modules():
         if isinstance(module, nn.modules.conv._ConvNd):

@@ -398,28 +398,3 @@ def test_a_parameter_has_one_reason_for_each_lack() -> None:
         "something that was not captured uses it too (SumBackward0); "
         "it has no gradient at the end of the step; end the step before gradients are set to None"
     )
-
-
-class Mixture(nn.Module):
-    """Experts whose matrices are one parameter, beside a layer, a convolution, and a position for each row."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.up, self.conv = nn.Linear(6, 5), nn.Conv1d(4, 4, 3, padding=1)
-        self.experts = nn.ParameterList(nn.Parameter(torch.randn(3, 5, 5)) for _ in range(2))
-        self.positions = nn.Parameter(torch.randn(1, 4, 5))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(self.up(x)[None]) + self.positions
-        for one in self.experts:
-            x = torch.einsum("bni,eio->bno", x, one)
-        return x
-
-
-def test_matrices_in_one_parameter_are_said() -> None:
-    model = Mixture()
-    step = capture(model, lambda: model(X).square().sum().backward())
-    assert [layer.name for layer in step.layers] == ["up"]
-    note = "has a gradient, and no call of a dense layer with it was captured"
-    assert step.notes == (f"experts.*: {note} (2 times)",)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from .docs import ROOT
-from .support.command import kterm, pytest_run
+from ..docs import ROOT
+from ..support.command import kterm, pytest_run
 
 PORT = ROOT / "examples" / "port"
 
