@@ -119,7 +119,7 @@ def compare_records(old: Recorded, new: Recorded) -> Comparison:
     left_out += [f"{name} (new run only)" for name in adapters_of(new) if name not in paired[1]]
     return Comparison(
         compare_environments(old, new, pairs), tuple(cases), tuple(changes), tuple(run_changes), tuple(margins),
-        tuple(kinks), tuple(arithmetic), tuple(compare_expectations(old, new)), (old.conforms, new.conforms),
+        tuple(kinks), tuple(arithmetic), tuple(compare_expectations(old, new, pairs)), (old.conforms, new.conforms),
         tuple(left_out),
     )  # fmt: skip
 

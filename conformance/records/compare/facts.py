@@ -2,7 +2,9 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
 
 from ....reference import ACTIVATIONS, DTYPES
 from ...cases.case import parse_case
@@ -61,9 +63,11 @@ def _products(record: Recorded, adapter: str) -> dict[str, str]:
     }
 
 
-def compare_expectations(old: Recorded, new: Recorded) -> list[Fact]:
-    """The expectations whose state in the audit is another one, each by its reason; ids may have shifted."""
-    before, after = _states(old), _states(new)
+def compare_expectations(old: Recorded, new: Recorded, pairs: Sequence[Pair]) -> list[Fact]:
+    """The expectations whose state in the audit is another one, each by its reason and activation; ids may have
+    shifted. Left out are those that concern only adapters that are not compared.
+    """
+    before, after = _states(old, {pair.old for pair in pairs}), _states(new, {pair.new for pair in pairs})
     absent = "", "-"
     facts = [
         Fact(reason, before.get(key, absent)[1], after.get(key, absent)[1])
@@ -72,12 +76,23 @@ def compare_expectations(old: Recorded, new: Recorded) -> list[Fact]:
     return [fact for fact in facts if fact.differs]
 
 
-def _states(record: Recorded) -> dict[str, tuple[str, str]]:
+def _states(record: Recorded, compared: Container[str]) -> dict[str, tuple[str, str]]:
     states = {one.id: one.state for one in record.audited}
-    return {
-        json.dumps({name: value for name, value in entry.items() if name not in ("id", "version")}, sort_keys=True): (
-            f"{entry.get('framework') or entry.get('adapter', '*')}: {entry['reason']}",
-            states[entry["id"]],
-        )
-        for entry in record.header["expectations"]
-    }
+    others = [one for name, one in adapters_of(record).items() if name not in compared]
+    found = dict[str, tuple[str, str]]()
+    for entry in record.header["expectations"]:
+        if any(_concerns(entry, one) for one in others) and not any(
+            _concerns(entry, one) for name, one in adapters_of(record).items() if name in compared
+        ):
+            continue
+        key = {name: value for name, value in entry.items() if name not in ("id", "version")}
+        activation = f" ({entry['activation']})" if entry.get("activation") else ""
+        where = entry.get("framework") or entry.get("adapter", "*")
+        found[json.dumps(key, sort_keys=True)] = f"{where}: {entry['reason']}{activation}", states[entry["id"]]
+    return found
+
+
+def _concerns(entry: Mapping[str, Any], adapter: Mapping[str, Any]) -> bool:
+    """Whether an expectation is for an adapter, in whatever version."""
+    name = adapter.get("framework") or "" if entry.get("framework") else adapter["name"]
+    return fnmatchcase(name, entry.get("framework") or entry.get("adapter") or "*")

@@ -166,6 +166,23 @@ def test_many_changes_of_bias_that_are_chance_are_one_row(recorded: Recorder) ->
     assert len(few.rows) == 3
 
 
+def test_expectations_of_an_adapter_that_is_not_compared_are_left_out(recorded: Recorder) -> None:
+    pytest.importorskip("torch")
+    both, other = read(recorded("numpy", "torch")), read(recorded())
+    own = {**both.header["expectations"][0], "framework": "", "adapter": "numpy", "id": "9", "activation": "tanh"}
+    state = replace(next(iter(both.audited)), id="9", state="met")
+    old = replace(
+        what_is_recorded(both),
+        header={**both.header, "expectations": [*both.header["expectations"], own]},
+        audited=[*both.audited, state],
+    )
+    assert any(one.get("framework") == "torch" for one in both.header["expectations"])
+    found = compare_records(old, what_is_recorded(other))
+    assert [(one.what.partition(":")[0], one.old, one.new) for one in found.expectations] == [("numpy", "met", "-")]
+    assert found.expectations[0].what.endswith("(tanh)")
+    assert found.left_out == ("torch (old run only)",)
+
+
 @pytest.mark.parametrize(("fail_on", "code"), [("regressions", 0), ("any", 1)])
 def test_improvements_fail_only_where_anything_should(recorded: Recorder, fail_on: str, code: int) -> None:
     assert run_compare(recorded("--mutant", "no-slope-last"), recorded(), "json", fail_on, None) == code
