@@ -24,13 +24,12 @@ from ..cases.level import Level
 from ..cases.limited import describe_cut
 from ..checks.verdict import CHECKS, RUN_CHECKS, STATUSES, Verdict
 from ..diagnosis.causes import Cause, causes
-from ..diagnosis.explanation import origin_of
 from ..expectations.audit import FAILING
 from . import whole_run
 from .coverage import uncovered_lines
 from .form.console import natural_width
 from .form.text import count, printable
-from .form.words import command_lines, diagnosis_lines, finding_lines, reason_of, versioned
+from .form.words import command_lines, diagnosis_lines, finding_lines, headline, reason_of, versioned
 from .record import Record
 from .severity import below_line, heading, size_lines
 
@@ -259,9 +258,7 @@ def expected_lines(record: Record) -> list[str]:
 
 def describe_cause(cause: Cause, adapter: dict[str, Any], device: str | None, is_searched: bool = True) -> list[str]:
     """A cause in a few lines: what failed, what explains it, one case, and the commands that show more of it."""
-    shown, count = cause.worst, f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
-    where = f"; it begins at {origin}" if (origin := origin_of(shown)) else ""
-    lines = [f"{cause.adapter}: {' and '.join(cause.checks)} {shown.grade} in {count}{where}"]
+    shown, lines = cause.worst, [headline(cause)]
     lines += diagnosis_lines(cause) if is_searched else ["  the end of the run says what is known of the cause"]
     lines += size_lines(cause.severity, cause.cases)
     lines.append(f"  {'smallest' if cause.cases > 1 else 'case'}: {shown.case}")

@@ -9,6 +9,7 @@ from ....adapters.traces.manifest import Layer
 from ....reference.rounding import SIGMAS
 from ...checks.whole_run.verdicts import Judged
 from ...records.form.text import count, printable
+from ...records.form.words import TRACED
 from .judgement import Judgement, LayerVerdict
 
 QUANTITIES = ("z", "a", "dL/dz", "dL/dx", "dL/dW", "dL/db")
@@ -164,7 +165,7 @@ def run_lines(judgement: Judgement) -> list[str]:
         for one in judged:
             for verdict in one.verdicts:
                 if verdict.fails:
-                    quantity = {"k": "dL/dx", "dE/dW": "dL/dW", "dE/db": "dL/db"}.get(one.quantity, one.quantity)
+                    quantity = TRACED.get(one.quantity, one.quantity)
                     numbers = f"{verdict.observed:.3g}, sound is {verdict.expected:.3g} ± {verdict.tolerance:.2g}"
                     what = "mean error in σ" if verdict.check == "bias" else "mean square error in σ²"
                     lines.append(f"{verdict.check} of {quantity} ({one.dtype}), {where}: the {what} is {numbers}")

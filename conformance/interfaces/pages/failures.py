@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from ....reference.rounding import SIGMAS
 from ...checks.verdict import CHECKS, Verdict
 from ...diagnosis.causes import Cause
-from ...diagnosis.explanation import origin_of
-from ...records.form.words import command_lines, describe_rule, diagnosis_lines
+from ...records.form.words import command_lines, describe_rule, diagnosis_lines, headline
 from ...records.record import Record
 from ...records.severity import size_lines
 
@@ -56,19 +55,12 @@ def list_failures(record: Record, replays: Replays | None = None) -> list[Failur
         texts = tuple((replays or {}).get((cause.adapter, shown.case), ()))
         found.append(
             Failure(
-                f"cause-{number}", cause.adapter, _title(cause), shown.case, tuple(_diagnosis(cause)),
+                f"cause-{number}", cause.adapter, headline(cause), shown.case, tuple(_diagnosis(cause)),
                 tuple(_strip(size_lines(cause.severity, cause.cases))),
                 tuple(make_steps(record, cause.adapter, shown.case)), tuple(commands), texts,
             )
         )  # fmt: skip
     return found
-
-
-def _title(cause: Cause) -> str:
-    shown = cause.worst
-    cases = f"{cause.cases:,} case{'s' if cause.cases > 1 else ''}"
-    where = f"; it begins at {origin_of(shown)}" if origin_of(shown) else ""
-    return f"{cause.adapter}: {' and '.join(cause.checks)} {shown.grade} in {cases}{where}"
 
 
 def _diagnosis(cause: Cause) -> Iterator[str]:

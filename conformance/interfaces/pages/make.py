@@ -1,6 +1,7 @@
 """The pages of records: one for each, and with several an overview and a comparison."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ...records.compare.comparison import compare_records
 from ...records.compare.pairs import ComparisonError
@@ -10,9 +11,9 @@ from ...records.record import Record
 from ...records.report import expected_lines, summary_lines, title, verdict_lines
 from ...records.views.compared import replay_commands, what_is_recorded
 from .cases import pack_cases
-from .charts import Chart, chart_errors
+from .charts import Chart, chart_errors, chart_layers
 from .failures import Replays, list_failures
-from .overview import make_distributions, make_matrices
+from .overview import list_worst, make_distributions, make_matrices
 from .page import Link, Page
 from .tables import Table, make_arithmetic_table, make_bias_table, make_environment_table, make_kinks_table
 
@@ -36,7 +37,8 @@ def make_page(
 ) -> Page:
     """The page of a record. `charts` are made of other files; `replays` are texts of failures."""
     adapters = list(record.adapters)
-    errors = chart_errors(make_distributions(record), adapters)
+    errors = chart_layers(list_worst(record)) if record.is_of_trace else None
+    errors = errors or chart_errors(make_distributions(record), adapters)
     packed, shown = pack_cases(record)
     device = record.header.get("device")
     return Page(
@@ -86,6 +88,9 @@ def _make_several(
         for line, good in verdict_lines(record):
             targets[len(verdicts)] = file
             verdicts.append((f"{name}: {line}", good))
+    if compared is not None:
+        targets[len(verdicts)] = "compare.html"
+        verdicts += [(f"comparison: {line}", good) for line, good in compared.verdicts]
     pages[INDEX] = Page("kterm: reports", tuple(verdicts), links=tuple(links), targets=targets)
     for (_, record), file, replay in zip(records, files, replays, strict=True):
         pages[file] = make_page(record, (home, *links), charts, replay)
@@ -104,10 +109,12 @@ def _compare(records: Sequence[tuple[str, Record]]) -> Page | None:
     except ComparisonError:
         return None
     sections = [*first_view(comparison, None), *second_view(comparison, replay_commands(new), None)]
-    tables = [
-        Table(f"section-{number}", _begin(one.title), one.columns, one.rows, note=one.note)
-        for number, one in enumerate(sections, 1)
-    ]
+    tables = list[Table]()
+    for number, one in enumerate(sections, 1):
+        if one.rows or one.note or not tables:
+            tables.append(Table(f"section-{number}", _begin(one.title), one.columns, one.rows, note=one.note))
+        else:  # a title that says it all belongs to what stands before it
+            tables[-1] = replace(tables[-1], note=f"{tables[-1].note} {_begin(one.title)}.".strip())
     good = not comparison.regressions
     links = (Link("All records", INDEX), Link(old_name, "record-1.html"), Link(new_name, "record-2.html"))
     return Page(

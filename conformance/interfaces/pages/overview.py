@@ -8,11 +8,11 @@ from typing import Literal
 from ....reference import DTYPES, base_of
 from ....reference.rounding import SIGMAS
 from ...cases.case import traced_layer
-from ...checks.verdict import Status, Verdict, failure_of
+from ...checks.verdict import Check, Status, Verdict, failure_of
 from ...records.coverage import sort_activations
 from ...records.form.verdicts import CaseResult
 from ...records.record import Record
-from .charts import BIN, Distribution
+from .charts import BIN, Distribution, LayerErrors
 
 Grade = Literal["fail", "known", "pass", "undecided", "none"]
 """Of a cell: something in it fails a run; known divergences only; all within tolerance; nothing is decided; nothing."""
@@ -53,13 +53,15 @@ class Cell:
 @dataclass(frozen=True)
 class Matrix:
     """Cells of one adapter: a row for each activation and a column for each dtype, or of a trace a row for each layer
-    and a column for each quantity. `filters` are the fields of a case that rows and columns are about.
+    and a column for each check. `filters` are the fields of a case that rows and columns are about, and `heads` what
+    columns are called.
     """
 
     adapter: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     filters: tuple[str, str]
+    heads: tuple[str, ...]
 
 
 def make_matrices(record: Record) -> list[Matrix]:
@@ -98,7 +100,7 @@ def _make_matrix(record: Record, adapter: str) -> Matrix:
     dtypes = [name for name in DTYPES if name in described.dtypes or any(name == dtype for _, dtype in sums)]
     names = sort_activations({name for name, _ in sums} | {*map(base_of, described.activations)})
     rows = tuple((name, tuple(_close(sums.get((name, dtype))) for dtype in dtypes)) for name in names)
-    return Matrix(adapter, tuple(dtypes), rows, ("activation", "dtype"))
+    return Matrix(adapter, tuple(dtypes), rows, ("activation", "dtype"), tuple(dtypes))
 
 
 def _concerned(one: CaseResult, names: Sequence[str], verdicts: Sequence[Verdict]) -> Iterable[str]:
@@ -113,15 +115,37 @@ def _concerned(one: CaseResult, names: Sequence[str], verdicts: Sequence[Verdict
 def _make_traced(record: Record) -> Matrix:
     (adapter,) = record.adapters
     sums: dict[tuple[str, str], _Sum] = defaultdict(lambda: _Sum(Counter()))
-    layers, checks = dict[str, None](), dict[str, None]()
+    layers, heads = dict[str, None](), _quantities_of_checks(record)
     for case, one in cases_of(record, adapter):
         layer = traced_layer(case) or ""
         layers[layer] = None
         for check, found in one.checks.items():
-            checks[check] = None
             sums[layer, check].add(found.status, [found.margin])
-    rows = tuple((layer, tuple(_close(sums.get((layer, check))) for check in checks)) for layer in layers)
-    return Matrix(adapter, tuple(checks), rows, ("regime", "check"))
+    rows = tuple((layer, tuple(_close(sums.get((layer, check))) for check in heads)) for layer in layers)
+    return Matrix(adapter, tuple(heads), rows, ("regime", "check"), tuple(heads.values()))
+
+
+def _quantities_of_checks(record: Record) -> dict[Check, str]:
+    """The quantities that each check of a trace has compared in any of its cases."""
+    found: dict[Check, dict[str, None]] = {}
+    for one in record.cases.values():
+        for check in one.checks:
+            # That of one call of several is named so: z of call 2.
+            names = (name.partition(" ")[0] for name in one.tensors.get(check, ()))
+            found.setdefault(check, {}).update(dict.fromkeys(names))
+    return {check: ", ".join(names) or check for check, names in found.items()}
+
+
+def list_worst(record: Record) -> list[LayerErrors]:
+    """The largest errors of each layer of a trace over its steps and calls, in the order of the record."""
+    found, heads = dict[tuple[str, str], float](), _quantities_of_checks(record)
+    for (_, case), one in record.cases.items():
+        for check, result in one.checks.items():
+            if result.margin is not None:
+                place, sigmas = (traced_layer(case) or "", heads[check]), SIGMAS * result.margin
+                # Not a number is beyond every error.
+                found[place] = before if (before := found.get(place, 0.0)) >= sigmas else sigmas
+    return [LayerErrors(*place, sigmas) for place, sigmas in found.items()]
 
 
 def cases_of(record: Record, adapter: str) -> Iterator[tuple[str, CaseResult]]:

@@ -11,6 +11,7 @@ from ...checks.whole_run.verdicts import Judged, Mean
 from ...records.compare.facts import collect_slopes
 from ...records.coverage import sort_activations
 from ...records.form.verdicts import CaseResult
+from ...records.form.words import TRACED
 from ...records.record import Record
 
 MISSING = "-"
@@ -41,7 +42,10 @@ def make_bias_table(record: Record) -> Table:
             verdicts = [_status_of(one, check) for check in RUN_CHECKS]
             if any(verdict.fails for verdict in one.verdicts):
                 marked.append(len(rows))
-            quantity = f"{one.quantity} {one.activation}".strip() + f" {where}".rstrip()
+            if record.is_of_trace:  # products alone, and after the sums of all layers those of each
+                quantity = TRACED.get(one.quantity, one.quantity) + where.replace("@", " of ", 1)
+            else:
+                quantity = f"{one.quantity} {one.activation}".strip() + f" {where}".rstrip()
             rows.append((adapter, one.dtype, quantity, f"{one.sums.entries:,}", *means, *verdicts))
     columns = ("adapter", "dtype", "quantity", "entries", "outward, σ", "plain, σ", "square, σ²", *RUN_CHECKS)
     note = (
@@ -109,7 +113,7 @@ def make_arithmetic_table(record: Record) -> Table:
     rows = []
     for adapter in record.header["adapters"]:
         for dtype, one in sorted((adapter.get("arithmetic") or {}).items()):
-            said = ", ".join(f"{name} {value}" for name, value in sorted(one.items()))
+            said = ", ".join(f"{name} {value}" for name, value in sorted(one.items()) if value is not None)
             rows.append((adapter["name"], "declared", dtype, said))
         for one in (adapter.get("fingerprint") or {}).get("measured", ()):
             said = ", ".join(f"{name} {one[name]}" for name in _PRODUCT[3:] if one.get(name) is not None)

@@ -7,8 +7,9 @@ from ....reference.rounding import SIGMAS
 from ...cases.case import traced_layer
 from ...checks.verdict import Verdict
 from ...diagnosis.causes import Cause
+from ...diagnosis.explanation import origin_of
 from ...expectations.expectation import Expectation
-from .text import printable
+from .text import count, printable
 from .verdicts import split_case
 
 _MOST_NAMED = 3
@@ -41,6 +42,20 @@ def command_lines(case: str, adapter: dict[str, Any], device: str | None = None)
     named = words(adapter, device)
     lines = [f"kterm shrink {case} {named}", f"kterm replay {case} {named}"]
     return [*lines, f"kterm reproduce {case} {named} -o bug.py"] if adapter.get("has_script") else lines
+
+
+def headline(cause: Cause) -> str:
+    """A cause in one line: what failed in how many cases. In a trace, the quantity and a layer."""
+    shown = cause.worst
+    if (layer := traced_layer(shown.case)) is not None:
+        more = f", and in {count(cause.cases - 1, 'more case')}" if cause.cases > 1 else ""
+        return f"{cause.adapter}: {shown.quantity} of {layer} {shown.grade}{more}"
+    where = f"; it begins at {origin}" if (origin := origin_of(shown)) else ""
+    return f"{cause.adapter}: {' and '.join(cause.checks)} {shown.grade} in {count(cause.cases, 'case')}{where}"
+
+
+TRACED = {"dE/dW": "dL/dW", "dE/db": "dL/db", "k": "dL/dx"}
+"""What quantities of the rule are in a trace, where the loss is of any kind and k Wᵀ is what a layer gives back."""
 
 
 def describe_rule(expected: float | None, jump: float | None) -> str:

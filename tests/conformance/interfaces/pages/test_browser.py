@@ -51,7 +51,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert kterm_here("judge", "trace", "--report", "trace.jsonl", "-n", "0", folder=folder).returncode == 1
     write_page(folder, folder / "run.jsonl", folder / "trace.jsonl", name="record-2.html")
     kterm_here("report", *given, "-o", "report", folder=folder)
+    _write_comparison(folder)
     return folder / "report"
+
+
+def _write_comparison(folder: Path) -> None:
+    """The pages of a run of two adapters, and of another one of one of them that fails."""
+    for name, given in (("old", ("numpy", "torch")), ("new", ("numpy", "--mutant", MUTANT))):
+        some = ("--profile", "smoke", "--dtype", "f64", "--activation", "tanh", "-n", "0", "--report", f"{name}.jsonl")
+        assert kterm_here("check", *given, *some, folder=folder).returncode in (0, 1)
+    done = kterm_here("report", "old.jsonl", "new.jsonl", "-o", "report/compared", folder=folder)
+    assert done.returncode == 0, done.stderr
 
 
 class Opened:
@@ -88,7 +98,7 @@ class Opened:
 
 @pytest.mark.parametrize("width", [400, 1000, 1800])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["index.html", "record-2.html"])
+@pytest.mark.parametrize("name", ["index.html", "record-2.html", "compared/index.html", "compared/compare.html"])
 def test_a_page_is_quiet_fits_and_is_accessible(browser: Any, report: Path, name: str, theme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     opened = Opened(browser, report / name, width, theme)
@@ -96,16 +106,45 @@ def test_a_page_is_quiet_fits_and_is_accessible(browser: Any, report: Path, name
         opened.draw_all()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.get_attribute("html", "data-theme") == theme
-        if width != 1000:
-            return
-        page.evaluate("location.hash = document.querySelector('#list a').getAttribute('href')")
-        page.wait_for_selector("#case:visible")
+        if page.query_selector("#cases") is not None:
+            page.evaluate("location.hash = document.querySelector('#list a').getAttribute('href')")
+            page.wait_for_selector("#case:visible")
         for one in page.query_selector_all("details"):
             one.evaluate("one => { one.open = true; }")
         found = axe.run(page).response["violations"]
         assert [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in found] == []
     assert opened.troubles == []
     assert (report / name).stat().st_size <= MOST_BYTES
+
+
+def test_the_first_page_of_two_records_leads_to_their_comparison(browser: Any, report: Path) -> None:
+    with Opened(browser, report / "compared" / "index.html") as page:
+        verdicts = [one.inner_text() for one in page.query_selector_all(".verdicts li")]
+        assert [said.partition(":")[0].split()[-1] for said in verdicts][:3] == ["old.jsonl", "old.jsonl", "new.jsonl"]
+        assert "comparison: WORSE" in verdicts[3]
+        page.click(".verdicts li:last-child a")
+        page.wait_for_url("**/compare.html")
+        assert "WORSE" in page.inner_text(".verdicts")
+        assert "Not compared: torch (old run only)." in page.inner_text("main")
+        assert "regression" in page.inner_text("main")
+        page.click("nav a:has-text('new.jsonl')")
+        page.wait_for_selector("html[data-ready]")
+        assert MUTANT in page.inner_text(".verdicts")
+
+
+def test_a_trace_is_shown_by_its_layers_and_quantities(browser: Any, report: Path) -> None:
+    with Opened(browser, report / "record-2.html") as page:
+        heads = [one.inner_text() for one in page.query_selector_all(".matrix thead th")]
+        assert heads[0] == "layer"
+        assert {"dL/dW", "dL/db"} <= set(heads)
+        assert "A case is a layer in a step" in page.inner_text("#overview")
+        assert "dL/dW of" in page.inner_text(".failure h3")
+        assert "dE/d" not in page.inner_text("#bias")
+        marks = page.locator("#errors .plot svg .mark-symbol path")
+        page.query_selector("#errors .plot").scroll_into_view_if_needed()
+        page.wait_for_selector("#errors .plot svg")
+        layers = len(page.query_selector_all(".matrix tbody tr"))
+        assert marks.count() >= layers * (len(heads) - 1)
 
 
 def test_a_table_that_is_too_wide_scrolls_in_its_box(browser: Any, report: Path) -> None:
