@@ -8,6 +8,7 @@ whole.
 
 import glob
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -56,13 +57,13 @@ class RunFolder:
             raise _refusal(report, error.strerror or str(error)) from None
         except FileTrouble as error:
             raise OptionError(f"report {report}: {error}") from None
-        except OptionError:
+        except (OptionError, KeyboardInterrupt):
             self._unlock()
             raise
 
     def _made(self) -> Path:
         if self._target is None:
-            return Path(tempfile.mkdtemp(prefix="kterm-"))
+            return _make_folder(Path(tempfile.gettempdir()), "kterm-", "")
         self._left = left_folders(self._target)
         if self._resumes:
             described = [path for path in self._left if (path / DESCRIPTION).exists()]
@@ -71,7 +72,7 @@ class RunFolder:
             self._left.remove(described[-1])
             return described[-1]
         # In the folder of the report, so that the record can be moved there in one step.
-        return Path(tempfile.mkdtemp(prefix=f".{self._target.name}.", suffix=".parts", dir=self._target.parent))
+        return _make_folder(self._target.parent, f".{self._target.name}.", ".parts")
 
     def deliver(self, record: Path) -> Path:
         """Bring a whole record to its destination, compressed if the name there says so, and give the path at which it
@@ -125,6 +126,19 @@ class RunFolder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _make_folder(parent: Path, prefix: str, suffix: str) -> Path:
+    """A new folder for this user alone. Not by tempfile.mkdtemp, whose folder stays without a name that anyone knows if
+    Ctrl-C or SIGTERM comes right behind the system call.
+    """
+    path = parent / f"{prefix}{secrets.token_hex(8)}{suffix}"
+    try:
+        path.mkdir(mode=0o700)
+    except KeyboardInterrupt:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return path
 
 
 def left_folders(target: Path) -> list[Path]:

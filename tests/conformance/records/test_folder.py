@@ -1,9 +1,11 @@
 """Where a record goes: what can be written is written as it should be, and anything else is refused before any work."""
 
 import os
+import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,3 +141,23 @@ def test_without_a_report_nothing_is_left(tmp_path: Path, monkeypatch: pytest.Mo
         assert list(tmp_path.iterdir())
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [None, "run.jsonl"])
+def test_an_interrupt_right_behind_the_system_call_leaves_no_folder(
+    name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make, report = Path.mkdir, None if name is None else tmp_path / name
+
+    def interrupted(path: Path, **options: Any) -> None:
+        make(path, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            RunFolder(report)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    with RunFolder(report) as folder:  # the lock is free
+        assert folder.path.stat().st_mode & 0o077 == 0 or os.name == "nt"
