@@ -1,5 +1,6 @@
 """What is done with the blocks of pages that carry no mark: each check takes the text and an empty folder."""
 
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -233,6 +234,21 @@ def _capture(text: str, folder: Path) -> None:
     kterm.judge(trace).raise_if_failed()
 
 
+def _keras(text: str, folder: Path) -> None:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    rng = np.random.default_rng(0)
+    batches = [(rng.normal(size=(5, 4)).astype("f4"), rng.normal(size=(5, 2)).astype("f4")) for _ in range(2)]
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(2)])
+    trace = _run(text, kterm=kterm, model=model, batches=batches)["trace"]
+    assert len(trace.steps) == 2
+    judgement = kterm.judge(trace)
+    judgement.raise_if_failed()
+    assert {(one.layer.partition("/")[0], one.verdict.quantity) for one in judgement.verdicts} >= {
+        (model.name, name) for name in ("z", "a", "dL/dW", "dL/db")
+    }
+
+
 def _mutants(text: str, folder: Path) -> None:
     names = ("--mutant", "no-slope-last", "--mutant", "slope-at-kink")
     done = kterm_here("mutants", *names, "--dtype", "f64", "-n", "0", folder=folder)
@@ -320,6 +336,7 @@ CHECKS: dict[tuple[str, str], Callable[[str, Path], None]] = {
     ("expectations", "[[expectation]]"): _expectations,
     ("expectations", 'formula = "value-as-written"'): _expression,
     ("judge-your-model", 'with kterm.capture(model, "tra'): _capture,
+    ("judge-your-model", 'model.compile(optimizer="adam"'): _keras,
     ("levels", "torch 2.13.0+cpu: strict f32 f"): _certified,
     ("mutants", "numpy, f64: by how many tolera"): _mutants,
     ("record", '{"kind": "header", "schema": 6'): _as(Header),
