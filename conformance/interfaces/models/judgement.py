@@ -92,6 +92,11 @@ class Judgement:
         of_run = (v for judged in (self.whole, *self.by_layer.values()) for one in judged for v in one.verdicts)
         return self.is_conclusive and not self.findings and not any(v.fails for v in of_run)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the capture says that it left out of any step, each once."""
+        return tuple(dict.fromkeys(note for step in self.trace.manifest.steps for note in step.notes))
+
     def raise_if_failed(self) -> None:
         """Raise Departure, with the verdict and the first finding, where the trace does not conform."""
         __tracebackhide__ = True
@@ -121,7 +126,9 @@ def verdict_line(judgement: Judgement) -> str:
         said = "" if worst is None else f"; worst {_sigmas(worst)}, {place_of(worst)}"
         known = sum(one.verdict.expectation is not None for one in judgement.verdicts)
         known_said = f"; {count(known, 'known divergence')}" if known else ""
-        return printable(f"PASS {what}: {sizes}: rounding{said}{known_said}")
+        # "Every dense layer" is of those that were captured.
+        left_out = f"; {count(len(judgement.notes), 'note')} on what was not captured" if judgement.notes else ""
+        return printable(f"PASS {what}: {sizes}: rounding{said}{known_said}{left_out}")
     bad = {one.layer for one in judgement.findings}
     if not bad:
         return printable(f"FAIL {what}: {sizes}: every entry is within rounding, and their errors together are not")

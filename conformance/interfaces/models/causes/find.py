@@ -114,8 +114,10 @@ def _by_hypothesis(around: Around, one: Quantity, sample: Sample) -> Iterator[st
                 continue
             rounded = narrow.u * np.abs(due.value) * (1 + narrow.u) + narrow.subnormal
             due = replace(due, jump=rounded if due.jump is None else rounded + due.jump)
-        # Zeros are no evidence for a mistake that would give them here, such as the last row where its dL/dz is 0.
-        if due.value.any() and sample.explained(due, hypothesis.due.reading):
+        # Zeros are no evidence for a mistake that would give them here, or nothing but rounding, such as the last row
+        # where its dL/dz is 0, or the rows of a key, whose sum is 0.
+        reading = hypothesis.due.reading
+        if (np.abs(due.value) > due.tolerance(reading)).any() and sample.explained(due, reading):
             yield hypothesis.states
 
 
@@ -154,7 +156,9 @@ def explain_result(
         times = float((seen * value)[kept].sum() / np.square(value)[kept].sum())
         if _within(seen[kept], times * value[kept], abs(times) * limit[kept] + 2 * u[kept]):
             share = np.count_nonzero(dropped) / np.count_nonzero(large)
-            yield f"sets entries to 0 ({share:.0%} of those looked at), and gives {times:.4g} times the others"
+            is_scaled = not _within(seen[kept], value[kept], limit[kept])
+            scaled = f", and gives {times:.4g} times the others" if is_scaled else ""
+            yield f"sets entries to 0 ({share:.0%} of those looked at){scaled}"
     for format in ("f16", "bf16"):
         narrow = DTYPES[format]
         if narrow.u <= DTYPES[dtype].u or not _is_in_format(seen, narrow.numpy):

@@ -216,3 +216,37 @@ def test_a_table_in_a_function_is_a_lookup_from_the_second_step_on() -> None:
     judgement = kterm.judge(trace, steps=[1])
     assert judgement.findings == []
     assert "dL/dW" in {one.verdict.quantity for one in judgement.verdicts}
+
+
+class Attention(nn.Module):
+    """Softmax attention: the rows of dL/dz of `key` add up to 0, apart from rounding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.query, self.key, self.value = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.query(x) @ self.key(x).transpose(-1, -2)
+        return scores.softmax(-1) @ self.value(x)
+
+
+def test_a_bias_gradient_of_zeros_is_no_sum_of_rows_that_cancel() -> None:
+    model = Attention()
+    model.value.bias.register_hook(torch.zeros_like)
+    with kterm.capture(model) as trace:
+        model(torch.randn(3, 7, 8)).square().sum().backward()
+    (found,) = kterm.judge(trace).findings
+    assert (found.layer, found.verdict.quantity) == ("value", "dL/db")
+    assert found.cause is not None
+    assert (found.cause.text, found.cause.is_known) == ("is 0", True)
+
+
+def test_entries_that_are_dropped_alone_have_no_factor() -> None:
+    model = Attention()
+    model.value.weight.register_hook(lambda gradient: gradient * (torch.arange(8) != 2)[:, None])
+    with kterm.capture(model) as trace:
+        model(torch.randn(3, 7, 8)).square().sum().backward()
+    (found,) = kterm.judge(trace).findings
+    assert found.cause is not None
+    assert found.cause.text == "sets entries to 0 (12% of those looked at)"

@@ -35,3 +35,6 @@ def test_matrices_in_one_parameter_are_said() -> None:
     assert [layer.name for layer in step.layers] == ["up"]
     note = "has a gradient, and no call of a dense layer with it was captured"
     assert step.notes == (f"experts.*: {note} (2 times)",)
+    judgement = kterm.judge(trace)
+    assert judgement.notes == step.notes
+    assert str(judgement).endswith("; 1 note on what was not captured")
