@@ -22,6 +22,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from ....reference import Array
+from .callback import call_host
 
 Quantity = Literal[
     "output",
@@ -252,16 +253,15 @@ def _tap(host: Host, quantity: Quantity, array: Any, number: Any, activation: st
 
 
 def _make_call(function: Callable[..., Any], numbers: bool) -> Callable[..., Any]:
-    """A function of arrays that gives the first one as the host returns it, unchanged, and with `numbers` an int32.
+    """A function of arrays that gives the first one as the host returns it, unchanged, and with `numbers` an int32."""
 
-    The callback is pure to JAX, so that checkpoints and loops take it; it stays because its result is used.
-    """
+    def run(*arrays: Any) -> Any:
+        return function(*arrays) if numbers else (function(*arrays),)
 
     @jax.custom_batching.custom_vmap
     def call(*arrays: Any) -> Any:
-        shape = jax.ShapeDtypeStruct(arrays[0].shape, arrays[0].dtype)
-        shapes = (shape, jax.ShapeDtypeStruct((), np.int32)) if numbers else shape
-        return jax.pure_callback(function, shapes, *arrays)
+        found = call_host(run, *arrays, others=(jax.ShapeDtypeStruct((), np.int32),) if numbers else ())
+        return found if numbers else found[0]
 
     @call.def_vmap
     def _(size: int, is_batched: list[bool], *arrays: Any) -> Any:

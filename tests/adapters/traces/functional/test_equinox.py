@@ -1,5 +1,8 @@
 """Steps of models of equinox: layers under vmap, same bits, every quantity within rounding, nothing left behind."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -127,3 +130,28 @@ def test_matrices_of_the_model_that_no_layer_has_are_said() -> None:
         f"{name}: has a gradient, and no call of a dense layer with it was captured"
         for name in ("cell.weight_ih", "cell.weight_hh", "own")
     )
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np, equinox as eqx, kterm
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+mesh = Mesh(np.array(jax.devices()), ("batch",))
+place = lambda spec: lambda one: jax.device_put(one, NamedSharding(mesh, spec)) if eqx.is_array(one) else one
+model = jax.tree.map(place(PartitionSpec()), eqx.nn.MLP(6, 3, 8, 2, key=jax.random.key(0)))
+x = place(PartitionSpec("batch"))(jnp.asarray(np.random.default_rng(0).normal(size=(8, 6)), "float32"))
+run = eqx.filter_grad(lambda model, x: jnp.mean(jax.vmap(model)(x) ** 2))
+for one in (run, eqx.filter_jit(run)):
+    with kterm.capture(model) as trace:
+        trace.end_step(one(model, x))
+    print(kterm.judge(trace), [call.axes for layer in trace.manifest.steps[0].layers for call in layer.calls])
+"""
+
+
+def test_a_batch_on_two_devices_is_one_call() -> None:
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    done = subprocess.run([sys.executable, "-c", SHARDED], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["PASS", "PASS"], lines
+    assert all(line.endswith("[(8,), (8,), (8,)]") for line in lines), lines

@@ -189,3 +189,35 @@ def test_forward_mode_and_second_derivatives_pass_an_activation() -> None:
     calls = take_whole(host)
     assert calls
     assert all(seen.is_second for seen in calls)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_host_is_given_numbers_and_waits_for_nothing(jit: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An array of JAX may wait for threads that all wait in calls of the host: the step never ends."""
+    host, given = Host(), list[Any]()
+    host.is_open = True
+    start, add = host.start, host.add
+    monkeypatch.setattr(host, "start", lambda kind, *arrays: (given.extend(arrays), start(kind, *arrays))[1])
+    monkeypatch.setattr(host, "add", lambda n, q, *some: (given.extend((n, some[0])), add(n, q, *some))[1])
+
+    def step(weight: Any) -> Any:
+        return jax.grad(lambda weight: run_two(host, weight, X))(weight)
+
+    jax.block_until_ready((jax.jit(step) if jit else step)(FIRST))
+    assert len(given) >= 20
+    assert {type(one) for one in given if one is not None} == {np.ndarray}
+
+
+def test_equal_calls_stay_two_in_a_compiled_program() -> None:
+    host = Host()
+    host.is_open = True
+
+    def twice(weight: Any) -> Any:
+        total = 0.0
+        for _ in range(2):
+            given, number = enter(host, "one", X, weight, None)
+            total += jnp.sum(leave(host, given @ weight, number) ** 2)
+        return total
+
+    jax.block_until_ready(jax.jit(jax.grad(twice))(FIRST))
+    assert len(take_whole(host)) == 2
