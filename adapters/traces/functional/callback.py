@@ -66,5 +66,5 @@ _host_p.def_impl(_run)
 _host_p.def_abstract_eval(_say_shapes)
 # Each call stays a call of its own: a lowering that is used twice is one function of the same arrays to the compiler.
 # Versions of JAX that cannot say so make each anew.
-_options = {"cacheable": False} if "cacheable" in signature(mlir.register_lowering).parameters else {}
+_options: Any = {"cacheable": False} if "cacheable" in signature(mlir.register_lowering).parameters else {}
 mlir.register_lowering(_host_p, _lower, **_options)
