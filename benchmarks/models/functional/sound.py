@@ -121,8 +121,9 @@ def _body(rows: list[Row]) -> str:
 Does a sound training step of JAX ever depart? Transformers of two blocks, of the libraries' own modules, take real
 steps of Adam, and every quantity of every dense layer is judged. `flax` has `nnx.MultiHeadAttention`, `equinox`
 `eqx.nn.MultiheadAttention` under `jax.vmap`. The tied models multiply by their embedding table in the end: flax by
-`nnx.Embed.attend`, which is no dense layer, and equinox through `eqx.nn.Shared`. `bf16` has parameters in bfloat16;
-`mixed` has them in float32 and computes in bfloat16, in equinox by a cast of the model in front of the forward pass.
+`nnx.Embed.attend`, whose table also has the gradient of lookups, which is not judged, and equinox through
+`eqx.nn.Shared`, which is not captured. `bf16` has parameters in bfloat16; `mixed` has them in float32 and computes in
+bfloat16, in equinox by a cast of the model in front of the forward pass.
 `accumulate` adds the gradients of {_PASSES} micro-batches, and `remat` computes each block again in the backward pass.
 Modes with `jit` compile the step, the others run operation by operation. The columns are those of the table for
 PyTorch. A tensor is inconclusive if rounding may be as large as a tenth of it. The gradient of a key's bias is: softmax

@@ -125,7 +125,7 @@ def _by_result(around: Around, one: Quantity, sample: Sample) -> Iterator[str]:
     yield from explain_result(sample, one.dtype, lambda factor, uncertainty: _name_factor(factor, one, uncertainty))
     limit = sample.due.tolerance(sample.reading)
     yield from _added_weight(around, one, sample, limit)
-    yield from _moved_rows(one, sample, limit)
+    yield from _moved_rows(one, sample)
 
 
 def explain_result(
@@ -147,7 +147,8 @@ def explain_result(
     if factor and _within(seen, factor * value, abs(factor) * limit + 2 * u):
         yield name_factor(factor, float(limit[large].max() / np.abs(value[large]).max()) + 2 * DTYPES[dtype].u)
     edge = np.abs(seen).max()
-    at_edge = (np.abs(seen) == edge) & (np.abs(value) > edge)
+    # An edge within the tolerance is no evidence: all rounding errors about 0 lie within it.
+    at_edge = (np.abs(seen) == edge) & (np.abs(value) > edge) & (limit < edge)
     if np.count_nonzero(at_edge) >= 2 and _within(seen, np.clip(value, -edge, edge), limit):
         yield f"clips entries at {edge:.4g}"
     dropped = (seen == 0) & large
@@ -210,14 +211,15 @@ def _added_weight(around: Around, one: Quantity, sample: Sample, limit: Array) -
         yield f"adds {decay:.4g} times the weight, as weight decay does"
 
 
-def _moved_rows(one: Quantity, sample: Sample, limit: Array) -> Iterator[str]:
+def _moved_rows(one: Quantity, sample: Sample) -> Iterator[str]:
     if one.name not in ("z", "dL/dx") or one.due.shape[0] < 3:
         return
     rows = one.due.shape[0]
     for by in (1, -1):
         due = one.due.estimate((sample.rows + by) % rows, sample.columns)
         inside = (sample.rows + by >= 0) & (sample.rows + by < rows)
-        if inside.sum() >= 2 and _within(sample.seen[inside], due.value[inside], due.tolerance(sample.reading)[inside]):
+        moved, limit = due.value[inside], due.tolerance(sample.reading)[inside]
+        if inside.sum() >= 2 and (np.abs(moved) > limit).any() and _within(sample.seen[inside], moved, limit):
             yield f"has the rows moved by {-by:+d}"
 
 

@@ -58,3 +58,15 @@ def test_zeros_are_no_evidence_for_rows_that_have_no_part() -> None:
     assert found.cause is not None
     assert found.cause.text == "is 0"
     assert found.cause.is_known
+
+
+def test_rounding_about_zero_is_no_clipping() -> None:
+    """As a bias gradient is that is summed over outputs whose dL/dz add up to 0."""
+
+    def lose(step: int, layer: int, sums: Arrays, calls: list[Arrays]) -> None:
+        if layer == 1:
+            sums["b"] = (np.random.default_rng(0).integers(-3, 4, sums["b"].shape) * 2.0**-32).astype(sums["b"].dtype)
+
+    (found,) = judge_trace(Small().trace({}, lose)).findings
+    assert found.cause is not None
+    assert not found.cause.is_known, found.cause.text
