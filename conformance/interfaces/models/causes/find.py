@@ -6,6 +6,7 @@ next, and those by a narrower arithmetic last, since their tolerance is wider. I
 possible; if none does, what is known is described.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -128,8 +129,14 @@ def _by_result(around: Around, one: Quantity, sample: Sample) -> Iterator[str]:
     yield from _moved_rows(one, sample)
 
 
+def _say_factor(factor: float, uncertainty: float = 0.0) -> str:
+    """A factor with the digits that its relative uncertainty leaves: in bf16 two or three."""
+    digits = 6 if uncertainty < 1e-4 else max(2, math.ceil(-math.log10(uncertainty)))
+    return f"is {factor:.{digits}g} times what it should be"
+
+
 def explain_result(
-    sample: Sample, dtype: str, name_factor: Callable[[float, float], str] = lambda factor, _: _say_factor(factor)
+    sample: Sample, dtype: str, name_factor: Callable[[float, float], str] = _say_factor
 ) -> Iterator[str]:
     """What was done to the right result: it is 0, scaled, clipped, dropped in part, or rounded to a narrower format."""
     seen, value = sample.seen, sample.due.value
@@ -177,14 +184,10 @@ def _is_in_format(seen: Array, dtype: np.dtype) -> bool:
         return bool((seen.astype(dtype).astype(np.float64) == seen).all()) and np.unique(seen).size > _LEAST_ENTRIES
 
 
-def _say_factor(factor: float) -> str:
-    return f"is {factor:.6g} times what it should be"
-
-
 def _name_factor(factor: float, one: Quantity, uncertainty: float) -> str:
     """A factor with what it may be: for a gradient, the mean over what it is the sum of."""
     if one.parameter is None:
-        return _say_factor(factor)
+        return _say_factor(factor, uncertainty)
     calls = {part.together for part in one.due.parts}
     inner = one.due.parts[0].inner
     sizes = {f"the {inner:,} rows": inner}
@@ -192,7 +195,7 @@ def _name_factor(factor: float, one: Quantity, uncertainty: float) -> str:
     if len(calls) > 1:
         sizes[f"the {len(calls)} backward passes"] = len(calls)
     near = [words for words, n in sizes.items() if n > 1 and abs(factor * n - 1) <= 2 * uncertainty]
-    text = _say_factor(factor)
+    text = _say_factor(factor, uncertainty)
     # Other things have these sizes too: 0.5 may be the mean over 2 examples, and over 2 ranks.
     return f"{text}, as is the mean over {' or over '.join(near)}" if near else text
 
