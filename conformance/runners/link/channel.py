@@ -95,6 +95,8 @@ class Channel:
         self._close_input()
 
     def _close_input(self) -> None:
+        if self._writer is not None:
+            self._writer.join(_GRACE)  # nobody reads any more, so it ends at once, unless a stranger has the pipe
         # A thread that still writes closes it when it ends.
         if self._process.stdin is not None and (self._writer is None or not self._writer.is_alive()):
             with suppress(OSError):
@@ -124,6 +126,9 @@ class Channel:
                 sent += os.write(self._input, view[sent : sent + _CHUNK])
             if os.name == "posix":
                 os.set_blocking(self._input, False)
+        if not self._is_open and self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
 
     def _receive(self, deadline: float, timeout: float) -> bytes:
         while True:

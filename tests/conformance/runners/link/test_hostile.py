@@ -11,6 +11,7 @@ import pytest
 
 from kterm.adapters.registry import AdapterError
 from kterm.conformance.runners import process
+from kterm.conformance.runners.link.channel import Channel
 from kterm.conformance.runners.process import ProcessRunner
 from kterm.conformance.runners.runner import NoAnswer
 from kterm.reference import Network, Parameters, Structure
@@ -246,3 +247,14 @@ def test_replaced_functions_and_lying_arrays_in_the_host_change_no_verdict(tmp_p
 
 def test_no_mark_is_left_in_this_process() -> None:
     assert "KTERM_HOST" not in os.environ
+
+
+def test_no_pipe_stays_open_behind_a_program_that_reads_nothing() -> None:
+    """A thread still writes to it when it is ended; a garbage collector would find the pipe at any time."""
+    opened = Channel([sys.executable, "-c", "import time; time.sleep(60)"], os.environ)
+    with pytest.raises(NoAnswer, match=r"no answer within 0\.5 s"):
+        opened.ask(b"x" * 2**22 + b"\n", 0.5, 2**20)
+    assert opened._writer is not None
+    opened._writer.join(5)
+    assert opened._process.stdin is not None
+    assert opened._process.stdin.closed
