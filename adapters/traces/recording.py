@@ -3,12 +3,19 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ...reference import Array
 from .errors import TraceError
 from .manifest import Manifest
 from .trace import Trace, TraceBuilder
+
+
+def may_hold_matrices(shape: Sequence[int]) -> bool:
+    """Whether an array may be a matrix or several, by its shape. A stack with an axis of length 1 is taken for none: so
+    lie positions, which are added.
+    """
+    return len(shape) == 2 or (len(shape) > 2 and 1 not in shape)
 
 
 def note_uncalled(names: Iterable[str]) -> Counter[str]:

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from ..errors import TraceError
+from ..recording import may_hold_matrices
 from .block import FunctionalCapture, name_leaves, name_path, refuse_dense
-from .step import Kind, Model, Place, may_hold_matrices
+from .step import Kind, Model, Place
 
 
 def capture_equinox(
@@ -41,7 +42,7 @@ def _read_model(model: Any) -> Model:
             places.append(Place(name or "model", f"{start}weight", bias, type(layer).__name__, "out_in"))
     arrays = name_leaves(model)
     known = {name for place in places for name in (place.weight, place.bias)} | set(map(name_path, _find_others(model)))
-    matrices = [name for name, one in arrays.items() if may_hold_matrices(one) and name not in known]
+    matrices = [name for name, one in arrays.items() if may_hold_matrices(one.shape) and name not in known]
     return Model(arrays, places, matrices=matrices)
 
 

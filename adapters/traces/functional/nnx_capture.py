@@ -13,11 +13,11 @@ from flax.nnx.nn import dtypes
 
 from ....reference import Array
 from ..errors import TraceError
+from ..recording import may_hold_matrices
 from .block import FunctionalCapture, name_leaves, refuse_dense
-from .step import Kind, Model, Place, may_hold_matrices
+from .step import LOOKUPS, Kind, Model, Place
 
 _NOT_DENSE = nnx.Conv, nnx.ConvTranspose, nnx.Embed
-_LOOKUPS = "lookups in the table, which were not captured, have a part in it"
 
 
 def capture_nnx(model: Any, to: str | os.PathLike[str] | None = None, dense: Sequence[str] = ()) -> FunctionalCapture:
@@ -36,7 +36,7 @@ def capture_nnx(model: Any, to: str | os.PathLike[str] | None = None, dense: Seq
 
 def _read_model(model: Any) -> Model:
     arrays, places, others = _read_arrays(nnx.state(model, nnx.Param)), list[Place](), dict[str, str]()
-    matrices = {name for name, array in arrays.items() if may_hold_matrices(array)}
+    matrices = {name for name, array in arrays.items() if may_hold_matrices(array.shape)}
     for path, module in nnx.iter_graph(model):
         name = ".".join(str(one) for one in path)
         start = f"{name}." if name else ""
@@ -44,7 +44,7 @@ def _read_model(model: Any) -> Model:
             matrices -= {f"{start}kernel", f"{start}embedding"}
         if isinstance(module, nnx.Embed) and f"{start}embedding" in arrays:
             places.append(Place(name or "model", f"{start}embedding", None, type(module).__name__, "out_in", "lookup"))
-            others[f"{start}embedding"] = _LOOKUPS
+            others[f"{start}embedding"] = LOOKUPS
         if not isinstance(module, nnx.Linear | nnx.LinearGeneral):
             continue
         if f"{start}kernel" not in arrays or (module.bias is not None and f"{start}bias" not in arrays):

@@ -23,6 +23,8 @@ from .taps import SeenCall
 _NO_OUTPUT = "its output was not computed where the backward pass used it, as in a block that is computed again"
 _LOST = "calls were not captured whose layer is not known, and they may have added to it"
 _MISSED = "a call of its layer was not captured, which may have added to it"
+LOOKUPS = "lookups in the table, which were not captured, have a part in it"
+"""Why the gradient of a table that is the weight of a dense layer too is not judged."""
 _DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
 
@@ -66,11 +68,6 @@ class Model:
     places: Sequence[Place]
     others: Mapping[str, str] = field(default_factory=dict)
     matrices: Sequence[str] = ()
-
-
-def may_hold_matrices(array: Any) -> bool:
-    """Whether an array may be a matrix or several, by its shape: an axis of length 1 makes a stack one of them."""
-    return array.ndim > 1 and (array.ndim == 2 or 1 not in array.shape)
 
 
 def record_step(

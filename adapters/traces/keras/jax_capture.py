@@ -16,11 +16,11 @@ from keras.src import backend
 from ....reference import Array
 from ..errors import TraceError
 from ..functional.block import FunctionalCapture
-from ..functional.step import Kind, Model, Place, record_step
+from ..functional.step import LOOKUPS, Kind, Model, Place, record_step
 from ..functional.taps import enter, leave, leave_activation, show_gradient
 from .activations import LAYERS, describe_activation, is_linear, name_activation
 from .calls import run_with
-from .layers import DenseLayer, find_layers
+from .layers import DenseLayer, find_layers, find_matrices
 
 _UPDATE = "stateless_apply"
 
@@ -48,7 +48,8 @@ class JaxKerasCapture(FunctionalCapture):
         """`dense` is as in `capture_keras`. Raises TraceError."""
         found = find_layers(model, dense)
         places = [Place(one.name, *one.names, one.type, one.layout) for one in found.layers]
-        seen = Model({}, places, dict(_list_others(found.layers)))
+        self._matrices = {one.path for one in find_matrices(model, found)}
+        seen = Model({}, places, dict(_list_others(found.layers)), sorted(self._matrices))
         facts = {"framework": "jax", "framework_version": jax.__version__}
         notes = (f"a model of Keras {keras.__version__} on JAX",)
         super().__init__(model, to, lambda model: seen, self._name_gradients, {}, **facts, notes=notes)
@@ -111,7 +112,7 @@ class JaxKerasCapture(FunctionalCapture):
         """The update of an optimizer. That of the model shows its gradients to the host."""
         own = list[Any](self._model.trainable_variables)
         if optimizer is self._model.optimizer and len(gradients) == len(own):
-            wanted: set[Any] = {name for one in self._found.layers for name in one.names}
+            wanted: set[Any] = {name for one in self._found.layers for name in one.names} | self._matrices
             gradients = [
                 show_gradient(self._host, one.path, gradient)
                 if one.path in wanted and gradient is not None
@@ -185,7 +186,7 @@ def _list_others(layers: Sequence[DenseLayer]) -> list[tuple[str, str]]:
     others = list[tuple[str, str]]()
     for one in layers:
         if one.is_reverse and one.layer.tie_weights:
-            others.append((one.names[0], "lookups in the table, which were not captured, have a part in it"))
+            others.append((one.names[0], LOOKUPS))
         for variable in (one.kernel, one.bias):
             if variable is not None and variable.regularizer is not None:
                 others.append((variable.path, "it has a regularizer, whose part was not captured"))

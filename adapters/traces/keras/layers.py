@@ -9,6 +9,7 @@ import keras
 
 from ..errors import TraceError
 from ..manifest import Layout
+from ..recording import may_hold_matrices
 from .equations import read_equation
 
 
@@ -81,6 +82,14 @@ _OWNERS = tuple(
 )
 
 
+_NOT_DENSE: Any = (
+    *(getattr(keras.layers, f"Conv{n}D{kind}") for n in (1, 2, 3) for kind in ("", "Transpose")),
+    *(getattr(keras.layers, f"{kind}Conv{n}D") for n in (1, 2) for kind in ("Depthwise", "Separable")),
+    keras.layers.Embedding,
+    keras.layers.TorchModuleWrapper,
+)
+
+
 def find_layers(model: Any, dense: Sequence[str] = ()) -> Found:
     """Find the dense layers of a model. `dense` is as in `capture_keras`. Raises TraceError."""
     if not model.built:
@@ -104,6 +113,17 @@ def find_layers(model: Any, dense: Sequence[str] = ()) -> Found:
         why = "".join(f"; {note}" for note in notes)
         raise TraceError(f"capture: {type(model).__name__} has no dense layer ({names}) to capture{why}")
     return Found(tuple(_name_apart(found)), tuple(one.layer for one in declared.values()), tuple(tables), tuple(notes))
+
+
+def find_matrices(model: Any, found: Found) -> list[Any]:
+    """Variables that may hold matrices of dense layers and are in none of those found: of layers with a `call` of their
+    own, and of cells. Kernels of convolutions and tables are none, nor are parameters of wrapped PyTorch modules.
+    """
+    known = {id(one) for layer in found.layers for one in (layer.kernel, layer.bias)}
+    for layer in model._flatten_layers():
+        if isinstance(layer, _NOT_DENSE):
+            known |= {id(one) for one in layer.variables}
+    return [one for one in model.trainable_variables if id(one) not in known and may_hold_matrices(one.shape)]
 
 
 def _name_apart(layers: Sequence[DenseLayer]) -> Iterator[DenseLayer]:

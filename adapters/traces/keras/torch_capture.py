@@ -18,7 +18,7 @@ from ..pytorch.layers import Place, Places, find_places
 from ..pytorch.values import DTYPES
 from .activations import LAYERS, describe_activation, is_linear, name_activation
 from .calls import run_with
-from .layers import DenseLayer, find_layers, path_of
+from .layers import DenseLayer, find_layers, find_matrices, path_of
 
 _OPEN = set[int]()
 """The models whose captures are open, by `id`."""
@@ -57,7 +57,9 @@ class TorchKerasCapture(TorchCapture):
         notes = [*self._found.notes, *(note for one in inner for note in one.notes)]
         if getattr(model, "jit_compile", None) is True:
             notes.append("the model is compiled (jit_compile), and its step calls no layers that could be captured")
-        return Places(modules, weights, tables, names, tuple(notes))
+        stacks = frozenset(id(_value_of(one)) for one in find_matrices(model, self._found))
+        stacks = stacks.union(*(one.stacks for one in inner))
+        return Places(modules, weights, tables, names, tuple(notes), stacks)
 
     def _list_modules(self) -> Iterator[nn.Module]:
         return (each for one in self._inner for each in one.modules())
@@ -153,6 +155,7 @@ def _rename(places: Places, path: str) -> Places:
         {key: rename(place) for key, place in places.tables.items()},
         {key: f"{path}/{name}" for key, name in places.names.items()},
         tuple(f"{path}/{note}" for note in places.notes),
+        places.stacks,
     )
 
 

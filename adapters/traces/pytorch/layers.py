@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import TraceError
 from ..manifest import DTypeName, Layout, Products
+from ..recording import may_hold_matrices
 from .values import DTYPES
 
 
@@ -42,7 +43,7 @@ class Places:
     """Where the dense layers of a model are. `modules` are to be hooked. `weights` are matrices that
     `torch.nn.functional.linear` may be called with, and `tables` those that `functional.embedding` may be, both by the
     `id` of the parameter. `names` are those of parameters, and `notes` say what is left out. `stacks` are the `id` of
-    parameters that may hold several matrices, as experts do.
+    parameters that may hold several matrices, as experts do; no call with one is captured.
     """
 
     modules: tuple[tuple[nn.Module, Place], ...]
@@ -50,7 +51,7 @@ class Places:
     tables: dict[int, Place]
     names: dict[int, str]
     notes: tuple[str, ...]
-    stacks: frozenset[int] = frozenset()
+    stacks: frozenset[int]
 
 
 def find_places(model: nn.Module, dense: Sequence[str] = ()) -> Places:
@@ -122,16 +123,14 @@ def _find_weights(model: nn.Module, taken: set[int]) -> Iterator[tuple[int, Plac
 
 
 def _find_stacks(model: nn.Module, taken: set[int]) -> Iterator[int]:
-    """Parameters with three axes or more. Left out are kernels of convolutions, and those that an axis of length 1
-    makes one matrix, as it does positions, which are added.
-    """
+    """Parameters with three axes or more that may hold matrices, without kernels of convolutions."""
     for module in model.modules():
         if isinstance(module, nn.modules.conv._ConvNd):
             continue
         for parameter in module._parameters.values():
             if parameter is None or nn.parameter.is_lazy(parameter) or id(parameter) in taken:
                 continue
-            if parameter.ndim > 2 and 1 not in parameter.shape:
+            if parameter.ndim > 2 and may_hold_matrices(parameter.shape):
                 yield id(parameter)
 
 

@@ -69,9 +69,9 @@ def load_scripts() -> str:
     return import_module("vl_convert").javascript_bundle("window.vegaEmbed = vegaEmbed")
 
 
-def _colour(alt: Any, adapters: Sequence[str]) -> Any:
-    scale = alt.Scale(domain=list(adapters), range=[_COLOURS[i % len(_COLOURS)] for i in range(len(adapters))])
-    return alt.Color("adapter:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
+def _colour(alt: Any, names: Sequence[str], field: str = "adapter") -> Any:
+    scale = alt.Scale(domain=list(names), range=[_COLOURS[i % len(_COLOURS)] for i in range(len(names))])
+    return alt.Color(f"{field}:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
 
 
 def chart_errors(found: Sequence[Distribution], adapters: Sequence[str]) -> Chart | None:
@@ -119,7 +119,7 @@ def chart_layers(found: Sequence[LayerErrors]) -> Chart | None:
     beyond, legend = SIGMAS + BIN, alt.Legend(orient="top")
     quantities = list(dict.fromkeys(one.quantities for one in found))
     rows = [
-        {"layer": one.layer, "adapter": one.quantities, "sigmas": f"{one.sigmas:.3g}",
+        {"layer": one.layer, "quantity": one.quantities, "sigmas": f"{one.sigmas:.3g}",
          "at": one.sigmas if one.sigmas < SIGMAS else beyond}
         for one in found
     ]  # fmt: skip
@@ -130,9 +130,9 @@ def chart_layers(found: Sequence[LayerErrors]) -> Chart | None:
             x=alt.X("at:Q", title=f"largest error, σ; at the right {SIGMAS:g} and more",
                     scale=alt.Scale(domain=[0, beyond])),
             y=alt.Y("layer:N", title=None, sort=None, axis=alt.Axis(labelLimit=260, grid=True)),
-            color=_colour(alt, quantities),
-            shape=alt.Shape("adapter:N", title=None, scale=alt.Scale(domain=quantities), legend=legend),
-            tooltip=["layer:N", alt.Tooltip("adapter:N", title="quantity"), alt.Tooltip("sigmas:N", title="σ")],
+            color=_colour(alt, quantities, "quantity"),
+            shape=alt.Shape("quantity:N", title=None, scale=alt.Scale(domain=quantities), legend=legend),
+            tooltip=["layer:N", "quantity:N", alt.Tooltip("sigmas:N", title="σ")],
         )
         .properties(width=520, height=alt.Step(16))
     )  # fmt: skip

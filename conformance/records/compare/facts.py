@@ -78,12 +78,10 @@ def compare_expectations(old: Recorded, new: Recorded, pairs: Sequence[Pair]) ->
 
 def _states(record: Recorded, compared: Container[str]) -> dict[str, tuple[str, str]]:
     states = {one.id: one.state for one in record.audited}
-    others = [one for name, one in adapters_of(record).items() if name not in compared]
     found = dict[str, tuple[str, str]]()
     for entry in record.header["expectations"]:
-        if any(_concerns(entry, one) for one in others) and not any(
-            _concerns(entry, one) for name, one in adapters_of(record).items() if name in compared
-        ):
+        concerned = [name for name, one in adapters_of(record).items() if _concerns(entry, one)]
+        if concerned and not any(name in compared for name in concerned):
             continue
         key = {name: value for name, value in entry.items() if name not in ("id", "version")}
         activation = f" ({entry['activation']})" if entry.get("activation") else ""
